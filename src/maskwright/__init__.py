@@ -1,0 +1,55 @@
+"""Maskwright: from photos to a segmentation model that runs in real time on a CPU.
+
+    import maskwright
+
+    model = maskwright.load("model.mask", threads=2)
+    segmentation = model.predict("photo.jpg")
+
+`import maskwright` needs no torch; the names below are imported when they are first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as _version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from maskwright.core import Classes, Dataset, Instance, Label, Mask, Sample, Segmentation
+    from maskwright.core.errors import MaskwrightError
+    from maskwright.runtimes import Predictor, load
+
+__all__ = [
+    "Classes",
+    "Dataset",
+    "Instance",
+    "Label",
+    "Mask",
+    "MaskwrightError",
+    "Predictor",
+    "Sample",
+    "Segmentation",
+    "load",
+]
+
+_WHERE = {
+    "MaskwrightError": "maskwright.core.errors",
+    "Predictor": "maskwright.runtimes",
+    "load": "maskwright.runtimes",
+}
+
+try:
+    __version__ = _version("maskwright")
+except PackageNotFoundError:  # a source tree that was never installed
+    __version__ = "0+unknown"
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'maskwright' has no attribute {name!r}")
+    return getattr(importlib.import_module(_WHERE.get(name, "maskwright.core")), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,206 @@
+"""The contract that every network keeps, and the card that every architecture carries.
+
+    forward(images_B3HW)        -> dict of raw tensors: every head; auxiliary ones in training only
+    losses(outputs, targets)    -> dict of scalars with "total"
+    deploy(images_B3HW uint8)   -> the standard outputs, one exportable graph
+
+Legend of shape suffixes: B batch, 3 colours (RGB), C channels, K classes, H W height and width of
+the input, h w of a feature map.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from maskwright.losses.pixel import cross_entropy
+from maskwright.losses.targets import Targets
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+PixelLoss = Callable[[Tensor, Targets], Tensor]
+"""(logits_BKHW, targets) -> scalar; the logits have the size of targets.class_map_BHW."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """One number that somebody published.
+
+    Attributes:
+        what: metric, data set and setting, such as "mIoU Cityscapes val, single scale, 1024x2048".
+        value: as printed.
+        source: table, page or file where it stands.
+        variant: the configuration it is for, a key of ARCHITECTURES.
+    """
+
+    what: str
+    value: float
+    source: str
+    variant: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """An architecture's facts.
+
+    Attributes:
+        title: as the paper writes it.
+        paper: authors, title, venue, year, arXiv number.
+        tasks: "semantic", "instances", "boxes", "labels".
+        repository: the authors' code, as the reference that a golden was recorded from.
+        licence: of that code (ours is Apache-2.0, written from the paper).
+        published: numbers with their sources; GPU speeds too.
+        checkpoints: name -> address of the authors' weights.
+        notes: what differs from the paper, what is an interpretation.
+        from_reference: (network's state dict of the authors' naming) -> ours.
+    """
+
+    title: str
+    paper: str
+    tasks: tuple[str, ...]
+    repository: str
+    licence: str
+    from_reference: Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
+    published: tuple[Published, ...] = ()
+    checkpoints: Mapping[str, str] = field(default_factory=dict)
+    notes: str = ""
+
+
+class Config(Protocol):
+    """A frozen keyword-only dataclass of sizes; every semantic one has `classes`."""
+
+    classes: int
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """One entry of `ARCHITECTURES`.
+
+    Attributes:
+        network: the class; `network(config)` builds it.
+        config: the sizes of this variant.
+        card: the paper's facts, shared by the variants.
+        tiny: builds the smallest configuration, <= 0.5 M parameters, for 64x64 images:
+            tiny(classes) -> network.
+        input_size: (height, width) that figures such as GFLOPs are told for.
+    """
+
+    network: Callable[[Any], Network]
+    config: Config
+    card: Card
+    tiny: Callable[[int], Network]
+    input_size: tuple[int, int] = (512, 512)
+
+
+class Network(nn.Module, ABC):
+    """What every architecture derives from.
+
+    Attributes:
+        config: the sizes it was built with.
+        mean, std: RGB in 0..1; buffers that `deploy` normalises with. They are not in the state
+            dict; the configuration or the encoder sets them.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        config: Config,
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        # torch.device("meta") builds must keep these values: they are not in the state dict.
+        with torch.device("cpu"):
+            self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+            self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+
+    @abstractmethod
+    def forward(self, images_B3HW: Tensor) -> dict[str, Tensor]:
+        """RGB float images, already normalised -> every head's raw tensor."""
+
+    @abstractmethod
+    def losses(self, outputs: Mapping[str, Tensor], targets: Targets) -> dict[str, Tensor]:
+        """Scalars by name, "total" among them."""
+
+    @abstractmethod
+    def deploy(self, images_B3HW: Tensor) -> dict[str, Tensor]:
+        """uint8 RGB 0..255 -> the standard outputs."""
+
+    def normalise(self, images_B3HW: Tensor) -> Tensor:
+        """RGB 0..255 (uint8 or float) -> what `forward` takes."""
+        scaled = images_B3HW.to(self.mean.dtype) / 255.0
+        return (scaled - self.mean) / self.std
+
+    def config_dict(self) -> dict[str, Any]:
+        """The configuration as plain data."""
+        return asdict(self.config)  # type: ignore[call-overload]
+
+    @abstractmethod
+    def head_prefixes(self) -> tuple[str, ...]:
+        """State-dict prefixes of what depends on the number of classes: swapped for new classes."""
+
+    def encoder_parameters(self) -> list[nn.Parameter]:
+        """Parameters that come pretrained and learn slower; none unless a network says so."""
+        return []
+
+
+class SemanticNetwork(Network):
+    """A network that answers with one class a pixel.
+
+    `forward` returns {"logits": BKhw} and, in training, auxiliary logits under names that
+    `auxiliary_weights` lists. Losses and deployment are the same for all of them.
+
+    Attributes:
+        pixel_loss: the configured loss; plain cross entropy until training sets another.
+        auxiliary_weights: output name -> its weight in the total loss.
+    """
+
+    auxiliary_weights: ClassVar[Mapping[str, float]] = {}
+
+    def __init__(
+        self,
+        config: Config,
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
+    ) -> None:
+        super().__init__(config, mean, std)
+        self.pixel_loss: PixelLoss = cross_entropy
+
+    def losses(self, outputs: Mapping[str, Tensor], targets: Targets) -> dict[str, Tensor]:
+        """The pixel loss of "logits" and of each auxiliary head, weighted, and "total"."""
+        if targets.class_map_BHW is None:
+            raise ValueError(f"{type(self).__name__} needs targets.class_map_BHW, got None")
+        size = targets.class_map_BHW.shape[-2:]
+        weights = {"logits": 1.0, **self.auxiliary_weights}
+        terms = {
+            name: weights[name] * self.pixel_loss(resize_logits(logits, size), targets)
+            for name, logits in outputs.items()
+            if name in weights
+        }
+        return {**terms, "total": torch.stack(list(terms.values())).sum()}
+
+    def deploy(self, images_B3HW: Tensor) -> dict[str, Tensor]:
+        """uint8 RGB -> {"class_map": uint8 BHW}: logits at the input's size, then argmax."""
+        logits = self(self.normalise(images_B3HW))["logits"]
+        size = (images_B3HW.shape[-2], images_B3HW.shape[-1])
+        return {"class_map": resize_logits(logits, size).argmax(dim=1).to(torch.uint8)}
+
+
+def resize_logits(logits_BKhw: Tensor, size: Sequence[int]) -> Tensor:
+    """Bilinear, half-pixel centres; a no-op where the size fits already."""
+    if tuple(logits_BKhw.shape[-2:]) == tuple(size):
+        return logits_BKhw
+    return F.interpolate(logits_BKhw, size=tuple(size), mode="bilinear", align_corners=False)
+
+

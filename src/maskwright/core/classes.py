@@ -1,0 +1,101 @@
+"""The classes of a data set or model: names, colours, and which of them can be counted."""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from maskwright.core.errors import ConfigError
+
+Colour = tuple[int, int, int]
+"""Red, green, blue in 0..255."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Classes:
+    """Class names in the order of their ids, with an RGB colour each.
+
+    Attributes:
+        names: one per class id, from 0; unique.
+        colours: RGB 0..255, one per class.
+        things: ids of the countable classes (objects); the others are stuff (regions).
+    """
+
+    names: tuple[str, ...]
+    colours: tuple[Colour, ...]
+    things: frozenset[int] = frozenset()
+
+    def __post_init__(self) -> None:
+        if len(set(self.names)) != len(self.names):
+            twice = sorted({name for name in self.names if self.names.count(name) > 1})
+            raise ConfigError(f"class names must differ, but {twice} stand twice; rename them.")
+        if len(self.colours) != len(self.names):
+            raise ConfigError(
+                f"expected one colour a class: {len(self.names)} names, "
+                f"{len(self.colours)} colours; give as many colours as names, or none."
+            )
+        if any(not 0 <= thing < len(self.names) for thing in self.things):
+            raise ConfigError(
+                f"thing ids must lie in 0..{len(self.names) - 1}, got {sorted(self.things)}."
+            )
+
+    @classmethod
+    def of(
+        cls,
+        names: Iterable[str],
+        colours: Sequence[Sequence[int]] | None = None,
+        things: Iterable[int] = (),
+    ) -> Classes:
+        """Build from names alone, with well separated colours where none are given."""
+        names = tuple(names)
+        chosen = distinct_colours(len(names)) if colours is None else colours
+        return cls(
+            names=names,
+            colours=tuple((int(r), int(g), int(b)) for r, g, b in chosen),
+            things=frozenset(things),
+        )
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def index(self, name: str) -> int:
+        """The id of a class name.
+
+        Raises:
+            ConfigError: there is no such class.
+        """
+        try:
+            return self.names.index(name)
+        except ValueError:
+            raise ConfigError(f"no class {name!r}; the classes are {', '.join(self.names)}.") from None
+
+    @property
+    def void(self) -> int:
+        """The id in a class map that means no class: 255, or 65535 above 255 classes."""
+        return 255 if len(self.names) <= 255 else 65535
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON; `from_dict` reads it back."""
+        return {
+            "names": list(self.names),
+            "colours": [list(colour) for colour in self.colours],
+            "things": sorted(self.things),
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Classes:
+        """Inverse of `to_dict`."""
+        return cls.of(data["names"], data.get("colours"), data.get("things", ()))
+
+
+def distinct_colours(count: int) -> tuple[Colour, ...]:
+    """`count` RGB colours, far apart in hue: steps of the golden angle, alternating brightness."""
+    colours = []
+    for index in range(count):
+        hue = (0.58 + index * 0.618034) % 1.0
+        saturation, value = (0.75, 0.95) if index % 2 == 0 else (0.55, 0.75)
+        red, green, blue = colorsys.hsv_to_rgb(hue, saturation, value)
+        colours.append((round(red * 255), round(green * 255), round(blue * 255)))
+    return tuple(colours)

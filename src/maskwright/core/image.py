@@ -1,0 +1,151 @@
+"""Reading and writing images: everything becomes uint8 RGB, upright."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from maskwright.core.errors import DataError
+from maskwright.core.files import write_bytes
+
+IMAGE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
+)
+
+
+def read_image(path: Path | str) -> np.ndarray:
+    """Read a photo as uint8 RGB [H, W, 3].
+
+    EXIF orientation is applied, grey becomes three equal channels, an alpha channel is dropped,
+    16-bit values are divided by 257 (65535 -> 255).
+
+    Raises:
+        DataError: the file is missing, truncated or no image.
+    """
+    # IMREAD_COLOR applies EXIF and drops alpha; ANYDEPTH keeps 16 bits, for a rounded reduction.
+    pixels = _decode(path, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+    if pixels.dtype == np.uint16:
+        pixels = np.round(pixels / 257.0).astype(np.uint8)
+    elif pixels.dtype != np.uint8:
+        raise DataError(
+            f"{path}: expected 8 or 16 bits a channel, got {pixels.dtype}; save it as PNG or JPEG."
+        )
+    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+
+
+def read_index_png(path: Path | str) -> np.ndarray:
+    """Read an index mask: its ids as they are, uint8 or uint16 [H, W]; palettes are not applied.
+
+    Raises:
+        DataError: missing, damaged, or not a one-channel or palette image.
+    """
+    ids = _read_palette_indices(path)
+    if ids is None:
+        ids = _decode(path, cv2.IMREAD_UNCHANGED)
+    if ids.ndim == 3 and ids.shape[2] >= 3 and (ids[..., :1] == ids[..., 1:3]).all():
+        ids = ids[..., 0]  # grey saved as colour: the ids are the same in each channel
+    if ids.ndim != 2:
+        raise DataError(
+            f"{path}: expected an index mask with one channel of class ids, got "
+            f"{ids.shape[2]} channels; colour-coded masks need a palette PNG or a conversion."
+        )
+    return np.ascontiguousarray(ids)
+
+
+def encode_png(pixels: np.ndarray) -> bytes:
+    """Encode uint8 RGB [H, W, 3], or uint8 or uint16 [H, W], as PNG."""
+    ordered = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR) if pixels.ndim == 3 else pixels
+    done, encoded = cv2.imencode(".png", ordered)
+    if not done:
+        raise DataError(f"could not encode an image of shape {pixels.shape} as PNG.")
+    return encoded.tobytes()
+
+
+def write_image(path: Path | str, pixels: np.ndarray, quality: int = 92) -> None:
+    """Write uint8 RGB [H, W, 3] or grey [H, W] atomically; the suffix chooses JPEG or PNG.
+
+    Args:
+        path: ends in .jpg, .jpeg or .png.
+        pixels: RGB or one channel.
+        quality: of JPEG, 1..100.
+
+    Raises:
+        DataError: another suffix, or pixels that the format can't hold.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix == ".png":
+        write_bytes(path, encode_png(pixels))
+        return
+    if suffix not in {".jpg", ".jpeg"}:
+        raise DataError(f"{path}: expected a name ending in .jpg, .jpeg or .png, got {suffix!r}.")
+    ordered = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR) if pixels.ndim == 3 else pixels
+    done, encoded = cv2.imencode(".jpg", ordered, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not done:
+        raise DataError(f"could not encode an image of shape {pixels.shape} as JPEG for {path}.")
+    write_bytes(path, encoded.tobytes())
+
+
+def read_bytes(path: Path | str) -> bytes:
+    """The bytes of a file.
+
+    Raises:
+        DataError: it is missing, empty, a folder, or unreadable.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist; check the path.") from None
+    except OSError as error:
+        raise DataError(f"could not read {path}: {error.strerror}.") from error
+    if not data:
+        raise DataError(f"{path} is empty (0 bytes); copy it again from its source.")
+    return data
+
+
+def _decode(path: Path | str, flags: int) -> np.ndarray:
+    data = read_bytes(path)
+    _refuse_truncated(path, data)
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error:
+        pixels = None
+    if pixels is None:
+        raise DataError(
+            f"{path} is not an image that can be read ({len(data)} bytes); expected one of "
+            f"{', '.join(sorted(IMAGE_SUFFIXES))}. Open it in a viewer or copy it again."
+        )
+    return pixels
+
+
+def _refuse_truncated(path: Path | str, data: bytes) -> None:
+    # OpenCV fills the missing part of a cut file with grey and says nothing. A file without its
+    # end marker near the end is decoded a second time by Pillow, which tells for certain.
+    jpeg_in_doubt = data[:2] == b"\xff\xd8" and b"\xff\xd9" not in data[-64:]
+    png_in_doubt = data[:4] == b"\x89PNG" and b"IEND" not in data[-64:]
+    if not (jpeg_in_doubt or png_in_doubt):
+        return
+    try:
+        with Image.open(io.BytesIO(data)) as picture:
+            picture.load()
+    except (OSError, SyntaxError):
+        raise DataError(
+            f"{path} is truncated: its data ends early, after {len(data)} bytes; "
+            "copy it again from its source."
+        ) from None
+
+
+def _read_palette_indices(path: Path | str) -> np.ndarray | None:
+    # OpenCV expands palettes to colours; Pillow keeps the indices.
+    data = read_bytes(path)
+    if data[:8] != b"\x89PNG\r\n\x1a\n" or data[25:26] != b"\x03":
+        return None
+    _refuse_truncated(path, data)
+    try:
+        with Image.open(io.BytesIO(data)) as picture:
+            return np.array(picture)
+    except (OSError, SyntaxError) as error:
+        raise DataError(f"{path} is not a readable PNG: {error}; copy it again.") from None

@@ -1,0 +1,160 @@
+"""The one resize: image -> network input, and results back into the image's pixels.
+
+Training's evaluation, calibration, the runtimes and the benchmark all call this, in numpy and
+OpenCV, so that what is scored is what is shipped.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+
+from maskwright.core.errors import ConfigError
+
+_INTERPOLATION = {"nearest": cv2.INTER_NEAREST_EXACT, "linear": cv2.INTER_LINEAR, "cubic": cv2.INTER_CUBIC}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Geometry:
+    """Where the image came to lie in the network's input.
+
+    Attributes:
+        source: (height, width) of the image.
+        content: (height, width) that the image was scaled to.
+        offset: (top, left) of that content in the input, in pixels.
+    """
+
+    source: tuple[int, int]
+    content: tuple[int, int]
+    offset: tuple[int, int]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Resize:
+    """How an image becomes the network's input.
+
+    Attributes:
+        size: (height, width) of the input.
+        mode: "stretch" fills the input and may change the aspect; "letterbox" keeps the aspect,
+            centres the image and pads with `fill`.
+        interpolation: "linear", "cubic" or "nearest".
+        antialias: average over pixels (OpenCV's area mode) where the image shrinks in both
+            directions; without it thin lines can vanish.
+        fill: grey value 0..255 of the letterbox's border.
+    """
+
+    size: tuple[int, int]
+    mode: Literal["stretch", "letterbox"] = "stretch"
+    interpolation: Literal["nearest", "linear", "cubic"] = "linear"
+    antialias: bool = True
+    fill: int = 114
+
+    def __post_init__(self) -> None:
+        height, width = self.size
+        if height < 1 or width < 1:
+            raise ConfigError(f"expected a positive input size, got {height}x{width}.")
+        if self.mode not in {"stretch", "letterbox"} or self.interpolation not in _INTERPOLATION:
+            raise ConfigError(
+                f"expected mode stretch or letterbox and interpolation nearest, linear or cubic, "
+                f"got {self.mode!r} and {self.interpolation!r}."
+            )
+
+    def geometry(self, source: tuple[int, int]) -> Geometry:
+        """Where an image of size `source` (height, width) comes to lie."""
+        if self.mode == "stretch":
+            return Geometry(source=source, content=self.size, offset=(0, 0))
+        scale = min(self.size[0] / source[0], self.size[1] / source[1])
+        height = min(self.size[0], max(1, round(source[0] * scale)))
+        width = min(self.size[1], max(1, round(source[1] * scale)))
+        offset = ((self.size[0] - height) // 2, (self.size[1] - width) // 2)
+        return Geometry(source=source, content=(height, width), offset=offset)
+
+    def apply(self, image: np.ndarray, out: np.ndarray | None = None) -> tuple[np.ndarray, Geometry]:
+        """Bring an image to the network's size.
+
+        Args:
+            image: uint8 [H, W, 3] or [H, W].
+            out: buffer of the input's size to write into, where given; it is returned.
+
+        Returns:
+            The input, uint8 [height, width, 3] (the image itself where nothing is to be done and
+            no `out` is given), and where the image lies in it.
+        """
+        geometry = self.geometry((image.shape[0], image.shape[1]))
+        if geometry.content == self.size:
+            return self._scale(image, self.size, out), geometry
+        if out is None:
+            out = np.empty((*self.size, *image.shape[2:]), image.dtype)
+        out[...] = self.fill
+        (top, left), (height, width) = geometry.offset, geometry.content
+        out[top : top + height, left : left + width] = self._scale(image, geometry.content, None)
+        return out, geometry
+
+    def _scale(
+        self, image: np.ndarray, size: tuple[int, int], out: np.ndarray | None
+    ) -> np.ndarray:
+        if image.shape[:2] == size:
+            if out is None:
+                return image
+            np.copyto(out, image)
+            return out
+        shrinks = size[0] <= image.shape[0] and size[1] <= image.shape[1]
+        area = self.antialias and shrinks and self.interpolation != "nearest"
+        how = cv2.INTER_AREA if area else _INTERPOLATION[self.interpolation]
+        return cv2.resize(image, (size[1], size[0]), dst=out, interpolation=how)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON; `from_dict` reads it back."""
+        return asdict(self) | {"size": list(self.size)}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Resize:
+        """Inverse of `to_dict`."""
+        return cls(**(data | {"size": (int(data["size"][0]), int(data["size"][1]))}))
+
+
+def restore_class_map(
+    class_map: np.ndarray, geometry: Geometry, out: np.ndarray | None = None
+) -> np.ndarray:
+    """Bring a class map from the input's pixels back to the image's, by nearest neighbour.
+
+    Args:
+        class_map: ids [height, width] in the network's input.
+        geometry: what `Resize.apply` returned.
+        out: buffer of the image's size to write into, where given.
+
+    Returns:
+        ids [H, W] of the image, same dtype.
+    """
+    (top, left), (height, width) = geometry.offset, geometry.content
+    content = class_map[top : top + height, left : left + width]
+    if geometry.source == geometry.content:
+        if out is None:
+            return content
+        np.copyto(out, content)
+        return out
+    return resize_nearest(content, geometry.source, out)
+
+
+def restore_boxes(boxes_N4: np.ndarray, geometry: Geometry) -> np.ndarray:
+    """Bring boxes (x1, y1, x2, y2) from the input's pixels to the image's, clipped to the image."""
+    (top, left), (height, width) = geometry.offset, geometry.content
+    scale_y, scale_x = geometry.source[0] / height, geometry.source[1] / width
+    shift = np.array([left, top, left, top], boxes_N4.dtype)
+    scale = np.array([scale_x, scale_y, scale_x, scale_y], boxes_N4.dtype)
+    high = np.array(geometry.source[::-1] * 2, boxes_N4.dtype)
+    return np.clip((boxes_N4 - shift) * scale, 0, high)
+
+
+def resize_nearest(
+    ids: np.ndarray, size: tuple[int, int], out: np.ndarray | None = None
+) -> np.ndarray:
+    """Resize a map of ids [H, W] to `size` (height, width); every output id stood in the input.
+
+    Pixel centres are aligned: output pixel i reads input pixel floor((i + 0.5) * in / out).
+    """
+    how = cv2.INTER_NEAREST_EXACT
+    return cv2.resize(ids, (size[1], size[0]), dst=out, interpolation=how)
