@@ -1,1 +1,73 @@
-"""."""
+"""Annotation files <-> samples: one file a format, each with `read` and `write`.
+
+Any format reads to a `core.Dataset` and writes from one, so any converts to any other. `read`
+detects the layout and says in `Dataset.notes` what it saw.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from maskwright.core.errors import ConfigError, DataError
+from maskwright.core.sample import Dataset
+from maskwright.formats import index_masks
+from maskwright.formats.folders import what_is_in
+from maskwright.formats.format import Format
+
+FORMATS: dict[str, Format] = {
+    "index_masks": Format(
+        name="index_masks",
+        layout=index_masks.LAYOUT,
+        tasks=frozenset({"semantic"}),
+        read=index_masks.read,
+        write=index_masks.write,
+        detect=index_masks.detect,
+    ),
+}
+"""Every format, in the order in which a layout is tried."""
+
+
+def read(
+    path: Path | str, format: str | None = None, ignore: Iterable[str] = (), strict: bool = True
+) -> Dataset:
+    """Read a labelled set, whatever its format.
+
+    Args:
+        path: a folder or an annotation file.
+        format: key in `FORMATS`; None detects it.
+        ignore: names of classes to leave out: void in class maps, objects dropped.
+        strict: refuse the set at the first sample whose files are missing or contradict each
+            other. Else every sample is kept, and a faulty one raises when it is read; `jobs.check`
+            collects those faults.
+
+    Returns:
+        The set; `notes` says which layout was seen and what was decided.
+
+    Raises:
+        DataError: no layout matches (the text lists the known ones), or the files are at fault.
+        ConfigError: no such format, or `ignore` names no class.
+    """
+    root = Path(path)
+    if not root.exists():
+        raise DataError(f"{root} does not exist; expected a folder of images and annotations.")
+    if format is not None and format not in FORMATS:
+        raise ConfigError(f"no format {format!r}; the formats are {', '.join(FORMATS)}.")
+    if format is not None:
+        return FORMATS[format].read(root, ignore=ignore, strict=strict)
+    seen = {name: why for name, known in FORMATS.items() if (why := known.detect(root)) is not None}
+    if not seen:
+        layouts = "\n".join(f"  {known.layout}" for known in FORMATS.values())
+        raise DataError(
+            f"{root} has no layout that is known; found {what_is_in(root)}. "
+            f"Expected one of\n{layouts}"
+        )
+    chosen = next(iter(seen))
+    dataset = FORMATS[chosen].read(root, ignore=ignore, strict=strict)
+    notes = [f"{root} is read as {chosen}: {seen.pop(chosen)}."]
+    notes += [f"It also holds {why}; read it with format {name!r}." for name, why in seen.items()]
+    return replace(dataset, notes=(*notes, *dataset.notes))
+
+
+__all__ = ["FORMATS", "Format", "read"]

@@ -1,0 +1,165 @@
+"""What the formats share about folders: images below them, their splits, sizes and copies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from maskwright.core.errors import DataError
+from maskwright.core.files import write_bytes
+from maskwright.core.image import IMAGE_SUFFIXES, encode_png, read_bytes, read_image
+from maskwright.core.sample import Sample
+
+SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "test": "test",
+    "testing": "test",
+}
+"""Folder names that mean a split -> the split's name here."""
+
+NO_SPLIT = "all"
+"""The split's name where a set has none."""
+
+_EXIF_ORIENTATION = 274
+
+
+def find_images(folder: Path) -> dict[str, Path]:
+    """Every visible image below a folder, sorted: relative path without suffix -> file.
+
+    Raises:
+        DataError: two images differ in their suffix only, so that one name would mean both.
+    """
+    found: dict[str, Path] = {}
+    for path in sorted(folder.rglob("*")):
+        relative = path.relative_to(folder)
+        hidden = any(part.startswith(".") for part in relative.parts)
+        if path.suffix.lower() not in IMAGE_SUFFIXES or hidden or path.is_dir():
+            continue
+        name = relative.with_suffix("").as_posix()
+        if name in found:
+            raise DataError(
+                f"{folder} holds {found[name].name} and {path.name}: expected one image for each "
+                f"name, but both are called {name!r} without their suffix; rename one."
+            )
+        found[name] = path
+    return found
+
+
+def name_splits(folders: Iterable[str]) -> dict[str, str]:
+    """Folder names -> split names: "valid" becomes "val" and so on, unless that would clash."""
+    folders = tuple(folders)
+    named = {folder: SPLIT_NAMES.get(folder.lower(), folder) for folder in folders}
+    if len(set(named.values())) < len(folders):
+        return {folder: folder for folder in folders}
+    return named
+
+
+def subfolders(folder: Path) -> list[Path]:
+    """The visible folders right below, sorted; none where `folder` is no folder."""
+    if not folder.is_dir():
+        return []
+    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+
+
+def image_sizes(path: Path) -> tuple[tuple[int, int], tuple[int, int]]:
+    """(height, width) of an image upright, as `core.image.read_image` gives it, and as stored.
+
+    Reads the header only, unless the image has an EXIF orientation.
+
+    Raises:
+        DataError: the file is missing or no image.
+    """
+    try:
+        with Image.open(path) as picture:
+            stored = (picture.height, picture.width)
+            turned = picture.getexif().get(_EXIF_ORIENTATION, 1) != 1
+    except (OSError, SyntaxError, ValueError):
+        turned, stored = True, (0, 0)  # a format that Pillow lacks, or a fault for read_image
+    if not turned:
+        return stored, stored
+    height, width = read_image(path).shape[:2]
+    return (height, width), stored if stored != (0, 0) else (height, width)
+
+
+def check_size(annotation: str, size: tuple[int, int], image: Path | np.ndarray) -> None:
+    """Refuse an annotation whose (height, width) differs from its upright image's.
+
+    Args:
+        annotation: what has that size, for the error's text.
+        size: (height, width) that the annotation was made for.
+        image: the photo.
+
+    Raises:
+        DataError: the sizes differ, or the image can't be read.
+    """
+    if isinstance(image, np.ndarray):
+        upright = stored = (image.shape[0], image.shape[1])
+    else:
+        upright, stored = image_sizes(image)
+    if size == upright:
+        return
+    what = image if isinstance(image, Path) else "its image"
+    if size == stored:
+        raise DataError(
+            f"{annotation} is {_text(size)}, the size of {what} before its EXIF rotation; upright "
+            f"it is {_text(upright)}. Turn the annotation the same way, or save the image without "
+            "the EXIF orientation."
+        )
+    raise DataError(
+        f"{annotation} is {_text(size)}, but {what} is {_text(upright)} (height x width); expected "
+        "the same size. Annotate this image again, or scale the annotation by nearest neighbour."
+    )
+
+
+def copy_image(sample: Sample, folder: Path) -> Path:
+    """Write a sample's image below `folder` by its name: a file as it is, pixels as PNG.
+
+    Returns:
+        The file written.
+    """
+    if isinstance(sample.image, Path):
+        target = folder / f"{sample.name}{sample.image.suffix.lower()}"
+        write_bytes(target, read_bytes(sample.image))
+    else:
+        target = folder / f"{sample.name}.png"
+        write_bytes(target, encode_png(sample.image))
+    return target
+
+
+def require_empty(path: Path) -> None:
+    """Refuse a folder that already holds something, before a whole set is written there.
+
+    Raises:
+        DataError: it is a file, or not empty.
+    """
+    if path.is_file() or (path.is_dir() and any(path.iterdir())):
+        raise DataError(
+            f"{path} exists and is not empty; expected a new folder, so that two sets don't mix. "
+            "Choose another, or remove it."
+        )
+
+
+def shortlist(names: Sequence[str], most: int = 5) -> str:
+    """The first names, and how many more there are."""
+    shown = ", ".join(names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+
+
+def what_is_in(path: Path) -> str:
+    """What a folder holds, for the text of an error."""
+    if not path.is_dir():
+        return f"the file {path.name}"
+    inside = sorted(p.name + ("/" if p.is_dir() else "") for p in path.iterdir())
+    return shortlist(inside, 12) if inside else "nothing"
+
+
+def _text(size: tuple[int, int]) -> str:
+    return f"{size[0]}x{size[1]}"
