@@ -19,14 +19,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from maskwright.losses.pixel import cross_entropy
+from maskwright.losses.choice import PixelLoss
+from maskwright.losses.cross_entropy import cross_entropy
 from maskwright.losses.targets import Targets
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-
-PixelLoss = Callable[[Tensor, Targets], Tensor]
-"""(logits_BKHW, targets) -> scalar; the logits have the size of targets.class_map_BHW."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,17 +182,27 @@ class SemanticNetwork(Network):
         size = targets.class_map_BHW.shape[-2:]
         weights = {"logits": 1.0, **self.auxiliary_weights}
         terms = {
-            name: weights[name] * self.pixel_loss(resize_logits(logits, size), targets)
+            name: weights[name]
+            * self.pixel_loss(resize_logits(at_least_float32(logits), size), targets)
             for name, logits in outputs.items()
             if name in weights
         }
         return {**terms, "total": torch.stack(list(terms.values())).sum()}
 
     def deploy(self, images_B3HW: Tensor) -> dict[str, Tensor]:
-        """uint8 RGB -> {"class_map": uint8 BHW}: logits at the input's size, then argmax."""
+        """uint8 RGB -> {"class_map": BHW}: logits at the input's size, then argmax.
+
+        The ids are uint8, int32 above 255 classes.
+        """
         logits = self(self.normalise(images_B3HW))["logits"]
         size = (images_B3HW.shape[-2], images_B3HW.shape[-1])
-        return {"class_map": resize_logits(logits, size).argmax(dim=1).to(torch.uint8)}
+        dtype = torch.uint8 if logits.shape[1] <= 255 else torch.int32
+        return {"class_map": resize_logits(logits, size).argmax(dim=1).to(dtype)}
+
+
+def at_least_float32(tensor: Tensor) -> Tensor:
+    """Half precision becomes float32: a sum over a million pixels needs its digits."""
+    return tensor.float() if tensor.dtype in {torch.bfloat16, torch.float16} else tensor
 
 
 def resize_logits(logits_BKhw: Tensor, size: Sequence[int]) -> Tensor:
@@ -202,5 +210,3 @@ def resize_logits(logits_BKhw: Tensor, size: Sequence[int]) -> Tensor:
     if tuple(logits_BKhw.shape[-2:]) == tuple(size):
         return logits_BKhw
     return F.interpolate(logits_BKhw, size=tuple(size), mode="bilinear", align_corners=False)
-
-

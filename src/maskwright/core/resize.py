@@ -14,7 +14,11 @@ import numpy as np
 
 from maskwright.core.errors import ConfigError
 
-_INTERPOLATION = {"nearest": cv2.INTER_NEAREST_EXACT, "linear": cv2.INTER_LINEAR, "cubic": cv2.INTER_CUBIC}
+_INTERPOLATION = {
+    "nearest": cv2.INTER_NEAREST_EXACT,
+    "linear": cv2.INTER_LINEAR,
+    "cubic": cv2.INTER_CUBIC,
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,7 +76,9 @@ class Resize:
         offset = ((self.size[0] - height) // 2, (self.size[1] - width) // 2)
         return Geometry(source=source, content=(height, width), offset=offset)
 
-    def apply(self, image: np.ndarray, out: np.ndarray | None = None) -> tuple[np.ndarray, Geometry]:
+    def apply(
+        self, image: np.ndarray, out: np.ndarray | None = None
+    ) -> tuple[np.ndarray, Geometry]:
         """Bring an image to the network's size.
 
         Args:

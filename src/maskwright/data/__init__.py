@@ -1,1 +1,26 @@
-"""."""
+"""Samples -> batches: a decoded cache, augmentation, class-balanced sampling, loaders."""
+
+from __future__ import annotations
+
+from maskwright.data.augment import NONE, Augmentation, augment
+from maskwright.data.cache import Cache
+from maskwright.data.example import Example, read_example
+from maskwright.data.loader import Batch, Draws, batches, collate, collate_targets
+from maskwright.data.sampling import class_weights, draw_order, repeat_factors
+
+__all__ = [
+    "NONE",
+    "Augmentation",
+    "Batch",
+    "Cache",
+    "Draws",
+    "Example",
+    "augment",
+    "batches",
+    "class_weights",
+    "collate",
+    "collate_targets",
+    "draw_order",
+    "read_example",
+    "repeat_factors",
+]

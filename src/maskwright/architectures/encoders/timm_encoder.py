@@ -1,0 +1,74 @@
+"""Any timm backbone that returns a pyramid of features.
+
+Legend: B batch, 3 colours (RGB), C channels, H W of the image, h w of a feature map.
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import cast
+
+import timm
+from timm.models import FeatureListNet
+from torch import Tensor, nn
+
+from maskwright.architectures.encoders.imagenet import PACKAGES, packaged_weights
+from maskwright.core.errors import ConfigError
+
+
+class TimmEncoder(nn.Module):
+    """Features of a timm network at strides 2, 4, 8, 16, 32 (those that it has).
+
+    Its state dict has timm's own names, so that ImageNet weights load as they are.
+
+    Attributes:
+        channels: C of each feature map, finest first.
+        strides: of each, relative to the image.
+        mean, std: RGB 0..1 that its ImageNet weights were trained with.
+
+    Raises:
+        ConfigError: timm has no such network, or it returns no pyramid.
+    """
+
+    def __init__(self, name: str, pretrained: bool = False) -> None:
+        super().__init__()
+        # from_reference and checkpoints load over these: building must not reach for a hub
+        self.network = _create(name)
+        info = self.network.feature_info
+        self.channels: tuple[int, ...] = tuple(info.channels())
+        self.strides: tuple[int, ...] = tuple(info.reduction())
+        settings = timm.get_pretrained_cfg(name)
+        self.mean: tuple[float, ...] = tuple(settings.mean) if settings else (0.485, 0.456, 0.406)
+        self.std: tuple[float, ...] = tuple(settings.std) if settings else (0.229, 0.224, 0.225)
+        if pretrained:
+            self._load_imagenet(name)
+
+    def forward(self, images_B3HW: Tensor) -> list[Tensor]:
+        """RGB, normalised -> features, finest first; sizes are rounded up at odd inputs."""
+        return cast(list[Tensor], self.network(images_B3HW))
+
+    def _load_imagenet(self, name: str) -> None:
+        if name not in PACKAGES:
+            # timm downloads these: the only place here that opens a connection, and only when asked
+            whole = timm.create_model(name, features_only=True, pretrained=True)
+            self.network.load_state_dict(whole.state_dict())
+            return
+        stages = tuple(len(stage) for stage in timm.create_model(name).blocks)
+        weights = packaged_weights(name, stages)
+        wanted = self.network.state_dict()
+        self.network.load_state_dict({key: weights[key] for key in wanted})
+
+
+def _create(name: str) -> FeatureListNet:
+    if not timm.is_model(name):
+        close = difflib.get_close_matches(name, timm.list_models(), n=4)
+        raise ConfigError(
+            f"timm has no network {name!r}; near: {', '.join(close) or 'none'}. "
+            "timm.list_models() lists them all."
+        )
+    try:
+        return timm.create_model(name, features_only=True, pretrained=False)
+    except (RuntimeError, AttributeError) as error:
+        raise ConfigError(
+            f"{name} gives no pyramid of features ({error}); choose another."
+        ) from error

@@ -1,0 +1,47 @@
+"""Pixel-wise cross entropy, plain and weighted by class.
+
+Legend: B batch, K classes, H W the size of the truth.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from maskwright.losses.targets import Targets
+
+
+def cross_entropy(logits_BKHW: Tensor, targets: Targets, weights_K: Tensor | None = None) -> Tensor:
+    """Mean of -w_y log softmax(logits)_y over the labelled pixels, divided by their summed weight.
+
+    Args:
+        logits_BKHW: of the truth's size.
+        targets: `class_map_BHW`, int64; `void` pixels count nothing.
+        weights_K: a non-negative weight a class; None weighs all alike.
+
+    Returns:
+        A scalar; 0, with a gradient of 0, where no pixel is labelled.
+    """
+    truth_BHW = class_map_of(targets)
+    weights_K = None if weights_K is None else weights_K.to(logits_BKHW)
+    total = F.cross_entropy(
+        logits_BKHW, truth_BHW, weight=weights_K, ignore_index=targets.void, reduction="sum"
+    )
+    labelled_BHW = truth_BHW != targets.void
+    if weights_K is None:
+        weight = labelled_BHW.sum().to(total.dtype)
+    else:
+        weight = weights_K[truth_BHW[labelled_BHW]].sum()
+    return total / weight.clamp_min(torch.finfo(total.dtype).tiny)
+
+
+def class_map_of(targets: Targets) -> Tensor:
+    """The class map of targets that have one.
+
+    Raises:
+        ValueError: the targets carry no semantic truth.
+    """
+    if targets.class_map_BHW is None:
+        raise ValueError(f"expected targets with a class map, got {targets}")
+    return targets.class_map_BHW
