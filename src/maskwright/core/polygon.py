@@ -1,0 +1,89 @@
+"""Filling polygons by the rule of the COCO API, so that files in its form mean the same here.
+
+The rule (T.-Y. Lin, P. Dollár, COCO API, `rleFrPoly`): corners are rounded on a grid five times
+finer than the pixels; each edge is walked along its longer axis; where the outline steps over the
+middle of a pixel column, the mask toggles at the first pixel centre below. Pixels inside an odd
+number of windings are covered. Held bit-equal to pycocotools by the tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from maskwright.core.errors import DataError
+from maskwright.core.runs import cancel_pairs
+
+_FINER = 5
+_MOST_POINTS = 50_000_000
+
+
+def polygon_toggles(polygon: Sequence[float] | np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Toggles of the pixels inside one polygon (of fewer than three corners: none).
+
+    Args:
+        polygon: x, y, x, y, ... or [N, 2], in pixel edges: (0, 0) is the image's corner.
+        size: (height, width) of the image; what lies outside is cut off.
+
+    Raises:
+        DataError: an odd number of coordinates, one that is no finite number, or one so far
+            outside that the walk would not end.
+    """
+    x, y = _outline(_corners(polygon, size))
+    height, width = size
+    steps = np.flatnonzero(x[1:] != x[:-1])
+    column = np.minimum(x[steps], x[steps + 1])
+    # A step from 5k + 2 to 5k + 3 crosses the middle of column k.
+    steps, column = steps[column % _FINER == 2], column[column % _FINER == 2] // _FINER
+    inside = (column >= 0) & (column < width)
+    steps, column = steps[inside], column[inside]
+    upper = np.minimum(y[steps], y[steps + 1])
+    row = np.ceil(np.clip((upper + 0.5) / _FINER - 0.5, 0, height)).astype(np.int64)
+    return cancel_pairs(np.sort(column * height + row), height * width)
+
+
+def _corners(polygon: Sequence[float] | np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    # int64 [N + 1, 2] on the fine grid, closed.
+    try:
+        flat = np.asarray(polygon, np.float64).ravel()
+    except (TypeError, ValueError):
+        raise DataError(
+            f"expected a polygon as numbers x, y, x, y, ..., got {polygon!r}."
+        ) from None
+    if len(flat) % 2 or not np.isfinite(flat).all():
+        raise DataError(
+            f"expected a polygon as finite pairs x, y, got {len(flat)} numbers: {flat[:8]}; "
+            "mend the annotation."
+        )
+    far = np.abs(flat).max(initial=0.0)
+    if far * _FINER * (len(flat) + 2) > _MOST_POINTS and far > 16 * max(size):
+        raise DataError(
+            f"a polygon has a coordinate of {far:g}, far outside its image of {size[0]}x{size[1]} "
+            "(height x width); mend the annotation."
+        )
+    corners = np.trunc(_FINER * flat + 0.5).astype(np.int64).reshape(-1, 2)
+    return np.concatenate([corners, corners[:1]])
+
+
+def _outline(corners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    # x and y of every point of the walk, int64; each edge brings both its ends.
+    start, end = corners[:-1], corners[1:]
+    extent = np.abs(end - start)
+    wide = extent[:, 0] >= extent[:, 1]
+    length = extent.max(axis=1, initial=0)
+    along = np.where(wide[:, None], start, start[:, ::-1])
+    along_end = np.where(wide[:, None], end, end[:, ::-1])
+    # An edge is computed from its lesser end, so that it is the same in both directions.
+    back = along[:, 0] > along_end[:, 0]
+    origin = np.where(back[:, None], along_end, along)
+    slope = np.abs(along_end[:, 0] - along[:, 0]).clip(1)
+    slope = (np.where(back, -1, 1) * (along_end[:, 1] - along[:, 1])) / slope
+
+    points = length + 1
+    edge = np.repeat(np.arange(len(points)), points)
+    walked = np.arange(len(edge)) - np.repeat(np.cumsum(points) - points, points)
+    walked = np.where(back[edge], length[edge] - walked, walked)
+    main = origin[edge, 0] + walked
+    across = np.trunc(origin[edge, 1] + slope[edge] * walked + 0.5).astype(np.int64)
+    return np.where(wide[edge], main, across), np.where(wide[edge], across, main)
