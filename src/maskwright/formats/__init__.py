@@ -12,7 +12,7 @@ from pathlib import Path
 
 from maskwright.core.errors import ConfigError, DataError
 from maskwright.core.sample import Dataset
-from maskwright.formats import index_masks
+from maskwright.formats import coco, index_masks
 from maskwright.formats.folders import what_is_in
 from maskwright.formats.format import Format
 
@@ -24,6 +24,14 @@ FORMATS: dict[str, Format] = {
         read=index_masks.read,
         write=index_masks.write,
         detect=index_masks.detect,
+    ),
+    "coco": Format(
+        name="coco",
+        layout=coco.LAYOUT,
+        tasks=frozenset({"instances", "boxes"}),
+        read=coco.read,
+        write=coco.write,
+        detect=coco.detect,
     ),
 }
 """Every format, in the order in which a layout is tried."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -12,6 +14,7 @@ from maskwright.core.errors import DataError
 from maskwright.core.files import write_bytes
 from maskwright.core.image import IMAGE_SUFFIXES, encode_png, read_bytes, read_image
 from maskwright.core.sample import Sample
+from maskwright.core.segmentation import Segmentation
 
 SPLIT_NAMES = {
     "train": "train",
@@ -60,6 +63,12 @@ def name_splits(folders: Iterable[str]) -> dict[str, str]:
     if len(set(named.values())) < len(folders):
         return {folder: folder for folder in folders}
     return named
+
+
+def split_order(names: Mapping[str, str]) -> list[str]:
+    """The folders of `name_splits`, train, val and test first."""
+    usual = ("train", "val", "test")
+    return sorted(names, key=lambda f: (usual.index(names[f]) if names[f] in usual else 3, f))
 
 
 def subfolders(folder: Path) -> list[Path]:
@@ -145,6 +154,27 @@ def require_empty(path: Path) -> None:
             f"{path} exists and is not empty; expected a new folder, so that two sets don't mix. "
             "Choose another, or remove it."
         )
+
+
+def refuse(message: str) -> Segmentation:
+    """The truth of a sample that has none: raises when it is read.
+
+    Raises:
+        DataError: always, with `message`.
+    """
+    raise DataError(message)
+
+
+def read_json(path: Path) -> Any:
+    """The value in a JSON file.
+
+    Raises:
+        DataError: it is missing or no valid JSON.
+    """
+    try:
+        return json.loads(read_bytes(path))
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path} is no valid JSON ({error}); mend it or copy it again.") from None
 
 
 def shortlist(names: Sequence[str], most: int = 5) -> str:

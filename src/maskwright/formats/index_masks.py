@@ -11,73 +11,36 @@ in 16-bit masks) is void.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from maskwright.core.classes import Classes
-from maskwright.core.errors import ConfigError, DataError, MaskwrightError
-from maskwright.core.files import write_bytes, write_json
-from maskwright.core.image import encode_png, read_bytes, read_index_png
+from maskwright.core.errors import DataError
+from maskwright.core.files import write_bytes
+from maskwright.core.image import encode_png, read_index_png
 from maskwright.core.sample import Dataset, Sample
 from maskwright.core.segmentation import Segmentation
 from maskwright.formats import folders
+from maskwright.formats.class_ids import IdTable, leave_out, read_classes, write_classes
 
 LAYOUT = (
     "index masks: SPLIT/images/ with SPLIT/masks/NAME.png, or images/ with masks/ (with or without "
     "a folder for each split), and classes.json"
 )
-_NO_CLASS = -1
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Mapping:
-    """From the ids in the files to the ids of `classes`.
-
-    Attributes:
-        classes: those that are kept.
-        table: int32 [N]: file id -> class id; void's id where ignored, -1 where unknown.
-    """
-
-    classes: Classes
-    table: np.ndarray
-
-    def apply(self, ids: np.ndarray, source: Path) -> np.ndarray:
-        """File ids [H, W] -> class ids [H, W], uint8 (uint16 above 255 classes).
-
-        Raises:
-            DataError: ids that no class has, naming them and `source`.
-        """
-        table = np.full(int(np.iinfo(ids.dtype).max) + 1, _NO_CLASS, np.int32)
-        table[: min(len(self.table), len(table))] = self.table[: len(table)]
-        void = self.classes.void
-        for reserved in (255, len(table) - 1):  # 255 is void in 16 bits too, unless it is a class
-            if table[reserved] == _NO_CLASS:
-                table[reserved] = void
-        present = np.flatnonzero(np.bincount(ids.ravel(), minlength=len(table)))
-        unknown = present[table[present] == _NO_CLASS]
-        if len(unknown):
-            raise DataError(
-                f"{source} holds ids {folders.shortlist([str(i) for i in unknown])}, but expected "
-                f"0..{len(self.table) - 1} or void ({void}). Add the classes to "
-                "classes.json, or mend the mask."
-            )
-        return table.astype(np.uint8 if void == 255 else np.uint16)[ids]
+_VOID = 255
 
 
 def detect(path: Path) -> str | None:
     """Why a path looks like index masks, or None."""
     pairs = _find_pairs(path)
-    return (
-        f"images and masks in {', '.join(_pair_name(path, p) for p in pairs.values())}"
-        if pairs
-        else None
-    )
+    names = [images.relative_to(path).as_posix() + "/" for images, _ in pairs.values()]
+    return f"images with masks in {', '.join(names)}" if pairs else None
 
 
 def read(path: Path | str, ignore: Iterable[str] = (), strict: bool = True) -> Dataset:
@@ -105,10 +68,10 @@ def read(path: Path | str, ignore: Iterable[str] = (), strict: bool = True) -> D
             if root.exists()
             else f"{root} does not exist; check the path."
         )
-    notes: list[str] = []
-    mapping = _read_classes(root, pairs, tuple(ignore), notes)
+    notes = _without_masks(root, pairs)
+    table = _read_classes(root, pairs, tuple(ignore), notes)
     splits = {
-        split: _read_split(split, images, masks, mapping, strict, notes)
+        split: _read_split(split, images, masks, table, strict, notes)
         for split, (images, masks) in pairs.items()
     }
     if not any(splits.values()):
@@ -117,7 +80,7 @@ def read(path: Path | str, ignore: Iterable[str] = (), strict: bool = True) -> D
             f"{', '.join(str(images) for images, _ in pairs.values())}; put images there."
         )
     return Dataset(
-        root=root, format="index_masks", classes=mapping.classes, splits=splits, notes=tuple(notes)
+        root=root, format="index_masks", classes=table.classes, splits=splits, notes=tuple(notes)
     )
 
 
@@ -138,7 +101,7 @@ def write(dataset: Dataset, path: Path | str) -> tuple[str, ...]:
     """
     root = Path(path)
     folders.require_empty(root)
-    write_classes(dataset.classes, root)
+    write_classes(root / "classes.json", dataset.classes)
     lost = 0
     for split, samples in dataset.splits.items():
         folder = root if tuple(dataset.splits) == (folders.NO_SPLIT,) else root / split
@@ -146,9 +109,9 @@ def write(dataset: Dataset, path: Path | str) -> tuple[str, ...]:
             truth = sample.read_truth()
             write_sample(sample, truth, folder)
             lost += bool(truth.instances)
-    return (f"index masks can't hold the objects of {lost} images; write them as coco.",) * bool(
-        lost
-    )
+    if not lost:
+        return ()
+    return (f"index masks can't hold the objects of {lost} images; write them as coco.",)
 
 
 def write_sample(sample: Sample, truth: Segmentation, folder: Path) -> None:
@@ -176,18 +139,6 @@ def write_mask(path: Path, semantic: np.ndarray, classes: Classes) -> None:
     write_bytes(path, encode_index_png(semantic, classes))
 
 
-def write_classes(classes: Classes, root: Path) -> None:
-    """Write classes.json."""
-    entries: dict[str, Any] = {
-        "names": list(classes.names),
-        "palette": [list(colour) for colour in classes.colours],
-        "ignore_index": classes.void,
-    }
-    if classes.things:
-        entries["things"] = sorted(classes.things)
-    write_json(root / "classes.json", entries)
-
-
 def _find_pairs(root: Path) -> dict[str, tuple[Path, Path]]:
     """Split name -> its images' and masks' folders."""
     whole = (root / "images", root / "masks")
@@ -207,19 +158,23 @@ def _find_pairs(root: Path) -> dict[str, tuple[Path, Path]]:
     return _in_order(inner) if inner else {folders.NO_SPLIT: whole}
 
 
+def _without_masks(root: Path, pairs: dict[str, tuple[Path, Path]]) -> list[str]:
+    """Notes on image folders beside those of `pairs` that have no folder of masks."""
+    used = {images for images, _ in pairs.values()}
+    beside = [child / "images" for child in folders.subfolders(root)]
+    if root / "images" not in used:
+        beside += folders.subfolders(root / "images")
+    left = [folder for folder in beside if folder.is_dir() and folder not in used]
+    return [f"{folder} has no masks beside it and is left out." for folder in left]
+
+
 def _in_order(pairs: dict[str, tuple[Path, Path]]) -> dict[str, tuple[Path, Path]]:
     names = folders.name_splits(pairs)
-    usual = ("train", "val", "test")
-    ordered = sorted(pairs, key=lambda f: (usual.index(names[f]) if names[f] in usual else 3, f))
-    return {names[folder]: pairs[folder] for folder in ordered}
-
-
-def _pair_name(root: Path, pair: tuple[Path, Path]) -> str:
-    return f"{pair[0].relative_to(root).as_posix()}/"
+    return {names[folder]: pairs[folder] for folder in folders.split_order(names)}
 
 
 def _read_split(
-    split: str, images: Path, masks: Path, mapping: Mapping, strict: bool, notes: list[str]
+    split: str, images: Path, masks: Path, table: IdTable, strict: bool, notes: list[str]
 ) -> tuple[Sample, ...]:
     found, drawn = folders.find_images(images), _find_masks(masks)
     without_mask = [name for name in found if name not in drawn]
@@ -235,7 +190,7 @@ def _read_split(
         Sample(
             name=name,
             image=image,
-            truth_of=_truth_reader(name, image, images, masks, drawn, mapping),
+            truth_of=_truth_reader(name, image, images, masks, drawn, table),
             tasks=frozenset({"semantic"}),
         )
         for name, image in found.items()
@@ -243,14 +198,14 @@ def _read_split(
 
 
 def _truth_reader(
-    name: str, image: Path, images: Path, masks: Path, drawn: dict[str, Path], mapping: Mapping
+    name: str, image: Path, images: Path, masks: Path, drawn: dict[str, Path], table: IdTable
 ) -> Callable[[], Segmentation]:
     if name in drawn:
-        return partial(read_truth, drawn[name], image, mapping)
-    return partial(_refuse, _missing_mask(images, masks, [name]))
+        return partial(read_truth, drawn[name], image, table)
+    return partial(folders.refuse, _missing_mask(images, masks, [name]))
 
 
-def read_truth(mask: Path, image: Path, mapping: Mapping) -> Segmentation:
+def read_truth(mask: Path, image: Path, table: IdTable) -> Segmentation:
     """The class map of one image.
 
     Raises:
@@ -263,11 +218,7 @@ def read_truth(mask: Path, image: Path, mapping: Mapping) -> Segmentation:
         )
     size = (ids.shape[0], ids.shape[1])
     folders.check_size(str(mask), size, image)
-    return Segmentation(size=size, classes=mapping.classes, semantic=mapping.apply(ids, mask))
-
-
-def _refuse(message: str) -> Segmentation:
-    raise DataError(message)
+    return Segmentation(size=size, classes=table.classes, semantic=table.apply(ids, mask))
 
 
 def _missing_mask(images: Path, masks: Path, names: list[str]) -> str:
@@ -287,81 +238,37 @@ def _find_masks(folder: Path) -> dict[str, Path]:
 
 def _read_classes(
     root: Path, pairs: dict[str, tuple[Path, Path]], ignore: tuple[str, ...], notes: list[str]
-) -> Mapping:
-    source = next(
-        (f / "classes.json" for f in (root, root.parent) if (f / "classes.json").is_file()), None
-    )
+) -> IdTable:
+    places = [folder / "classes.json" for folder in (root, root.resolve().parent)]
+    source = next((place for place in places if place.is_file()), None)
     if source is None:
-        count = _count_ids(pairs)
-        names: Sequence[str] = [f"class_{i}" for i in range(count)]
-        notes.append(
-            f"no classes.json in {root}: {count} classes named after the ids in the masks."
-        )
-        return _map_classes(Classes.of(names), {}, ignore, notes, root)
-    if source.parent != root:
-        notes.append(f"classes are those of {source}, one folder up.")
-    classes, ignored = _parse_classes(source)
-    return _map_classes(classes, ignored, ignore, notes, source)
-
-
-def _parse_classes(source: Path) -> tuple[Classes, dict[int, str]]:
-    """The classes of classes.json, and its ignored id with the reason."""
-    try:
-        data = json.loads(read_bytes(source))
-    except ValueError as error:
-        raise DataError(f"{source} is no valid JSON ({error}); mend or remove it.") from None
-    data = {"names": data} if isinstance(data, list) else data
-    names = data.get("names") if isinstance(data, dict) else None
-    if not isinstance(names, list) or not names or not all(isinstance(n, str) for n in names):
-        raise DataError(
-            f'{source}: expected a list of class names, or an object whose "names" is one, got '
-            f"{str(data)[:80]}; write the names in the order of their ids."
-        )
-    try:
-        classes = Classes.of(names, data.get("palette"), data.get("things", ()))
-    except (MaskwrightError, TypeError, ValueError) as error:
-        raise DataError(f"{source}: {error}") from None
-    ignored = data.get("ignore_index")
-    if ignored is None or ignored == classes.void:
-        return classes, {}
-    if not isinstance(ignored, int):
-        raise DataError(f'{source}: expected "ignore_index" to be an id, got {ignored!r}; mend it.')
-    return classes, {ignored: "by ignore_index"}
-
-
-def _map_classes(
-    classes: Classes,
-    ignored: dict[int, str],
-    ignore: tuple[str, ...],
-    notes: list[str],
-    source: Path,
-) -> Mapping:
-    ignored = ignored | {classes.index(name): "as asked" for name in ignore}
-    kept = [i for i in range(len(classes)) if i not in ignored]
-    if not kept:
-        raise ConfigError(
-            f"every class of {source} is ignored ({', '.join(classes.names)}); keep at least one."
-        )
-    for index, why in ignored.items():
+        count = _count_ids(root, pairs)
+        notes.append(f"{root} has no classes.json: {count} classes are named after their ids.")
+        classes, ignored = Classes.of(f"class_{i}" for i in range(count)), None
+    else:
+        classes, ignored = read_classes(source)
+        if source == places[1]:
+            notes.append(f"The classes are those of {source}, one folder up.")
+    reasons = {} if ignored is None or ignored == classes.void else {ignored: "by ignore_index"}
+    reasons |= {classes.index(name): "as asked" for name in ignore}
+    for index, why in reasons.items():
         if 0 <= index < len(classes):
             moved = ", and the ids above it move down" if index + 1 < len(classes) else ""
-            notes.append(f"class {classes.names[index]} (id {index}) is void {why}{moved}.")
-    chosen = Classes.of(
-        (classes.names[i] for i in kept),
-        [classes.colours[i] for i in kept],
-        (new for new, old in enumerate(kept) if old in classes.things),
-    )
-    table = np.full(max(len(classes), *(i + 1 for i in (-1, *ignored))), _NO_CLASS, np.int32)
-    table[kept] = np.arange(len(kept))
-    table[[i for i in ignored if i >= 0]] = chosen.void
-    return Mapping(classes=chosen, table=table)
+            notes.append(f"Class {classes.names[index]} (id {index}) is void {why}{moved}.")
+    return leave_out(classes, reasons, source or root)
 
 
-def _count_ids(pairs: dict[str, tuple[Path, Path]]) -> int:
-    highest = 0
+def _count_ids(root: Path, pairs: dict[str, tuple[Path, Path]]) -> int:
+    """One more than the highest id in any readable mask."""
+    present: set[int] = set()
     for _, masks in pairs.values():
         for mask in _find_masks(masks).values():
-            ids = read_index_png(mask)
-            inside = ids[ids != np.iinfo(ids.dtype).max]
-            highest = max(highest, int(inside.max(initial=0)))
-    return highest + 1
+            with contextlib.suppress(DataError):  # it is met again when its truth is read
+                present.update(np.unique(read_index_png(mask)).tolist())
+    named = present - {_VOID, 65535}
+    if named <= {0} and _VOID in present:
+        raise DataError(
+            f"the masks in {root} hold the ids {sorted(present)} only, and {_VOID} means void: "
+            f"nothing is left to tell apart. Expected class ids from 0; save {_VOID} as 1."
+        )
+    return max(named, default=0) + 1

@@ -1,0 +1,310 @@
+"""COCO JSON: objects with boxes and, where given, masks (polygons or either run-length coding).
+
+    root/{split}/instances.json (or annotations.json, boxes.json) beside root/{split}/images/   or
+    root/annotations/instances_train2017.json ... beside root/train2017/ or root/images/...     or
+    root/instances.json beside root/images/, or any one .json file          (one split, "all")
+
+Category ids may have gaps: class ids are their ranks. An annotation without a segmentation is a box
+only. Masks are decoded late. `coco_files` finds the files.
+
+Reference: T.-Y. Lin et al., "Microsoft COCO: Common Objects in Context", ECCV 2014; the file format
+as told on cocodataset.org, "Data format".
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from maskwright.core.classes import Classes
+from maskwright.core.errors import DataError, MaskwrightError
+from maskwright.core.files import write_text
+from maskwright.core.mask import Mask
+from maskwright.core.sample import Dataset, Sample, Task
+from maskwright.core.segmentation import Instance, Segmentation
+from maskwright.formats import coco_files, folders
+from maskwright.formats.coco_entries import (
+    Document,
+    Entry,
+    called,
+    fault_of,
+    images_by_id,
+    join_categories,
+    load,
+)
+
+LAYOUT = (
+    "coco: SPLIT/instances.json (or annotations.json, boxes.json) beside SPLIT/images/, "
+    "annotations/instances_SPLIT.json beside SPLIT/, or one .json file beside its images"
+)
+
+
+def detect(path: Path) -> str | None:
+    """Why a path looks like COCO, or None."""
+    parts = coco_files.find_parts(path)
+    names = [p.file.name if path.is_file() else p.file.relative_to(path).as_posix() for p in parts]
+    return f"COCO annotations in {folders.shortlist(names)}" if parts else None
+
+
+def read(path: Path | str, ignore: Iterable[str] = (), strict: bool = True) -> Dataset:
+    """Read COCO annotations. The JSON is read and checked at once, masks are decoded late.
+
+    Args:
+        path: the folder that holds the splits, or one .json file.
+        ignore: names of categories whose objects are left out.
+        strict: refuse the set where an entry is at fault or an image is missing. Else the sample
+            concerned is kept, and reading its truth (or image) raises that fault.
+
+    Raises:
+        DataError: no such layout, broken JSON, faulty entries, missing images, no images at all.
+        ConfigError: `ignore` names no category.
+    """
+    root = Path(path)
+    parts = coco_files.find_parts(root)
+    if not parts:
+        raise DataError(
+            f"{root} holds no COCO annotations: expected {LAYOUT}; found "
+            f"{folders.what_is_in(root)}."
+            if root.exists()
+            else f"{root} does not exist; check the path."
+        )
+    documents = {part.file: load(part.file) for part in parts}
+    notes = [f"{part.file} is used, {part.others} are not." for part in parts if part.others]
+    classes, class_of = join_categories(documents, tuple(ignore))
+    splits = {
+        part.split: _read_split(part, documents[part.file], classes, class_of, strict, notes)
+        for part in parts
+    }
+    if not any(splits.values()):
+        raise DataError(f"{root} is an empty set: its annotations name no image; add some.")
+    return Dataset(root=root, format="coco", classes=classes, splits=splits, notes=tuple(notes))
+
+
+def write(dataset: Dataset, path: Path | str) -> tuple[str, ...]:
+    """Write {split}/instances.json with compressed run lengths, beside {split}/images/.
+
+    Image files are copied as they are. Category ids are class ids + 1.
+
+    Args:
+        dataset: every sample needs objects (an empty tuple of them will do).
+        path: a new or empty folder.
+
+    Returns:
+        A sentence for each thing that was left out.
+
+    Raises:
+        DataError: a sample without objects, or `path` holds something.
+    """
+    root = Path(path)
+    folders.require_empty(root)
+    lost = 0
+    for split, samples in dataset.splits.items():
+        folder = root if tuple(dataset.splits) == (folders.NO_SPLIT,) else root / split
+        entries = []
+        for sample in samples:
+            truth = sample.read_truth()
+            image = folders.copy_image(sample, folder / "images")
+            entries.append(image_entry(image.relative_to(folder / "images").as_posix(), truth))
+            lost += truth.semantic is not None
+        write_entries(folder / "instances.json", entries, dataset.classes)
+    if not lost:
+        return ()
+    return (f"coco can't hold the class maps of {lost} images; write them as index_masks.",)
+
+
+def image_entry(file_name: str, truth: Segmentation) -> Entry:
+    """One image and its objects as plain data, without ids; `write_entries` joins them to a file.
+
+    Raises:
+        DataError: objects weren't labelled (or predicted) in this image.
+    """
+    if truth.instances is None:
+        raise DataError(
+            f"{file_name} has no objects labelled; expected instances or boxes. Write this set as "
+            "index_masks."
+        )
+    height, width = truth.size
+    return {
+        "file_name": file_name,
+        "height": height,
+        "width": width,
+        "annotations": [_annotation(instance) for instance in truth.instances],
+    }
+
+
+def write_entries(path: Path, entries: Sequence[Entry], classes: Classes) -> None:
+    """Write one COCO file of what `image_entry` returned, numbering images and annotations."""
+    images: list[Entry] = []
+    annotations: list[Entry] = []
+    for number, entry in enumerate(entries, start=1):
+        image = {key: value for key, value in entry.items() if key != "annotations"}
+        images.append({"id": number} | image)
+        for annotation in entry["annotations"]:
+            annotations.append({"id": len(annotations) + 1, "image_id": number} | annotation)
+    categories = [
+        {
+            "id": index + 1,
+            "name": name,
+            "color": list(classes.colours[index]),
+            "isthing": int(index in classes.things),
+        }
+        for index, name in enumerate(classes.names)
+    ]
+    document = {"images": images, "annotations": annotations, "categories": categories}
+    write_text(path, json.dumps(document, separators=(",", ":"), ensure_ascii=False) + "\n")
+
+
+def read_truth(
+    annotations: Sequence[Entry],
+    class_of: Mapping[int, int],
+    classes: Classes,
+    size: tuple[int, int] | None,
+    image: Path,
+    source: Path,
+) -> Segmentation:
+    """The objects of one image, masks decoded.
+
+    Args:
+        annotations: entries of the file, checked.
+        class_of: category id -> class id; objects of other categories are left out.
+        classes: of the data set.
+        size: (height, width) stated by the file, or None.
+        image: the photo.
+        source: the JSON, for the errors' text.
+
+    Raises:
+        DataError: the image has another size, or a segmentation is malformed.
+    """
+    if size is None:
+        size = folders.image_sizes(image)[0]
+    else:
+        folders.check_size(f"the entry in {source}", size, image)
+    instances = tuple(
+        _instance(annotation, class_of[annotation["category_id"]], size, source)
+        for annotation in annotations
+        if annotation["category_id"] in class_of
+    )
+    return Segmentation(size=size, classes=classes, instances=instances)
+
+
+def _instance(entry: Entry, class_id: int, size: tuple[int, int], source: Path) -> Instance:
+    mask = None
+    if entry.get("segmentation"):
+        try:
+            mask = _mask(entry["segmentation"], size)
+        except (MaskwrightError, ValueError, TypeError) as error:
+            raise DataError(f"{source}: {called(entry)} has no usable mask: {error}") from None
+    return Instance(
+        class_id=class_id,
+        box_xyxy=_box(entry["bbox"]) if mask is None or "bbox" in entry else mask.box_xyxy,
+        mask=mask,
+        score=entry.get("score"),
+        crowd=bool(entry.get("iscrowd", 0)),
+        track_id=entry.get("track_id"),
+    )
+
+
+def _mask(segmentation: Any, size: tuple[int, int]) -> Mask:
+    if isinstance(segmentation, list):
+        return Mask.from_polygons(segmentation, size)
+    mask = Mask.from_coco(segmentation)
+    if mask.size != size:
+        raise DataError(f"it is {mask.size} (height, width), but its image is {size}.")
+    return mask
+
+
+def _box(xywh: Sequence[float]) -> tuple[float, float, float, float]:
+    left, top, width, height = (float(value) for value in xywh)
+    return left, top, left + width, top + height
+
+
+def _annotation(instance: Instance) -> Entry:
+    left, top, right, bottom = (round(float(edge), 4) for edge in instance.box_xyxy)
+    width, height = round(right - left, 4), round(bottom - top, 4)
+    entry: Entry = {
+        "category_id": instance.class_id + 1,
+        "bbox": [left, top, width, height],
+        "area": width * height if instance.mask is None else int(instance.mask.area),
+        "iscrowd": int(instance.crowd),
+    }
+    if instance.mask is not None:
+        entry["segmentation"] = instance.mask.to_coco()
+    if instance.score is not None:
+        entry["score"] = round(float(instance.score), 6)
+    if instance.track_id is not None:
+        entry["track_id"] = instance.track_id
+    return entry
+
+
+def _read_split(
+    part: coco_files.Part,
+    document: Document,
+    classes: Classes,
+    class_of: Mapping[int, int],
+    strict: bool,
+    notes: list[str],
+) -> tuple[Sample, ...]:
+    known = {entry["id"] for entry in document["categories"]}
+    images = images_by_id(document["images"], part.file)
+    by_image: dict[int, list[Entry]] = defaultdict(list)
+    faults: dict[int | None, list[str]] = defaultdict(list)
+    for entry in document["annotations"]:
+        fault = fault_of(entry, images, known)
+        image_id = entry.get("image_id")
+        if fault:
+            faults[image_id if image_id in images else None].append(f"{called(entry)} {fault}")
+        else:
+            by_image[entry["image_id"]].append(entry)
+    named = [image["file_name"] for image in images.values()]
+    missing = [name for name in named if not (part.images / name).is_file()]
+    if strict:
+        _refuse_faults(part, [fault for found in faults.values() for fault in found], missing)
+    elif faults[None]:
+        notes.append(f"{part.file}: {folders.shortlist(faults[None])}; left out.")
+    with_masks = any(entry.get("segmentation") for entry in document["annotations"])
+    samples = [
+        _sample(part, image, by_image[i], faults[i], classes, class_of, with_masks)
+        for i, image in images.items()
+    ]
+    return tuple(sorted(samples, key=lambda sample: sample.name))
+
+
+def _sample(
+    part: coco_files.Part,
+    entry: Entry,
+    annotations: list[Entry],
+    faults: list[str],
+    classes: Classes,
+    class_of: Mapping[int, int],
+    with_masks: bool,
+) -> Sample:
+    kept = tuple(a for a in annotations if a["category_id"] in class_of)
+    masked = with_masks and all(a.get("segmentation") for a in kept)
+    tasks: frozenset[Task] = frozenset({"instances", "boxes"} if masked else {"boxes"})
+    image = part.images / entry["file_name"]
+    height, width = entry.get("height"), entry.get("width")
+    size = (height, width) if isinstance(height, int) and isinstance(width, int) else None
+    truth = partial(read_truth, kept, class_of, classes, size, image, part.file)
+    return Sample(
+        name=PurePosixPath(entry["file_name"]).with_suffix("").as_posix(),
+        image=image,
+        truth_of=partial(folders.refuse, f"{part.file}: {'; '.join(faults)}.") if faults else truth,
+        tasks=tasks,
+    )
+
+
+def _refuse_faults(part: coco_files.Part, faults: list[str], missing: list[str]) -> None:
+    if faults:
+        raise DataError(
+            f"{part.file}: {folders.shortlist(faults)}. Mend or remove these entries "
+            f"({len(faults)})."
+        )
+    if missing:
+        raise DataError(
+            f"{part.file} names {len(missing)} images that {part.images} lacks: "
+            f"{folders.shortlist(missing)}. Add them, or remove their entries."
+        )
