@@ -1,5 +1,10 @@
 """Torch blocks with two or more users; each file names its source."""
 
-from maskwright.layers.conv import ConvNormAct
+from __future__ import annotations
 
-__all__ = ["ConvNormAct"]
+from maskwright.layers.conv import ConvNormAct
+from maskwright.layers.drop_path import DropPath
+from maskwright.layers.head import PixelClassifier
+from maskwright.layers.initialise import initialise
+
+__all__ = ["ConvNormAct", "DropPath", "PixelClassifier", "initialise"]

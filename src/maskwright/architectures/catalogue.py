@@ -1,0 +1,165 @@
+"""Every architecture by name, and `build`: a name and a number of classes -> a network."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+from maskwright.architectures import bisenetv1, bisenetv2, segformer, unet
+from maskwright.architectures.contract import Architecture, Network
+from maskwright.core.errors import ConfigError
+
+_UNETS = {
+    "unet": Architecture(
+        network=unet.UNet,
+        config=unet.UNetConfig(),
+        card=unet.CARD,
+        tiny=unet.tiny,
+    ),
+    "unet-encoder": Architecture(
+        network=unet.EncoderUNet,
+        config=unet.EncoderUNetConfig(),
+        card=unet.ENCODER_CARD,
+        tiny=unet.tiny_encoder,
+    ),
+}
+
+_BISENETS = {
+    "bisenetv1": Architecture(
+        network=bisenetv1.BiSeNetV1,
+        config=bisenetv1.BiSeNetV1Config(),
+        card=bisenetv1.CARD,
+        tiny=bisenetv1.tiny,
+        input_size=(512, 1024),
+    ),
+    "bisenetv2": Architecture(
+        network=bisenetv2.BiSeNetV2,
+        config=bisenetv2.BiSeNetV2Config(),
+        card=bisenetv2.CARD,
+        tiny=bisenetv2.tiny,
+        input_size=(512, 1024),
+    ),
+}
+
+_SEGFORMERS = {
+    f"segformer-b{size}": Architecture(
+        network=segformer.SegFormer,
+        config=config,
+        card=segformer.CARD,
+        tiny=segformer.tiny,
+    )
+    for size, config in enumerate(segformer.SIZES)
+}
+
+ARCHITECTURES: dict[str, Architecture] = {**_UNETS, **_BISENETS, **_SEGFORMERS}
+"""Name -> class, sizes, card. Nothing is built before it is asked for."""
+
+
+def architecture(name: str) -> Architecture:
+    """The entry of `ARCHITECTURES` with this name.
+
+    Raises:
+        ConfigError: there is none; the text names the nearest.
+    """
+    if name not in ARCHITECTURES:
+        raise ConfigError(f"expected an architecture, got {name!r}; {_near(name, ARCHITECTURES)}")
+    return ARCHITECTURES[name]
+
+
+def build(name: str, classes: int, **overrides: Any) -> Network:
+    """A network with first weights, in training mode.
+
+    Args:
+        name: a key of `ARCHITECTURES`.
+        classes: K, 2 or more, background included.
+        overrides: attributes of the architecture's configuration, such as `dropout=0.0`; lists
+            stand for tuples, as JSON has no tuples.
+
+    Raises:
+        ConfigError: an unknown name or override, a value of the wrong type, sizes that contradict
+            each other.
+    """
+    entry = architecture(name)
+    sizes = config_values(type(entry.config), {"classes": classes, **overrides}, name)
+    if sizes["classes"] < 2:
+        raise ConfigError(
+            f"{name}: expected 2 classes or more, background included, got {classes}."
+        )
+    return entry.network(dataclasses.replace(entry.config, **sizes))
+
+
+def config_values(config: type, values: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Check plain values against a configuration's annotations; lists become tuples.
+
+    Args:
+        config: the configuration's class.
+        values: attribute -> value, as JSON or a command line brings them.
+        name: of the architecture, for the error's text.
+
+    Raises:
+        ConfigError: an attribute that the configuration lacks, or a value of the wrong type.
+    """
+    hints = typing.get_type_hints(config)
+    known = [field.name for field in dataclasses.fields(config)]
+    checked = {}
+    for key, value in values.items():
+        if key not in known:
+            raise ConfigError(f"{name} has no setting {key!r} (got {value!r}); {_near(key, known)}")
+        try:
+            checked[key] = _convert(hints[key], value)
+        except TypeError:
+            expected = _told(hints[key])
+            raise ConfigError(f"{name}: expected {key} to be {expected}, got {value!r}.") from None
+    return checked
+
+
+def _convert(hint: Any, value: Any) -> Any:
+    """The value as the annotation has it; TypeError where it is something else."""
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin is tuple and isinstance(value, (list, tuple)):
+        return _convert_tuple(inner, value)
+    if origin is Literal and value in inner:
+        return value
+    if origin in {types.UnionType, typing.Union}:
+        return _convert_union(inner, value)
+    if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)
+    if hint is int and isinstance(value, bool):
+        raise TypeError
+    if isinstance(hint, type) and isinstance(value, hint):
+        return value
+    raise TypeError
+
+
+def _convert_tuple(inner: tuple[Any, ...], value: Iterable[Any]) -> tuple[Any, ...]:
+    entries = list(value)
+    hints = [inner[0]] * len(entries) if inner[-1] is Ellipsis else list(inner)
+    if len(hints) != len(entries):
+        raise TypeError
+    return tuple(_convert(hint, entry) for hint, entry in zip(hints, entries))
+
+
+def _convert_union(arms: tuple[Any, ...], value: Any) -> Any:
+    for arm in arms:
+        try:
+            return _convert(arm, value)
+        except TypeError:
+            continue
+    raise TypeError
+
+
+def _told(hint: Any) -> str:
+    return hint.__name__ if hint in {int, float, bool, str} else str(hint).replace("typing.", "")
+
+
+def _near(word: str, known: Iterable[str]) -> str:
+    """What the user may have meant, else everything there is."""
+    known = list(known)
+    close = difflib.get_close_matches(str(word), known, n=3, cutoff=0.5)
+    if close:
+        return f"did you mean {' or '.join(close)}?"
+    return f"choose one of {', '.join(known)}."
