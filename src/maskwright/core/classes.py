@@ -69,7 +69,9 @@ class Classes:
         try:
             return self.names.index(name)
         except ValueError:
-            raise ConfigError(f"no class {name!r}; the classes are {', '.join(self.names)}.") from None
+            raise ConfigError(
+                f"no class {name!r}; the classes are {', '.join(self.names)}."
+            ) from None
 
     @property
     def void(self) -> int:
