@@ -19,9 +19,10 @@ from pathlib import Path
 import numpy as np
 
 from maskwright.core.classes import Classes
+from maskwright.core.draw import index_png
 from maskwright.core.errors import DataError
 from maskwright.core.files import write_bytes
-from maskwright.core.image import encode_png, read_index_png
+from maskwright.core.image import read_index_png
 from maskwright.core.sample import Dataset, Sample
 from maskwright.core.segmentation import Segmentation
 from maskwright.formats import folders
@@ -126,17 +127,8 @@ def write_sample(sample: Sample, truth: Segmentation, folder: Path) -> None:
             "expected semantic truth. Write this set as coco."
         )
     folders.copy_image(sample, folder / "images")
-    write_mask(folder / "masks" / f"{sample.name}.png", truth.semantic, truth.classes)
-
-
-def write_mask(path: Path, semantic: np.ndarray, classes: Classes) -> None:
-    """Write class ids [H, W] as a palette PNG, or 16-bit grey above 255 classes."""
-    if semantic.dtype != np.uint8:
-        write_bytes(path, encode_png(semantic))
-        return
-    from maskwright.core.draw import encode_index_png
-
-    write_bytes(path, encode_index_png(semantic, classes))
+    mask = index_png(truth.semantic, truth.classes)
+    write_bytes(folder / "masks" / f"{sample.name}.png", mask)
 
 
 def _find_pairs(root: Path) -> dict[str, tuple[Path, Path]]:
