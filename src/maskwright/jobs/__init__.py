@@ -1,1 +1,33 @@
-"""."""
+"""Torch-free work on many files: inspect, check, preview, evaluate, predict, synthesize.
+
+Each is one function over a `core.Dataset` or a list of files; each takes `progress(done, total)`.
+"""
+
+from __future__ import annotations
+
+from maskwright.jobs.check import Finding, check
+from maskwright.jobs.evaluate import Evaluation, ImageScore, evaluate, require_same_classes
+from maskwright.jobs.inspect import ClassStats, Progress, Stats, stats, thin_pixels
+from maskwright.jobs.predict import PredictionSummary, predict_files
+from maskwright.jobs.preview import contact_sheet
+from maskwright.jobs.synthesize import SceneMaker, Synthesis, synthesize
+
+__all__ = [
+    "ClassStats",
+    "Evaluation",
+    "Finding",
+    "ImageScore",
+    "PredictionSummary",
+    "Progress",
+    "SceneMaker",
+    "Stats",
+    "Synthesis",
+    "check",
+    "contact_sheet",
+    "evaluate",
+    "predict_files",
+    "require_same_classes",
+    "stats",
+    "synthesize",
+    "thin_pixels",
+]
