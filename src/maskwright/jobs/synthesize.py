@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections import Counter
+import signal
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from maskwright.core.files import write_bytes, write_json
 from maskwright.core.image import write_image
 from maskwright.core.sample import Sample
 from maskwright.formats import coco
-from maskwright.formats.class_ids import write_classes
+from maskwright.formats.class_ids import read_classes, write_classes
 from maskwright.formats.folders import read_json, require_empty
 from maskwright.jobs.inspect import Progress
 
@@ -31,7 +32,7 @@ SceneMaker = Callable[[int], Sample]
 SPLITS: Mapping[str, float] = {"train": 0.8, "val": 0.1, "test": 0.1}
 """Split -> its share of the images."""
 
-_PLAN = "synthesis.json"
+_PLAN, _CLASSES = "synthesis.json", "classes.json"
 _PARTS = ".objects"  # a file for each image, written last: it marks the image as done
 _GOLDEN = 0.6180339887498949
 _JPEG_QUALITY = 95
@@ -75,23 +76,24 @@ def synthesize(
         seed: of the set.
         splits: names and shares; the images are spread evenly, so that nine fill the default ones.
         suffix: ".jpg" (quality 95) or ".png" of the images.
-        workers: processes.
+        workers: processes; a script that asks for several needs `if __name__ == "__main__"`.
         progress: called after each image.
 
     Raises:
         DataError: `out` holds something else or a larger set, or a scene has no class map.
-        ConfigError: count, splits, suffix or workers make no sense.
+        ConfigError: count, seed, splits, suffix or workers make no sense.
     """
     out = Path(out)
-    _check_settings(count, splits, suffix, workers)
+    _check_settings(count, seed, splits, suffix, workers)
     _open_plan(out, scene_maker, seed, splits, suffix, count)
-    todo = [index for index in range(count) if not _part(out, index).is_file()]
+    named = (out / _CLASSES).is_file()  # else the first image is made again, to know the classes
+    todo = [i for i in range(count) if not _part(out, i).is_file() or (i == 0 and not named)]
     make = partial(_make, scene_maker, seed, dict(splits), suffix, out)
-    classes: Classes | None = None
+    classes = read_classes(out / _CLASSES)[0] if named else None
     for done, made in enumerate(_run(make, todo, workers), start=1):
         if classes is None:
             classes = made
-            write_classes(out / "classes.json", classes)
+            write_classes(out / _CLASSES, classes)
         elif made != classes:
             raise DataError(
                 f"expected the same classes in every scene, got {', '.join(made.names)} after "
@@ -99,7 +101,7 @@ def synthesize(
             )
         if progress is not None:
             progress(count - len(todo) + done, count)
-    images = _join_parts(out, count, classes)
+    images = _join_parts(out, count)
     return Synthesis(out=out, images=images, made=len(todo))
 
 
@@ -110,12 +112,16 @@ def split_of(index: int, splits: Mapping[str, float]) -> str:
         position -= share
         if position < 0:
             return name
-    return next(reversed(splits))
+    return list(splits)[-1]
 
 
-def _check_settings(count: int, splits: Mapping[str, float], suffix: str, workers: int) -> None:
-    if count < 1 or workers < 1:
-        raise ConfigError(f"expected count and workers >= 1, got {count} and {workers}.")
+def _check_settings(
+    count: int, seed: int, splits: Mapping[str, float], suffix: str, workers: int
+) -> None:
+    if count < 1 or workers < 1 or seed < 0:
+        raise ConfigError(
+            f"expected count and workers >= 1 and a seed >= 0, got {count}, {workers} and {seed}."
+        )
     if not splits or min(splits.values()) < 0 or sum(splits.values()) <= 0:
         raise ConfigError(f"expected splits with shares >= 0 that sum to more, got {dict(splits)}.")
     if suffix not in {".jpg", ".png"}:
@@ -172,6 +178,7 @@ def _run(make: Callable[[int], Classes], todo: Sequence[int], workers: int) -> I
 
 def _start_worker() -> None:
     cv2.setNumThreads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the parent, which ends the workers
 
 
 def _make(
@@ -197,15 +204,17 @@ def _make(
     return truth.classes
 
 
-def _join_parts(out: Path, count: int, classes: Classes | None) -> dict[str, int]:
+def _join_parts(out: Path, count: int) -> dict[str, int]:
     """Write each split's instances.json; the number of images in each."""
-    parts = [read_json(_part(out, index)) for index in range(count)]
-    if classes is not None:  # else nothing was made, and the files stand
-        for split in {part["split"] for part in parts}:
-            entries = [part["entry"] for part in parts if part["split"] == split]
-            if all(entry is not None for entry in entries):
-                coco.write_entries(out / split / "instances.json", entries, classes)
-    return dict(Counter(part["split"] for part in parts))
+    classes = read_classes(out / _CLASSES)[0]
+    by_split: dict[str, list[Any]] = defaultdict(list)
+    for index in range(count):
+        part = read_json(_part(out, index))
+        by_split[part["split"]].append(part["entry"])
+    for split, entries in by_split.items():
+        if None not in entries:
+            coco.write_entries(out / split / "instances.json", entries, classes)
+    return {split: len(entries) for split, entries in by_split.items()}
 
 
 def _part(out: Path, index: int) -> Path:
