@@ -74,7 +74,10 @@ class Card:
 class Config(Protocol):
     """A frozen keyword-only dataclass of sizes; every semantic one has `classes`."""
 
-    classes: int
+    @property
+    def classes(self) -> int:
+        """K, background included."""
+
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
 
@@ -141,8 +144,12 @@ class Network(nn.Module, ABC):
         return (scaled - self.mean) / self.std
 
     def config_dict(self) -> dict[str, Any]:
-        """The configuration as plain data."""
-        return asdict(self.config)  # type: ignore[call-overload]
+        """The configuration as plain data, to rebuild the network that holds weights already.
+
+        "pretrained" is False in it: a checkpoint's weights need no others loaded first.
+        """
+        config = asdict(self.config)
+        return config | ({"pretrained": False} if "pretrained" in config else {})
 
     @abstractmethod
     def head_prefixes(self) -> tuple[str, ...]:

@@ -1,0 +1,101 @@
+"""What a measurement must name: the processor, how many of its cores we may use, the platform."""
+
+from __future__ import annotations
+
+import os
+import platform
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+PACKAGES = (
+    "maskwright",
+    "numpy",
+    "opencv-python-headless",
+    "torch",
+    "torchvision",
+    "timm",
+    "onnx",
+    "onnxruntime",
+    "openvino",
+)
+"""The distributions whose versions can change a figure."""
+
+
+@cache
+def processor() -> str:
+    """The processor's name as the system tells it, such as "AMD EPYC 9654"."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    for wanted in ("model name", "Model", "Hardware"):
+        for line in lines:
+            key, _, value = line.partition(":")
+            if key.strip() == wanted and value.strip():
+                return value.strip()
+    return platform.processor() or platform.machine()
+
+
+def usable_cores() -> int:
+    """How many cores this process may run on (its affinity where the system knows one)."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def system() -> str:
+    """Operating system and instruction set, such as "Linux x86_64"."""
+    return f"{platform.system()} {platform.machine()}"
+
+
+def available_memory() -> int:
+    """Bytes that this process may still take: the system's free memory, or its control group's."""
+    free = [_meminfo("MemAvailable")]
+    group = Path("/sys/fs/cgroup")
+    try:
+        limit = (group / "memory.max").read_text().strip()
+        if limit != "max":
+            free.append(int(limit) - int((group / "memory.current").read_text()))
+    except (OSError, ValueError):
+        pass  # no control group, or one of the older kind
+    known = [bytes_free for bytes_free in free if bytes_free is not None]
+    return max(0, min(known)) if known else 2**62
+
+
+def describe_machine() -> dict[str, Any]:
+    """What a measurement must name, as plain data for JSON.
+
+    Returns:
+        "processor", "cores" (that this process may use), "memory_gib" (of the machine; None where
+        the system doesn't tell), "system", "platform", "python", and "packages": name -> version
+        of those installed among `PACKAGES`. None of them is imported.
+    """
+    memory = _meminfo("MemTotal")
+    return {
+        "processor": processor(),
+        "cores": usable_cores(),
+        "memory_gib": None if memory is None else round(memory / 2**30, 1),
+        "system": system(),
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "packages": {name: found for name in PACKAGES if (found := _installed(name))},
+    }
+
+
+def _installed(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _meminfo(key: str) -> int | None:
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith(f"{key}:"):
+                return int(line.split()[1]) * 1024
+    except (OSError, ValueError):
+        pass
+    return None

@@ -1,0 +1,131 @@
+"""The settings of a run, whole and resolved: what `config.json` in the run folder holds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from maskwright.core.errors import ConfigError
+from maskwright.data.augment import Augmentation
+
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """How to train one network on one data set.
+
+    Attributes:
+        architecture: key in `architectures.ARCHITECTURES`.
+        options: overrides of the architecture's configuration.
+        size: (height, width) of the network's input, in training and afterwards.
+        batch: images a step.
+        accumulate: steps whose gradients are summed before the weights change.
+        budget: wall-clock seconds for everything, turned into steps once; or
+        epochs: passes over the training images; or
+        steps: exactly so many. One of the three.
+        optimiser: "adamw" or "sgd" (momentum 0.9, Nesterov).
+        lr: peak learning rate.
+        encoder_lr: factor on it for pretrained encoders.
+        weight_decay: decoupled for AdamW; not on norms and biases.
+        schedule: "poly" (power 0.9) or "cosine", to zero.
+        warmup: share of the steps over which the rate rises from zero.
+        clip: highest norm of the gradient; 0 switches it off.
+        ema: decay of the averaged weights that are scored and shipped; 0 switches it off.
+        precision: "fp32", "bf16" (autocast), or "auto": whichever is faster here, timed at the
+            start.
+        loss: names in `losses.PIXEL_LOSSES`, joined by "+".
+        class_power: exponent of the class weights that "weighted-ce" uses.
+        balance: show images with rare classes more often.
+        augmentation: how far training images are changed.
+        evaluate_every: score on the validation split so many times over the run, evenly spread.
+        patience: stop after so many scores without a better one; 0 never stops early.
+        seed: of everything random.
+        workers: processes that augment.
+        threads: of torch; None takes all cores.
+        cache: bytes of decoded images to keep in memory; None takes a third of what is free.
+    """
+
+    architecture: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    size: tuple[int, int] = (256, 256)
+    batch: int = 8
+    accumulate: int = 1
+    budget: float | None = None
+    epochs: float | None = None
+    steps: int | None = None
+    optimiser: Literal["adamw", "sgd"] = "adamw"
+    lr: float = 1e-3
+    encoder_lr: float = 1.0
+    weight_decay: float = 0.01
+    schedule: Literal["poly", "cosine"] = "poly"
+    warmup: float = 0.03
+    clip: float = 5.0
+    ema: float = 0.999
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    loss: str = "ce"
+    class_power: float = 0.5
+    balance: bool = False
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    evaluate_every: int = 10
+    patience: int = 0
+    seed: int = 0
+    workers: int = 1
+    threads: int | None = None
+    cache: int | None = None
+
+    def __post_init__(self) -> None:
+        lengths = [self.budget, self.epochs, self.steps]
+        given = [length for length in lengths if length is not None]
+        if len(given) != 1 or given[0] <= 0:
+            raise ConfigError(
+                "expected exactly one positive length of the run (budget, epochs or steps), got "
+                f"budget={self.budget}, epochs={self.epochs}, steps={self.steps}."
+            )
+        for name, lowest in [
+            ("batch", 1),
+            ("accumulate", 1),
+            ("evaluate_every", 1),
+            ("workers", 0),
+        ]:
+            if getattr(self, name) < lowest:
+                raise ConfigError(f"expected {name} >= {lowest}, got {getattr(self, name)}.")
+        for name, choices in [
+            ("optimiser", ("adamw", "sgd")),
+            ("schedule", ("poly", "cosine")),
+            ("precision", ("auto", "fp32", "bf16")),
+        ]:
+            if getattr(self, name) not in choices:
+                raise ConfigError(
+                    f"expected {name} to be one of {', '.join(choices)}, "
+                    f"got {getattr(self, name)!r}."
+                )
+        if not 0 <= self.ema < 1 or not 0 <= self.warmup < 1 or self.lr <= 0:
+            raise ConfigError(
+                "expected 0 <= ema < 1, 0 <= warmup < 1 and lr > 0, got "
+                f"ema={self.ema}, warmup={self.warmup}, lr={self.lr}."
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return asdict(self)
+
+
+def parse_duration(text: str) -> float:
+    """ "30m", "90s", "1.5h", "1h30m" -> seconds.
+
+    Raises:
+        ConfigError: anything else.
+    """
+    parts = re.findall(r"([\d.]+)([smh])", text.strip().lower())
+    if not parts or "".join(number + unit for number, unit in parts) != text.strip().lower():
+        raise ConfigError(f"expected a duration such as 90s, 30m or 1h30m, got {text!r}.")
+    try:
+        seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
+    except ValueError:
+        raise ConfigError(f"expected a duration such as 90s or 30m, got {text!r}.") from None
+    if seconds <= 0:
+        raise ConfigError(f"expected a duration above zero, got {text!r}.")
+    return seconds

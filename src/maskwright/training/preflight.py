@@ -1,0 +1,154 @@
+"""What a run will need, told before its first step: memory, precision, time."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from maskwright.architectures.contract import Network
+from maskwright.core.errors import ConfigError
+from maskwright.core.machine import available_memory
+from maskwright.data.loader import Batch
+from maskwright.training.config import TrainConfig
+
+
+TIMED_STEPS = 20
+"""Steps after which a budget in minutes becomes a number of steps."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryEstimate:
+    """Bytes that training will hold.
+
+    Attributes:
+        weights: parameters, gradients, optimiser state, averages.
+        activations: what the backward pass of one batch keeps, with as much again for the
+            gradients that flow through it and the loss.
+        cache: decoded images.
+    """
+
+    weights: int
+    activations: int
+    cache: int
+
+    @property
+    def total(self) -> int:
+        """All of it."""
+        return self.weights + self.activations + self.cache
+
+
+def estimate_memory(
+    network: Network, batch: Batch, config: TrainConfig, cache: int
+) -> MemoryEstimate:
+    """Measure one image's forward pass and scale it to the batch.
+
+    Args:
+        network: in training mode.
+        batch: any batch; its first two images are used (batch norm needs two).
+        config: of the run.
+        cache: bytes of the decoded images.
+    """
+    kept: dict[int, int] = {}
+
+    def remember(tensor: Tensor) -> Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    few = batch.images_B3HW[:2]
+    with torch.autograd.graph.saved_tensors_hooks(remember, lambda tensor: tensor):
+        outputs = network(network.normalise(few))
+    weights = sum(p.numel() * p.element_size() for p in network.parameters())
+    # logits at full size, their softmax and gradient: three float32 maps a class
+    loss = (
+        3 * 4 * few.shape[-1] * few.shape[-2] * outputs["logits"].shape[1]
+        if "logits" in outputs
+        else 0
+    )
+    held = {p.untyped_storage().data_ptr() for p in network.parameters()}
+    each = sum(size for pointer, size in kept.items() if pointer not in held) / len(few)
+    states = 2 if config.optimiser == "adamw" else 1
+    return MemoryEstimate(
+        weights=weights * (2 + states + (config.ema > 0)),
+        activations=round((1.5 * each + loss) * config.batch),
+        cache=cache,
+    )
+
+
+def refuse_what_does_not_fit(estimate: MemoryEstimate, config: TrainConfig) -> None:
+    """Raise before the machine swaps.
+
+    Raises:
+        ConfigError: the estimate is above the memory that is free.
+    """
+    free = available_memory()
+    needed = estimate.weights + estimate.activations  # the cache is held already
+    if needed > free:
+        fits = max(0, int(config.batch * (free - estimate.weights) / max(1, estimate.activations)))
+        raise ConfigError(
+            f"training needs about {needed / 2**30:.1f} GiB beside the data, but {free / 2**30:.1f} "
+            f"GiB are free: batch {config.batch} at {config.size[0]}x{config.size[1]} is too much. "
+            + (f"Use batch {fits} or less" if fits else "Use a smaller size or architecture")
+            + f" (accumulate={-(-config.batch // max(1, fits))} keeps the effective batch)."
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timing:
+    """What the timed steps told.
+
+    Attributes:
+        bf16: whether training runs in bf16 autocast.
+        step: seconds of a step so.
+        gain: how many times as fast bf16 is as fp32; None where only one was timed.
+    """
+
+    bf16: bool
+    step: float
+    gain: float | None
+
+
+def time_steps(step: Callable[[bool], None], precision: str, steps: int = TIMED_STEPS) -> Timing:
+    """Time training steps, in fp32 and bf16 in turn where `precision` is "auto".
+
+    Args:
+        step: runs one step; its argument says whether in bf16.
+        precision: "fp32", "bf16" or "auto", which takes bf16 where it is faster by over 5 %.
+        steps: how many are timed in all; one more of each kind runs first, untimed, because it
+            pays for allocation and kernel selection.
+    """
+    kinds = {"fp32": [False], "bf16": [True], "auto": [False, True]}[precision]
+    seconds: dict[bool, list[float]] = {kind: [] for kind in kinds}
+    for _ in range(1 + max(1, steps // len(kinds))):
+        for kind in kinds:
+            start = time.perf_counter()
+            step(kind)
+            seconds[kind].append(time.perf_counter() - start)
+    medians = {kind: statistics.median(times[1:]) for kind, times in seconds.items()}
+    gain = medians[False] / medians[True] if len(medians) == 2 else None
+    bf16 = kinds[0] if gain is None else gain > 1.05
+    # a budget pays for the slow steps too, so that the mean counts, not the median
+    return Timing(bf16=bf16, step=statistics.fmean(seconds[bf16][1:]), gain=gain)
+
+
+def steps_within(
+    budget: float, spent: float, step: float, evaluation: float, evaluations: int
+) -> int:
+    """How many steps fit into a budget, all in seconds.
+
+    Args:
+        budget: for everything.
+        spent: already.
+        step: one training step.
+        evaluation: one scoring of the validation split.
+        evaluations: how many of them there will be.
+
+    Returns:
+        At least 1. Three per cent are kept back for saving and for noise.
+    """
+    left = 0.97 * budget - spent - evaluations * evaluation
+    return max(1, int(left / step))
