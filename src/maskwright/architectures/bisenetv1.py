@@ -218,31 +218,33 @@ def tiny(classes: int) -> BiSeNetV1:
     )
 
 
+_NAMES = (
+    (r"^sp\.conv_out\.", "spatial.3."),
+    (r"^sp\.conv1\.", "spatial.0."),
+    (r"^sp\.conv2\.", "spatial.1."),
+    (r"^sp\.conv3\.", "spatial.2."),
+    (r"^cp\.resnet\.", "context.encoder."),
+    (r"^cp\.conv_avg\.", "context.tail."),
+    (r"^cp\.conv_head(\d+)\.", r"context.smooth\1."),
+    (r"^cp\.arm(\d+)\.", r"context.refine\1."),
+    (r"\.conv_atten\.", ".attention.conv."),
+    (r"\.bn_atten\.", ".attention.norm."),
+    (r"^ffm\.conv\.", "fusion.attention.conv."),
+    (r"^ffm\.bn\.", "fusion.attention.norm."),
+    (r"^ffm\.convblk\.", "fusion.conv."),
+    # the authors name these heads by the stride below the map that they read
+    (r"^conv_out16\.", "auxiliary8."),
+    (r"^conv_out32\.", "auxiliary16."),
+    (r"^conv_out\.", "head."),
+    (r"\.conv_out\.", ".classify."),
+    (r"\.conv\.bn\.", ".conv.norm."),
+    (r"^(spatial\.\d|context\.(?:tail|smooth\d+))\.bn\.", r"\1.norm."),
+)
+
+
 def from_reference(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """CoinCheung/BiSeNet's names -> ours."""
-    return rename(
-        weights,
-        (r"^sp\.conv_out\.", "spatial.3."),
-        (r"^sp\.conv1\.", "spatial.0."),
-        (r"^sp\.conv2\.", "spatial.1."),
-        (r"^sp\.conv3\.", "spatial.2."),
-        (r"^cp\.resnet\.", "context.encoder."),
-        (r"^cp\.conv_avg\.", "context.tail."),
-        (r"^cp\.conv_head(\d+)\.", r"context.smooth\1."),
-        (r"^cp\.arm(\d+)\.", r"context.refine\1."),
-        (r"\.conv_atten\.", ".attention.conv."),
-        (r"\.bn_atten\.", ".attention.norm."),
-        (r"^ffm\.conv\.", "fusion.attention.conv."),
-        (r"^ffm\.bn\.", "fusion.attention.norm."),
-        (r"^ffm\.convblk\.", "fusion.conv."),
-        # the authors name these heads by the stride below the map that they read
-        (r"^conv_out16\.", "auxiliary8."),
-        (r"^conv_out32\.", "auxiliary16."),
-        (r"^conv_out\.", "head."),
-        (r"\.conv_out\.", ".classify."),
-        (r"\.conv\.bn\.", ".conv.norm."),
-        (r"^(spatial\.\d|context\.(?:tail|smooth\d+))\.bn\.", r"\1.norm."),
-    )
+    return rename(weights, *_NAMES)
 
 
 _README = "README of CoinCheung/BiSeNet at 6b4b67a"

@@ -271,57 +271,59 @@ def tiny(classes: int) -> BiSeNetV2:
     )
 
 
+_NAMES = (
+    # the two branches
+    (r"^detail\.S1\.", "detail.0."),
+    (r"^detail\.S2\.", "detail.1."),
+    (r"^detail\.S3\.", "detail.2."),
+    (r"^segment\.S1S2\.left\.0\.", "semantic.stem.squeeze."),
+    (r"^segment\.S1S2\.left\.1\.", "semantic.stem.stride."),
+    (r"^segment\.S1S2\.", "semantic.stem."),
+    (r"^segment\.S3\.", "semantic.stages.0."),
+    (r"^segment\.S4\.", "semantic.stages.1."),
+    (r"^segment\.S5_4\.", "semantic.stages.2."),
+    # a gather-and-expansion layer: bare pairs of convolution and batch norm
+    (r"^(semantic\.stages\.\d\.\d+)\.conv1\.", r"\1.gather."),
+    (r"\.dwconv1?\.0\.", ".expand.0.conv."),
+    (r"\.dwconv1?\.1\.", ".expand.0.norm."),
+    (r"\.dwconv2\.0\.", ".expand.1.conv."),
+    (r"\.dwconv2\.1\.", ".expand.1.norm."),
+    (r"^(semantic\.stages\.\d\.\d+)\.conv2\.0\.", r"\1.project.conv."),
+    (r"^(semantic\.stages\.\d\.\d+)\.conv2\.1\.", r"\1.project.norm."),
+    (r"\.shortcut\.0\.", ".shortcut.0.conv."),
+    (r"\.shortcut\.1\.", ".shortcut.0.norm."),
+    (r"\.shortcut\.2\.", ".shortcut.1.conv."),
+    (r"\.shortcut\.3\.", ".shortcut.1.norm."),
+    # the context embedding and the aggregation
+    (r"^segment\.S5_5\.bn\.", "semantic.context.norm."),
+    (r"^segment\.S5_5\.conv_gap\.", "semantic.context.squeeze."),
+    (r"^segment\.S5_5\.conv_last\.", "semantic.context.conv."),
+    (r"^bga\.left1\.0\.", "aggregation.detail.0.conv."),
+    (r"^bga\.left1\.1\.", "aggregation.detail.0.norm."),
+    (r"^bga\.left1\.2\.", "aggregation.detail.1."),
+    (r"^bga\.left2\.0\.", "aggregation.detail_down.0.conv."),
+    (r"^bga\.left2\.1\.", "aggregation.detail_down.0.norm."),
+    (r"^bga\.right1\.0\.", "aggregation.semantic_up.conv."),
+    (r"^bga\.right1\.1\.", "aggregation.semantic_up.norm."),
+    (r"^bga\.right2\.0\.", "aggregation.semantic.0.conv."),
+    (r"^bga\.right2\.1\.", "aggregation.semantic.0.norm."),
+    (r"^bga\.right2\.2\.", "aggregation.semantic.1."),
+    (r"^bga\.conv\.0\.", "aggregation.fuse.conv."),
+    (r"^bga\.conv\.1\.", "aggregation.fuse.norm."),
+    # the heads, which the authors number by stage
+    (r"^aux2\.", "boosters.booster4."),
+    (r"^aux3\.", "boosters.booster8."),
+    (r"^aux4\.", "boosters.booster16."),
+    (r"^aux5_4\.", "boosters.booster32."),
+    (r"\.conv_out\.0\.1\.", ".refine."),
+    (r"\.conv_out\.1\.", ".classify."),
+    (r"\.bn\.", ".norm."),
+)
+
+
 def from_reference(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """CoinCheung/BiSeNet's names -> ours."""
-    return rename(
-        weights,
-        # the two branches
-        (r"^detail\.S1\.", "detail.0."),
-        (r"^detail\.S2\.", "detail.1."),
-        (r"^detail\.S3\.", "detail.2."),
-        (r"^segment\.S1S2\.left\.0\.", "semantic.stem.squeeze."),
-        (r"^segment\.S1S2\.left\.1\.", "semantic.stem.stride."),
-        (r"^segment\.S1S2\.", "semantic.stem."),
-        (r"^segment\.S3\.", "semantic.stages.0."),
-        (r"^segment\.S4\.", "semantic.stages.1."),
-        (r"^segment\.S5_4\.", "semantic.stages.2."),
-        # a gather-and-expansion layer: bare pairs of convolution and batch norm
-        (r"^(semantic\.stages\.\d\.\d+)\.conv1\.", r"\1.gather."),
-        (r"\.dwconv1?\.0\.", ".expand.0.conv."),
-        (r"\.dwconv1?\.1\.", ".expand.0.norm."),
-        (r"\.dwconv2\.0\.", ".expand.1.conv."),
-        (r"\.dwconv2\.1\.", ".expand.1.norm."),
-        (r"^(semantic\.stages\.\d\.\d+)\.conv2\.0\.", r"\1.project.conv."),
-        (r"^(semantic\.stages\.\d\.\d+)\.conv2\.1\.", r"\1.project.norm."),
-        (r"\.shortcut\.0\.", ".shortcut.0.conv."),
-        (r"\.shortcut\.1\.", ".shortcut.0.norm."),
-        (r"\.shortcut\.2\.", ".shortcut.1.conv."),
-        (r"\.shortcut\.3\.", ".shortcut.1.norm."),
-        # the context embedding and the aggregation
-        (r"^segment\.S5_5\.bn\.", "semantic.context.norm."),
-        (r"^segment\.S5_5\.conv_gap\.", "semantic.context.squeeze."),
-        (r"^segment\.S5_5\.conv_last\.", "semantic.context.conv."),
-        (r"^bga\.left1\.0\.", "aggregation.detail.0.conv."),
-        (r"^bga\.left1\.1\.", "aggregation.detail.0.norm."),
-        (r"^bga\.left1\.2\.", "aggregation.detail.1."),
-        (r"^bga\.left2\.0\.", "aggregation.detail_down.0.conv."),
-        (r"^bga\.left2\.1\.", "aggregation.detail_down.0.norm."),
-        (r"^bga\.right1\.0\.", "aggregation.semantic_up.conv."),
-        (r"^bga\.right1\.1\.", "aggregation.semantic_up.norm."),
-        (r"^bga\.right2\.0\.", "aggregation.semantic.0.conv."),
-        (r"^bga\.right2\.1\.", "aggregation.semantic.0.norm."),
-        (r"^bga\.right2\.2\.", "aggregation.semantic.1."),
-        (r"^bga\.conv\.0\.", "aggregation.fuse.conv."),
-        (r"^bga\.conv\.1\.", "aggregation.fuse.norm."),
-        # the heads, which the authors number by stage
-        (r"^aux2\.", "boosters.booster4."),
-        (r"^aux3\.", "boosters.booster8."),
-        (r"^aux4\.", "boosters.booster16."),
-        (r"^aux5_4\.", "boosters.booster32."),
-        (r"\.conv_out\.0\.1\.", ".refine."),
-        (r"\.conv_out\.1\.", ".classify."),
-        (r"\.bn\.", ".norm."),
-    )
+    return rename(weights, *_NAMES)
 
 
 _README = "README of CoinCheung/BiSeNet at 6b4b67a"

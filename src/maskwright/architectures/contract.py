@@ -123,8 +123,8 @@ class Network(nn.Module, ABC):
         self.config = config
         # torch.device("meta") builds must keep these values: they are not in the state dict.
         with torch.device("cpu"):
-            self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
-            self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+            self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
+            self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
 
     @abstractmethod
     def forward(self, images_B3HW: Tensor) -> dict[str, Tensor]:
