@@ -1,0 +1,233 @@
+"""The contract, held by every architecture of the dict, on its `tiny()` form."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from torch import nn
+
+from maskwright.architectures import ARCHITECTURES, build
+from maskwright.architectures.contract import resize_logits
+from maskwright.architectures.unet import UNet, UNetConfig
+from maskwright.losses.targets import Targets
+
+TINIES = {entry.tiny: name for name, entry in reversed(ARCHITECTURES.items())}
+"""One name for each `tiny`: variants of a family share theirs."""
+
+each_network = pytest.mark.parametrize("name", TINIES.values())
+each_name = pytest.mark.parametrize("name", ARCHITECTURES)
+
+
+def tiny(name, classes=3, seed=0):
+    torch.manual_seed(seed)
+    return ARCHITECTURES[name].tiny(classes)
+
+
+def lively(name, classes=5):
+    """A tiny network whose answers cover several classes, without training it.
+
+    Batch norm sees some images, and the mean of every class's logits is made 0.
+    """
+    network = tiny(name, classes)
+    images_B3HW = network.normalise(random_images(64, 64, batch=8))
+    bias = next(
+        parameter
+        for key, parameter in network.named_parameters()
+        if key.startswith(network.head_prefixes()[0]) and parameter.ndim == 1
+    )
+    with torch.no_grad():
+        for _ in range(10):
+            network(images_B3HW)
+        bias -= network.eval()(images_B3HW)["logits"].mean(dim=(0, 2, 3))
+    return network
+
+
+def random_images(height, width, batch=2, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (batch, 3, height, width), dtype=torch.uint8, generator=generator)
+
+
+def random_targets(classes, height, width, batch=2):
+    generator = torch.Generator().manual_seed(1)
+    truth_BHW = torch.randint(0, classes, (batch, height, width), generator=generator)
+    truth_BHW[:, :3] = 255
+    return Targets(class_map_BHW=truth_BHW)
+
+
+@each_network
+@pytest.mark.parametrize(("classes", "size"), [(2, (65, 97)), (40, (64, 64))])
+def test_every_parameter_learns(name, classes, size):
+    network = tiny(name, classes)
+    outputs = network(network.normalise(random_images(*size)))
+    assert set(outputs) == {"logits", *network.auxiliary_weights}
+    for key, logits in outputs.items():
+        assert logits.shape[:2] == (2, classes), key
+        assert logits.isfinite().all(), key
+    losses = network.losses(outputs, random_targets(classes, *size))
+    terms = [value for key, value in losses.items() if key != "total"]
+    assert len(terms) == len(outputs)
+    torch.testing.assert_close(losses["total"], torch.stack(terms).sum())
+    losses["total"].backward()
+    for key, parameter in network.named_parameters():
+        assert parameter.grad is not None, f"{key} is not used"
+        assert parameter.grad.isfinite().all(), key
+
+
+@each_network
+@pytest.mark.parametrize("size", [(64, 64), (65, 97), (33, 70)])
+def test_deploy_answers_in_the_pixels_of_the_input(name, size):
+    network = lively(name)
+    images_B3HW = random_images(*size)
+    with torch.no_grad():
+        outputs = network(network.normalise(images_B3HW))
+        class_map_BHW = network.deploy(images_B3HW)["class_map"]
+    assert set(outputs) == {"logits"}  # auxiliary heads rest outside training
+    assert class_map_BHW.shape == (2, *size)
+    assert class_map_BHW.dtype == torch.uint8
+    wanted_BHW = resize_logits(outputs["logits"], size).argmax(dim=1)
+    assert torch.equal(class_map_BHW.long(), wanted_BHW)
+    assert wanted_BHW.unique().numel() > 1
+
+
+@each_network
+def test_configuration_and_weights_rebuild_the_network(name):
+    network = tiny(name, 7).eval()
+    options = json.loads(json.dumps(network.config_dict()))
+    again = build(name, **options).eval()
+    assert again.config == network.config
+    again.load_state_dict(network.state_dict(), strict=True)
+    images_B3HW = network.normalise(random_images(64, 64))
+    with torch.no_grad():
+        assert torch.equal(again(images_B3HW)["logits"], network(images_B3HW)["logits"])
+
+
+@each_network
+def test_head_prefixes_are_what_depends_on_the_classes(name):
+    few, many = tiny(name, 3).state_dict(), tiny(name, 11)
+    changed = {key for key, tensor in many.state_dict().items() if tensor.shape != few[key].shape}
+    prefixes = many.head_prefixes()
+    assert changed == {key for key in few if key.startswith(prefixes)}
+    assert all(any(key.startswith(prefix) for key in few) for prefix in prefixes)
+
+
+class _Deploy(nn.Module):
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, images_B3HW):
+        return self.network.deploy(images_B3HW)["class_map"]
+
+
+@each_network
+def test_onnx_agrees(name):
+    network = lively(name)
+    images_B3HW = random_images(64, 64, batch=1)
+    program = torch.onnx.export(_Deploy(network).eval(), (images_B3HW,), dynamo=True, verbose=False)
+    file = io.BytesIO()
+    program.save(file)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(
+        file.getvalue(), options, providers=["CPUExecutionProvider"]
+    )
+    (got_BHW,) = session.run(None, {session.get_inputs()[0].name: images_B3HW.numpy()})
+    with torch.no_grad():
+        want_BHW = network.deploy(images_B3HW)["class_map"].numpy()
+    assert len(np.unique(want_BHW)) > 1
+    assert got_BHW.dtype == want_BHW.dtype
+    assert got_BHW.shape == want_BHW.shape
+    assert (got_BHW == want_BHW).mean() >= 0.999
+
+
+@each_network
+def test_two_images_are_learnt(name):
+    network = tiny(name).train()
+    images_B3HW, targets = two_images()
+    optimizer = torch.optim.AdamW(network.parameters(), lr=4e-3)
+    for step in range(200):
+        optimizer.zero_grad()
+        outputs = network(network.normalise(images_B3HW))
+        network.losses(outputs, targets)["total"].backward()
+        optimizer.step()
+        if step % 20 == 19 and lowest_iou(network, images_B3HW, targets) > 0.9:
+            return
+    assert lowest_iou(network, images_B3HW, targets) > 0.9
+
+
+def two_images():
+    """Noise, with a bright square and a dark bar that lie elsewhere in each."""
+    images_B3HW = random_images(64, 64) // 4 + 96
+    truth_BHW = torch.zeros(2, 64, 64, dtype=torch.int64)
+    for number, (top, left) in enumerate([(6, 5), (30, 28)]):
+        truth_BHW[number, top : top + 28, left : left + 28] = 1
+        truth_BHW[number, :, 50 - 40 * number : 62 - 40 * number] = 2
+    images_B3HW[:, 0][truth_BHW == 1] = 250
+    images_B3HW[:, 2][truth_BHW == 2] = 5
+    return images_B3HW, Targets(class_map_BHW=truth_BHW)
+
+
+def lowest_iou(network, images_B3HW, targets):
+    """Of the three classes, in evaluation mode through deploy."""
+    network.eval()
+    with torch.no_grad():
+        found_BHW = network.deploy(images_B3HW)["class_map"]
+    network.train()
+    ious = []
+    for class_id in range(3):
+        found, true = found_BHW == class_id, targets.class_map_BHW == class_id
+        ious.append(((found & true).sum() / (found | true).sum()).item())
+    return min(ious)
+
+
+def test_grey_images_where_a_network_takes_them():
+    network = UNet(UNetConfig(classes=3, channels=1, width=4, levels=2)).eval()
+    class_map_BHW = network.deploy(random_images(33, 34)[:, :1])["class_map"]
+    assert class_map_BHW.shape == (2, 33, 34)
+
+
+@each_name
+def test_tiny_is_small(name):
+    network = tiny(name)
+    assert sum(parameter.numel() for parameter in network.parameters()) <= 500_000
+
+
+@each_name
+def test_the_meta_device_keeps_what_deploy_normalises_with(name):
+    entry = ARCHITECTURES[name]
+    with torch.device("meta"):
+        network = entry.network(entry.config)
+    assert not network.mean.is_meta
+    assert not network.std.is_meta
+    assert (network.std > 0).all()
+
+
+@each_name
+def test_card_is_complete(name):
+    entry = ARCHITECTURES[name]
+    card = entry.card
+    for fact in (card.title, card.paper, card.repository, card.licence, card.notes, card.tasks):
+        assert fact
+    assert "semantic" in card.tasks
+    for published in card.published:
+        assert published.what
+        assert published.source
+        assert published.value > 0
+        assert published.variant in {"", *ARCHITECTURES}
+    assert all(address.startswith("https://") for address in card.checkpoints.values())
+
+
+@each_name
+def test_size_is_the_published_one(name):
+    entry = ARCHITECTURES[name]
+    with torch.device("meta"):
+        network = entry.network(entry.config)
+    millions = sum(parameter.numel() for parameter in network.parameters()) / 1e6
+    for published in entry.card.published:
+        if published.what == "parameters, millions" and published.variant == name:
+            assert round(millions, 1) == published.value

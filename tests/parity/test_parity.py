@@ -1,0 +1,69 @@
+"""Every port against its authors' recorded outputs: the same names, the same function."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+
+import pytest
+from references import FAMILIES, full, parity, reference
+from shared import shared_path
+
+pytestmark = pytest.mark.parity
+
+TOLERANCE = 1e-8
+NAMES = (
+    "unet-milesial",
+    "unet-milesial-bilinear",
+    "unet-resnet34-smp",
+    "bisenetv1",
+    "bisenetv2",
+    "segformer-b0",
+    "segformer-nvlabs-b0",
+)
+
+
+def load(name):
+    shared_path(f"parity/goldens/{name}.json")
+    return parity().load(name)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_outputs_agree(name):
+    golden = load(name)
+    network, run = reference(golden)
+    assert all(parameter.dtype.is_floating_point for parameter in network.parameters())
+    errors = parity().compare(golden, run(*parity().inputs(golden)))
+    assert errors
+    assert max(errors.values()) <= TOLERANCE, errors
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_state_dicts_agree(name):
+    assert full(load(name)) == []
+
+
+def test_mismatches_are_told():
+    golden = copy.deepcopy(load("segformer-nvlabs-b0"))
+    entries = golden["state_dict"]
+    entries[:] = [entry for entry in entries if entry["name"] != "backbone.norm4.bias"]
+    entries.append({"name": "decode_head.extra", "shape": [3], "dtype": "float64"})
+    next(entry for entry in entries if entry["name"] == "backbone.norm1.bias")["shape"] = [31]
+    golden["parameters"] += 1
+    text = "\n".join(full(golden))
+    for part in ("missing: encoder.stages.3.norm.bias", "left over: decode_head.extra", "(31,)"):
+        assert part in text
+    assert "parameters: expected 3752695, got 3752694" in text
+    with pytest.raises(AssertionError, match="missing"):
+        reference(golden)
+
+
+def test_no_golden_of_a_ported_family_is_left_out():
+    folder = shared_path("parity/goldens")
+    ported = set()
+    for path in folder.glob("*.json"):
+        about = json.loads(path.read_text()).get("about", {})
+        if any(re.fullmatch(pattern, about.get("cls", "")) for pattern in FAMILIES):
+            ported.add(path.stem)
+    assert ported == set(NAMES)
