@@ -40,20 +40,30 @@ def find_images(folder: Path) -> dict[str, Path]:
     Raises:
         DataError: two images differ in their suffix only, so that one name would mean both.
     """
-    found: dict[str, Path] = {}
+    found = group_images(folder)
+    for name, paths in found.items():
+        if len(paths) > 1:
+            raise DataError(same_name(folder, name, paths))
+    return {name: paths[0] for name, paths in found.items()}
+
+
+def group_images(folder: Path) -> dict[str, list[Path]]:
+    """The same where a name may mean several files."""
+    found: dict[str, list[Path]] = {}
     for path in sorted(folder.rglob("*")):
         relative = path.relative_to(folder)
         hidden = any(part.startswith(".") for part in relative.parts)
-        if path.suffix.lower() not in IMAGE_SUFFIXES or hidden or path.is_dir():
-            continue
-        name = relative.with_suffix("").as_posix()
-        if name in found:
-            raise DataError(
-                f"{folder} holds {found[name].name} and {path.name}: expected one image for each "
-                f"name, but both are called {name!r} without their suffix; rename one."
-            )
-        found[name] = path
+        if path.suffix.lower() in IMAGE_SUFFIXES and not hidden and path.is_file():
+            found.setdefault(relative.with_suffix("").as_posix(), []).append(path)
     return found
+
+
+def same_name(folder: Path, name: str, paths: Sequence[Path]) -> str:
+    """The error's text where several images have one name."""
+    return (
+        f"{folder} holds {' and '.join(path.name for path in paths)}: expected one image for each "
+        f"name, but {name!r} without suffix means them all; rename or remove some."
+    )
 
 
 def name_splits(folders: Iterable[str]) -> dict[str, str]:

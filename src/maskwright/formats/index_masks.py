@@ -12,7 +12,7 @@ in 16-bit masks) is void.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
@@ -54,8 +54,8 @@ def read(path: Path | str, ignore: Iterable[str] = (), strict: bool = True) -> D
         path: the folder that holds the splits (or images/ and masks/).
         ignore: names of classes to turn to void; the other ids move up to close the gap, as they
             do for the "ignore_index" of classes.json.
-        strict: refuse the set where an image lacks its mask. Else such a sample is kept, and
-            reading its truth raises the same error.
+        strict: refuse the set where an image lacks its mask or shares its name with another.
+            Else such a sample is kept, and reading its truth raises the same error.
 
     Raises:
         DataError: no such layout, no images, a damaged classes.json, images without a mask.
@@ -168,11 +168,16 @@ def _in_order(pairs: dict[str, tuple[Path, Path]]) -> dict[str, tuple[Path, Path
 def _read_split(
     split: str, images: Path, masks: Path, table: IdTable, strict: bool, notes: list[str]
 ) -> tuple[Sample, ...]:
-    found, drawn = folders.find_images(images), _find_masks(masks)
+    found, drawn = folders.group_images(images), _find_masks(masks)
+    twins = {name: paths for name, paths in found.items() if len(paths) > 1}
     without_mask = [name for name in found if name not in drawn]
     without_image = [name for name in drawn if name not in found]
-    if without_mask and strict:
+    faults = {name: folders.same_name(images, name, paths) for name, paths in twins.items()}
+    faults |= {name: _missing_mask(images, masks, [name]) for name in without_mask}
+    if strict and without_mask:
         raise DataError(_missing_mask(images, masks, without_mask))
+    if strict and twins:
+        raise DataError(next(iter(faults.values())))
     if without_image:
         notes.append(
             f"{split}: {len(without_image)} masks have no image and are left out "
@@ -181,20 +186,14 @@ def _read_split(
     return tuple(
         Sample(
             name=name,
-            image=image,
-            truth_of=_truth_reader(name, image, images, masks, drawn, table),
+            image=paths[0],
+            truth_of=partial(folders.refuse, faults[name])
+            if name in faults
+            else partial(read_truth, drawn[name], paths[0], table),
             tasks=frozenset({"semantic"}),
         )
-        for name, image in found.items()
+        for name, paths in found.items()
     )
-
-
-def _truth_reader(
-    name: str, image: Path, images: Path, masks: Path, drawn: dict[str, Path], table: IdTable
-) -> Callable[[], Segmentation]:
-    if name in drawn:
-        return partial(read_truth, drawn[name], image, table)
-    return partial(folders.refuse, _missing_mask(images, masks, [name]))
 
 
 def read_truth(mask: Path, image: Path, table: IdTable) -> Segmentation:
