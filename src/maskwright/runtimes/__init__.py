@@ -1,1 +1,23 @@
-"""."""
+"""Bundle -> prediction, without torch: the `.mask` file, ONNX Runtime, OpenVINO, the predictor.
+
+`load(path).predict(image)` is all that a robot needs; `Predictor` takes any `run`, so that training
+and export score through the very code that ships. The runtimes are imported when one is opened.
+"""
+
+from __future__ import annotations
+
+from maskwright.runtimes.bundle import Bundle, read_bundle, write_bundle
+from maskwright.runtimes.loading import load, open_bundle
+from maskwright.runtimes.pixels import ColourOrder
+from maskwright.runtimes.predictor import Predictor, Run
+
+__all__ = [
+    "Bundle",
+    "ColourOrder",
+    "Predictor",
+    "Run",
+    "load",
+    "open_bundle",
+    "read_bundle",
+    "write_bundle",
+]

@@ -1,0 +1,88 @@
+"""ONNX Runtime: graph -> session, with everything that decides speed or precision set by us."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from maskwright.core.errors import ConfigError, ModelFileError
+from maskwright.core.machine import processor, system
+from maskwright.runtimes.bundle import Bundle
+from maskwright.runtimes.session import INPUT, Session, thread_count
+
+PRECISIONS = ("f32",)
+
+# On ARM, matrix products may silently run in bf16; denormals cost x86 a factor and mean nothing.
+_BF16_KEY = "mlas.enable_gemm_fastmath_arm64_bfloat16"
+_ENTRIES = {_BF16_KEY: "0", "session.set_denormal_as_zero": "1"}
+
+
+def open_session(bundle: Bundle, threads: int | None, precision: str) -> Session:
+    """Open a bundle's graph.
+
+    Args:
+        bundle: the graph and its card.
+        threads: of the computation; None takes every core that we may run on.
+        precision: of the float operations: "f32". Integer operations are part of the graph.
+
+    Raises:
+        ModelFileError: ONNX Runtime can't run the graph.
+        ConfigError: another precision, or fewer than one thread.
+    """
+    import onnxruntime
+
+    if precision not in PRECISIONS:
+        raise ConfigError(
+            f"ONNX Runtime computes in f32 on processors, got precision {precision!r}; choose "
+            'precision="f32" or runtime="openvino".'
+        )
+    onnxruntime.disable_telemetry_events()
+    options = _options(onnxruntime, thread_count(threads))
+    try:
+        session = onnxruntime.InferenceSession(
+            bundle.graph, options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # its exceptions share no base but Exception
+        raise ModelFileError(
+            f"{bundle.source}: ONNX Runtime {onnxruntime.__version__} can't run the graph: "
+            f"{error}. Export the model again, or run pip install --upgrade onnxruntime."
+        ) from error
+    outputs = tuple(output.name for output in session.get_outputs())
+
+    def run(images_B3HW: np.ndarray) -> dict[str, np.ndarray]:
+        return dict(zip(outputs, session.run(outputs, {INPUT: images_B3HW})))
+
+    return Session(
+        run=run,
+        inputs={value.name: tuple(value.shape) for value in session.get_inputs()},
+        outputs=outputs,
+        facts=_facts(onnxruntime.__version__, session.get_session_options()),
+    )
+
+
+def _options(onnxruntime: Any, threads: int) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    # Shapes are fixed, so all memory is planned once and kept.
+    options.enable_cpu_mem_arena = True
+    options.enable_mem_pattern = True
+    options.log_severity_level = 4  # what goes wrong comes back as an exception
+    for key, value in _ENTRIES.items():
+        options.add_session_config_entry(key, value)
+    return options
+
+
+def _facts(version: str, options: Any) -> dict[str, Any]:
+    half = options.get_session_config_entry(_BF16_KEY) != "0"
+    return {
+        "name": "onnxruntime",
+        "version": version,
+        "threads": options.intra_op_num_threads,
+        "precision": "bf16" if half else "f32",
+        "processor": processor(),
+        "system": system(),
+    }

@@ -1,0 +1,155 @@
+"""`Predictor`: image -> `Segmentation`, whatever runs the network.
+
+The ONNX Runtime and OpenVINO sessions and the torch network each bring a `run`; all that happens
+before and after it stands here once, so that what is scored is what is shipped.
+
+Legend of shape suffixes: B batch (1), H W the network's input, K slots of objects, h w the masks'
+stride of that input, C classes.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from maskwright.core.card import ModelCard
+from maskwright.core.mask import Mask
+from maskwright.core.resize import Geometry, restore_boxes, restore_class_map
+from maskwright.core.segmentation import Instance, Label, Segmentation
+from maskwright.runtimes.pixels import ColourOrder, read_pixels
+
+Run = Callable[[np.ndarray], dict[str, np.ndarray]]
+"""uint8 RGB [1, 3, H, W] -> the standard outputs that the network has, by name:
+
+    class_map           [1, H, W]  uint8 class ids
+    boxes               [1, K, 4]  float x1, y1, x2, y2 in pixels of the input
+    scores, class_ids   [1, K]     empty slots score 0
+    masks               [1, K, h, w]  {0, 1} or probabilities, over the whole input
+    labels              [1, C]     image-level scores 0..1
+
+The arrays may be reused by the next call.
+"""
+
+
+class Predictor:
+    """A network that is ready to use.
+
+    Attributes:
+        card: the model's card: classes, resize, thresholds, what was measured.
+        runtime: facts on what runs the network: name, version, threads, precision, processor.
+
+    Buffers are kept between calls. Calls from several threads wait for each other; for throughput
+    load one predictor a thread.
+    """
+
+    def __init__(self, card: ModelCard, run: Run, runtime: Mapping[str, Any]) -> None:
+        self.card = card
+        self.runtime = dict(runtime)
+        self._run = run
+        self._lock = threading.Lock()
+        height, width = card.resize.size
+        self._resized_HW3 = np.empty((height, width, 3), np.uint8)
+        self._input_B3HW = np.empty((1, 3, height, width), np.uint8)
+
+    def predict(
+        self,
+        image: Path | str | np.ndarray,
+        colour_order: ColourOrder = "rgb",
+        score_threshold: float | None = None,
+    ) -> Segmentation:
+        """What the network sees in an image, in the pixels of that image.
+
+        Args:
+            image: a path; or uint8 or uint16 [H, W, 3] in `colour_order`, [H, W, 4] with alpha
+                (dropped), [H, W] grey.
+            colour_order: of an array: "rgb", or "bgr" as OpenCV reads. A file knows its own.
+            score_threshold: objects and labels below it are left out; the card's unless given.
+
+        Returns:
+            The parts that the card's tasks name; `times` tells the seconds for "read",
+            "preprocess", "network" and "postprocess".
+
+        Raises:
+            DataError: no image, or an array of another type or shape.
+            ConfigError: an unknown colour order.
+        """
+        started = time.perf_counter()
+        pixels = read_pixels(image, colour_order)
+        swap = colour_order == "bgr" and isinstance(image, np.ndarray)
+        threshold = self.card.score_threshold if score_threshold is None else score_threshold
+        with self._lock:
+            read = time.perf_counter()
+            geometry = self._fill_input(pixels, swap)
+            prepared = time.perf_counter()
+            outputs = self._run(self._input_B3HW)
+            answered = time.perf_counter()
+            parts = self._restore(outputs, geometry, threshold)
+            done = time.perf_counter()
+        times = {
+            "read": read - started,
+            "preprocess": prepared - read,
+            "network": answered - prepared,
+            "postprocess": done - answered,
+        }
+        return Segmentation(size=geometry.source, classes=self.card.classes, times=times, **parts)
+
+    def _fill_input(self, pixels: np.ndarray, swap: bool) -> Geometry:
+        resized_HW3, geometry = self.card.resize.apply(pixels, out=self._resized_HW3)
+        # Channels are resized alike, so it is cheaper to swap them here, on the smaller image.
+        for channel in range(3):
+            source = 2 - channel if swap else channel
+            cv2.extractChannel(resized_HW3, source, dst=self._input_B3HW[0, channel])
+        return geometry
+
+    def _restore(
+        self, outputs: Mapping[str, np.ndarray], geometry: Geometry, threshold: float
+    ) -> dict[str, Any]:
+        parts: dict[str, Any] = {}
+        if "class_map" in outputs:
+            kind = np.uint8 if self.card.classes.void == 255 else np.uint16
+            class_map = outputs["class_map"][0].astype(kind, copy=False)
+            fresh = np.empty(geometry.source, kind)
+            parts["semantic"] = restore_class_map(class_map, geometry, out=fresh)
+        if "boxes" in outputs:
+            parts["instances"] = self._instances(outputs, geometry, threshold)
+        if "labels" in outputs:
+            parts["labels"] = tuple(
+                Label(class_id=class_id, score=float(score))
+                for class_id, score in enumerate(outputs["labels"][0])
+                if score >= threshold
+            )
+        return parts
+
+    def _instances(
+        self, outputs: Mapping[str, np.ndarray], geometry: Geometry, threshold: float
+    ) -> tuple[Instance, ...]:
+        scores_K = outputs["scores"][0]
+        boxes_K4 = restore_boxes(outputs["boxes"][0], geometry)
+        has_area = (boxes_K4[:, 2] > boxes_K4[:, 0]) & (boxes_K4[:, 3] > boxes_K4[:, 1])
+        found = np.flatnonzero((scores_K >= threshold) & (scores_K > 0) & has_area)
+        masks_Khw = outputs["masks"][0] if "masks" in outputs else None
+        left, top, right, bottom = boxes_K4.T.tolist()
+        return tuple(
+            Instance(
+                class_id=int(outputs["class_ids"][0, slot]),
+                box_xyxy=(left[slot], top[slot], right[slot], bottom[slot]),
+                mask=None if masks_Khw is None else self._mask(masks_Khw[slot], geometry),
+                score=float(scores_K[slot]),
+            )
+            for slot in found.tolist()
+        )
+
+    def _mask(self, mask_hw: np.ndarray, geometry: Geometry) -> Mask:
+        """The card's rule: enlarged in the input's frame, cut at the threshold, then restored."""
+        height, width = self.card.resize.size
+        soft_hw: np.ndarray = mask_hw.astype(np.float32)
+        if soft_hw.shape != (height, width):
+            soft_hw = cv2.resize(soft_hw, (width, height), interpolation=cv2.INTER_LINEAR)
+        inside_HW = (soft_hw > self.card.mask_threshold).astype(np.uint8)
+        return Mask.encode(restore_class_map(inside_HW, geometry))
