@@ -1,0 +1,122 @@
+"""torch network -> ONNX: its deploy path as one graph, uint8 image in, standard outputs out."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+
+import onnx
+import torch
+from torch import Tensor, nn
+
+from maskwright.architectures.contract import Network
+from maskwright.architectures.deploy import evaluating
+from maskwright.runtimes.session import INPUT
+
+OPSET = 20
+"""Of the graphs we write: read by ONNX Runtime >= 1.17 and OpenVINO >= 2024.0."""
+
+_CONVOLUTIONS = {"Conv", "ConvTranspose"}
+_LOGGERS = ("torch.onnx", "torch.export", "onnxscript", "onnx_ir", "torch._dynamo")
+
+
+def to_onnx(network: Network, size: tuple[int, int]) -> bytes:
+    """Export `network.deploy` for one image of a fixed size.
+
+    Args:
+        network: in any mode; it is exported in evaluation mode and left as it was.
+        size: (height, width) of the input.
+
+    Returns:
+        A serialised ONNX model: input "images" uint8 [1, 3, height, width], outputs named as the
+        deploy path names them; weights inside, batch norms folded, no paths of this machine.
+    """
+    images_B3HW = torch.zeros((1, 3, *size), dtype=torch.uint8, device=network.mean.device)
+    with evaluating(network), _quiet(), torch.no_grad():
+        wrapped = _Deploy(network, tuple(network.deploy(images_B3HW))).eval()
+        program = torch.onnx.export(
+            wrapped,
+            (images_B3HW,),
+            dynamo=True,
+            optimize=True,
+            opset_version=OPSET,
+            input_names=[INPUT],
+            output_names=list(wrapped.names),
+            external_data=False,
+            verbose=False,
+        )
+    if program is None:
+        raise RuntimeError(f"torch.onnx.export returned no program for {type(network).__name__}")
+    model = program.model_proto
+    _forget_source(model)
+    return model.SerializeToString()
+
+
+def unfolded_norms(graph: bytes) -> list[str]:
+    """Batch norms that could have been folded into the convolution before them; [] is good.
+
+    Args:
+        graph: a serialised ONNX model.
+
+    Returns:
+        The names of the nodes whose only input comes from a convolution that nobody else reads.
+    """
+    nodes = onnx.load_from_string(graph).graph.node
+    made_by = {output: node.op_type for node in nodes for output in node.output}
+    readers = Counter(name for node in nodes for name in node.input)
+    return [
+        node.name
+        for node in nodes
+        if node.op_type == "BatchNormalization"
+        and made_by.get(node.input[0]) in _CONVOLUTIONS
+        and readers[node.input[0]] == 1
+    ]
+
+
+class _Deploy(nn.Module):
+    """The deploy path as `forward`, its outputs in a fixed order."""
+
+    def __init__(self, network: Network, names: tuple[str, ...]) -> None:
+        super().__init__()
+        self.network = network
+        self.names = names
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        outputs = self.network.deploy(images)
+        return tuple(outputs[name] for name in self.names)
+
+
+def _forget_source(model: onnx.ModelProto) -> None:
+    """Drop what the exporter notes for debugging: stack traces with this machine's paths."""
+    graph = model.graph
+    for entry in (model, graph, *graph.node, *graph.value_info, *graph.input, *graph.output):
+        entry.ClearField("metadata_props")
+        entry.ClearField("doc_string")
+    for tensor in graph.initializer:
+        tensor.ClearField("doc_string")
+        tensor.ClearField("metadata_props")
+    graph.ClearField("value_info")  # inner shapes; the runtimes infer them
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter's progress and warnings concern its authors, not the user."""
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+        ):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels):
+            logger.setLevel(level)

@@ -1,0 +1,140 @@
+"""Export as a whole: what is shipped is what was trained, or nothing is written."""
+
+from __future__ import annotations
+
+import errno
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from shared import shared_path
+from standin import make_card, make_images, make_network
+
+import maskwright
+from maskwright.architectures.deploy import deploy_run
+from maskwright.core.classes import Classes
+from maskwright.core.errors import ConfigError, MaskwrightError, ModelFileError
+from maskwright.core.image import read_image
+from maskwright.core.mask import Mask
+from maskwright.core.resize import Resize
+from maskwright.core.segmentation import Instance, Label, Segmentation
+from maskwright.export import bundle as bundle_module
+from maskwright.export import export, pixel_agreement, to_onnx
+from maskwright.runtimes import Predictor, load
+
+CLASSES = Classes.of(["grass", "line", "ball"])
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    network = make_network()
+    path = tmp_path_factory.mktemp("export") / "model.mask"
+    images = make_images(3)
+    return network, path, images, export(network, make_card(), path, images, threads=1)
+
+
+def test_the_report_tells_what_was_measured(exported):
+    _, path, images, report = exported
+    assert report.path == path
+    assert report.bytes_on_disk == path.stat().st_size
+    assert report.images == len(images)
+    assert "onnxruntime" in report.agreement
+    for runtime, share in report.agreement.items():
+        assert 0.999 <= report.worst[runtime] <= share <= 1
+
+
+def test_the_measured_facts_travel_in_the_card(exported):
+    _, path, _, report = exported
+    card = load(path).card
+    assert card.to_dict() == json.loads(json.dumps(report.card.to_dict()))
+    assert card.version == maskwright.__version__
+    assert card.measured["val"] == {"miou": 0.5}
+    facts = card.measured["export"]
+    assert facts["agreement_with_torch"] == report.agreement
+    assert facts["images"] == 3
+    assert 0 < facts["graph_bytes"] < report.bytes_on_disk
+    assert facts["processor"]
+    assert set(facts["versions"]) == {"torch", *report.agreement}
+
+
+def test_the_bundle_answers_as_torch_does_in_the_images_pixels(exported):
+    network, path, images, _ = exported
+    torch_side = Predictor(make_card(), deploy_run(network), {})
+    shipped = load(path, threads=1)
+    for image in images:
+        answer = shipped.predict(image)
+        assert answer.semantic.shape == image.shape[:2]
+        assert pixel_agreement(answer, torch_side.predict(image)) >= 0.999
+
+
+def test_the_gate_holds_on_real_photos_in_other_sizes_than_the_networks(tmp_path):
+    folder = shared_path("data/camvid/val/images")
+    images = [read_image(path) for path in sorted(folder.iterdir())[:3]]
+    card = make_card(resize=Resize(size=(96, 128), mode="letterbox"))
+    report = export(make_network(), card, tmp_path / "m.mask", images, threads=1)
+    assert min(report.worst.values()) >= 0.999
+
+
+def test_a_graph_that_disagrees_is_not_written(tmp_path, monkeypatch):
+    other = to_onnx(make_network(seed=5), (48, 64))
+    monkeypatch.setattr(bundle_module, "to_onnx", lambda network, size: other)
+    path = tmp_path / "model.mask"
+    path.write_bytes(b"what stood here before")
+    message = r"was not written.*agree on at least 99\.90%.*got \d+\.\d+% over 3 images \(worst"
+    with pytest.raises(ModelFileError, match=message):
+        export(make_network(), make_card(), path, make_images(3), threads=1)
+    assert path.read_bytes() == b"what stood here before"
+
+
+def test_a_gate_without_images_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="at least one real image"):
+        export(make_network(), make_card(), tmp_path / "m.mask", [])
+
+
+def test_a_full_disk_is_told(tmp_path, monkeypatch):
+    def full(self, data):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(MaskwrightError, match="No space left"):
+        export(make_network(), make_card(), tmp_path / "m.mask", make_images(1), threads=1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def answer(**parts) -> Segmentation:
+    return Segmentation(size=(4, 10), classes=CLASSES, **parts)
+
+
+def test_agreement_counts_pixels():
+    left, right = np.zeros((4, 10), np.uint8), np.zeros((4, 10), np.uint8)
+    right[0, :3] = 2
+    assert pixel_agreement(answer(semantic=left), answer(semantic=right)) == pytest.approx(37 / 40)
+    assert pixel_agreement(answer(semantic=left), answer(semantic=left)) == 1
+
+
+def test_agreement_of_objects_paints_them_the_surest_last():
+    def boxes(*entries):
+        return answer(
+            instances=tuple(
+                Instance(class_id=class_id, box_xyxy=box, score=score)
+                for class_id, box, score in entries
+            )
+        )
+
+    low, high = (1, (0, 0, 4, 4), 0.4), (2, (2, 0, 6, 4), 0.9)
+    assert pixel_agreement(boxes(low, high), boxes(high, low)) == 1
+    assert pixel_agreement(boxes(low, high), boxes(high)) == pytest.approx(1 - 8 / 40)
+    assert pixel_agreement(boxes(), boxes(low)) == pytest.approx(1 - 16 / 40)
+    pixels = np.zeros((4, 10), np.uint8)
+    pixels[1, 2:5] = 1
+    masked = Instance(
+        class_id=2, box_xyxy=(2.0, 1.0, 5.0, 2.0), mask=Mask.encode(pixels), score=0.9
+    )
+    assert pixel_agreement(answer(instances=(masked,)), boxes()) == pytest.approx(37 / 40)
+
+
+def test_answers_without_pixels_cannot_be_compared():
+    labelled = answer(labels=(Label(class_id=1, score=0.5),))
+    with pytest.raises(ConfigError, match="labels only"):
+        pixel_agreement(labelled, labelled)
