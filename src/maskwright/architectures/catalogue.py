@@ -26,6 +26,15 @@ _UNETS = {
         card=unet.ENCODER_CARD,
         tiny=unet.tiny_encoder,
     ),
+    **{
+        f"unet-lite{size}": Architecture(
+            network=unet.EncoderUNet,
+            config=unet.lite_config(size),
+            card=unet.ENCODER_CARD,
+            tiny=unet.tiny_encoder,
+        )
+        for size in range(3)
+    },
 }
 
 _BISENETS = {

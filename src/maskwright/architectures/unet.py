@@ -135,6 +135,11 @@ class EncoderUNetConfig:
     head_kernel: int = 3
 
 
+def lite_config(size: int) -> EncoderUNetConfig:
+    """A fast U-Net on EfficientNet-Lite 0, 1 or 2, whose decoder ends at stride 4."""
+    return EncoderUNetConfig(encoder=f"tf_efficientnet_lite{size}", decoder_channels=(256, 128, 64))
+
+
 class EncoderUNet(SemanticNetwork):
     """A timm encoder, nearest-neighbour upsampling, two convolutions a level."""
 

@@ -6,13 +6,16 @@ Each is one function over a `core.Dataset` or a list of files; each takes `progr
 from __future__ import annotations
 
 from maskwright.jobs.check import Finding, check
+from maskwright.jobs.doctor import Check, examine
 from maskwright.jobs.evaluate import Evaluation, ImageScore, evaluate, require_same_classes
 from maskwright.jobs.inspect import ClassStats, Progress, Stats, stats, thin_pixels
-from maskwright.jobs.predict import PredictionSummary, predict_files
+from maskwright.jobs.predict import PredictionSummary, find_inputs, predict_files
 from maskwright.jobs.preview import contact_sheet
+from maskwright.jobs.showcase import examples_of
 from maskwright.jobs.synthesize import SceneMaker, Synthesis, synthesize
 
 __all__ = [
+    "Check",
     "ClassStats",
     "Evaluation",
     "Finding",
@@ -25,6 +28,9 @@ __all__ = [
     "check",
     "contact_sheet",
     "evaluate",
+    "examine",
+    "examples_of",
+    "find_inputs",
     "predict_files",
     "require_same_classes",
     "stats",

@@ -62,14 +62,15 @@ def _packages() -> list[Check]:
     for name in ("maskwright", *_NEEDED):
         found = _version(name)
         verdict: Verdict = "ok" if found else "bad"
-        checks.append(Check(what=name, found=found or "missing: pip install maskwright",
-                            verdict=verdict))  # fmt: skip
+        checks.append(
+            Check(what=name, found=found or "missing: pip install maskwright", verdict=verdict)
+        )
     for name, why in _EXTRAS.items():
         found = _version(name) if importlib.util.find_spec(name) else None
         checks.append(
             Check(
                 what=name, found=found or f"not installed; {why}", verdict="ok" if found else "note"
-            )  # fmt: skip
+            )
         )
     return checks
 
@@ -96,7 +97,7 @@ def _processor() -> list[Check]:
                 what="instructions",
                 found=", ".join(fast) or "none that help",
                 verdict="note" if slow else "ok",
-            )  # fmt: skip
+            )
         )
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         if name in os.environ:
@@ -120,8 +121,14 @@ def _room() -> list[Check]:
     memory = machine.available_memory()
     disk = shutil.disk_usage(Path.cwd()).free
     return [
-        Check(what="free memory", found=f"{memory / 2**30:.1f} GiB",
-              verdict="note" if memory < 2 * 2**30 else "ok"),
-        Check(what="free disk here", found=f"{disk / 2**30:.1f} GiB",
-              verdict="note" if disk < 2**30 else "ok"),
-    ]  # fmt: skip
+        Check(
+            what="free memory",
+            found=f"{memory / 2**30:.1f} GiB",
+            verdict="note" if memory < 2 * 2**30 else "ok",
+        ),
+        Check(
+            what="free disk here",
+            found=f"{disk / 2**30:.1f} GiB",
+            verdict="note" if disk < 2**30 else "ok",
+        ),
+    ]

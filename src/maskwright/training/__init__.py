@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from maskwright.training.checkpoint_predictor import checkpoint_predictor
 from maskwright.training.config import TrainConfig, parse_duration
+from maskwright.training.first_weights import read_first_weights
 from maskwright.training.loop import TrainResult, train
 from maskwright.training.progress import Silent, Terminal
 from maskwright.training.run_folder import RunFolder, environment
 from maskwright.training.schedule import rate_factor
+from maskwright.training.sizes import suggest_size
 
 __all__ = [
     "RunFolder",
@@ -14,8 +17,11 @@ __all__ = [
     "Terminal",
     "TrainConfig",
     "TrainResult",
+    "checkpoint_predictor",
     "environment",
     "parse_duration",
     "rate_factor",
+    "read_first_weights",
+    "suggest_size",
     "train",
 ]

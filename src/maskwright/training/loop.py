@@ -6,14 +6,14 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from maskwright.architectures import build
-from maskwright.architectures.checkpoint import save_checkpoint
+from maskwright.architectures.checkpoint import load_checkpoint, save_checkpoint
 from maskwright.architectures.contract import Network, SemanticNetwork
 from maskwright.architectures.deploy import deploy_run
 from maskwright.architectures.weights import load_weights
@@ -38,7 +38,8 @@ from maskwright.training.preflight import (
     time_steps,
 )
 from maskwright.training.progress import Silent
-from maskwright.training.run_folder import RunFolder
+from maskwright.training.reporting import write_run_report
+from maskwright.training.run_folder import RunFolder, environment
 from maskwright.training.schedule import rate_factor
 from maskwright.training.speed import keep_memory_mapped, mixed_precision
 
@@ -119,12 +120,13 @@ class Trainer:
         self.network = build(config.architecture, len(dataset.classes), **config.options)
         if weights is not None:
             progress.note(str(load_weights(self.network, weights)))
-        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network.to(memory_format=torch.channels_last)
         self.validation = dataset.split("val", "test", "train", "all")
         self.cache = self._fill_cache(dataset.split("train", "all"))
         self._configure_loss()
         self.bf16 = config.precision == "bf16"
         self.best_score = -1.0
+        self.best_evaluation: Evaluation | None = None
 
     def run_all(self) -> TrainResult:
         """Preflight, steps, scores, and the result."""
@@ -144,10 +146,12 @@ class Trainer:
         finally:
             self.run.close()
             self.progress.close()
+        if self.best_evaluation is not None:
+            self._report(self.best_evaluation)
         return TrainResult(
             folder=self.run.path,
             config=self.config,
-            evaluation=getattr(self, "best_evaluation", None),
+            evaluation=self.best_evaluation,
             history=self.run.history,
             seconds=time.perf_counter() - self.started,
             interrupted=interrupted,
@@ -178,7 +182,7 @@ class Trainer:
         an_epoch = len(self.cache) / config.batch
         evaluation = self._time_evaluation()
         steps = self._count_steps(timing.step, evaluation, an_epoch)
-        bf16 = "bf16" if timing.bf16 else "fp32"
+        bf16: Literal["bf16", "fp32"] = "bf16" if timing.bf16 else "fp32"
         gain = "" if timing.gain is None else f" (bf16 is {timing.gain:.2f} times as fast as fp32)"
         parameters = sum(parameter.numel() for parameter in self.network.parameters())
         self.progress.note(
@@ -306,6 +310,18 @@ class Trainer:
             self._save(self.run.best, step, evaluation)
         self.network.train()
         return best
+
+    def _report(self, evaluation: Evaluation) -> None:
+        network, card = load_checkpoint(self.run.best)
+        write_run_report(
+            self.run.report,
+            evaluation,
+            self.validation,
+            Predictor(card, deploy_run(network), {"name": "torch"}),
+            self.run.history,
+            self._resolved(),
+            environment(),
+        )
 
     def _evaluate(self, network: Network, samples: tuple[Sample, ...]) -> Evaluation:
         predictor = Predictor(self._card(), deploy_run(network), {"name": "torch"})

@@ -16,7 +16,6 @@ from maskwright.core.machine import available_memory
 from maskwright.data.loader import Batch
 from maskwright.training.config import TrainConfig
 
-
 TIMED_STEPS = 20
 """Steps after which a budget in minutes becomes a number of steps."""
 
@@ -90,8 +89,9 @@ def refuse_what_does_not_fit(estimate: MemoryEstimate, config: TrainConfig) -> N
     if needed > free:
         fits = max(0, int(config.batch * (free - estimate.weights) / max(1, estimate.activations)))
         raise ConfigError(
-            f"training needs about {needed / 2**30:.1f} GiB beside the data, but {free / 2**30:.1f} "
-            f"GiB are free: batch {config.batch} at {config.size[0]}x{config.size[1]} is too much. "
+            f"training needs about {needed / 2**30:.1f} GiB beside the data, but "
+            f"{free / 2**30:.1f} GiB are free: batch {config.batch} at "
+            f"{config.size[0]}x{config.size[1]} is too much. "
             + (f"Use batch {fits} or less" if fits else "Use a smaller size or architecture")
             + f" (accumulate={-(-config.batch // max(1, fits))} keeps the effective batch)."
         )

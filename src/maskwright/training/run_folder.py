@@ -60,6 +60,11 @@ class RunFolder:
         """The newest weights."""
         return self.path / "last.safetensors"
 
+    @property
+    def report(self) -> Path:
+        """The page that the run ends in."""
+        return self.path / "report.html"
+
     def start(self, config: dict[str, Any]) -> None:
         """Write the settings and the environment, and open the logs."""
         write_json(self.path / "config.json", config)

@@ -1,4 +1,4 @@
-"""What makes a training step fast on a CPU: precision by operation, and memory that stays mapped."""
+"""What makes a training step fast on a CPU: precision by operation, memory that stays mapped."""
 
 from __future__ import annotations
 

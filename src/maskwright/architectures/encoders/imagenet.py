@@ -53,7 +53,7 @@ def to_timm_names(weights: Mapping[str, Tensor], stages: tuple[int, ...]) -> dic
     and by position. A block without expansion (the first) has one batch norm less, so that the
     source's _bn1 is timm's bn1 there and bn2 elsewhere.
     """
-    place = {}
+    place: dict[int, str] = {}
     for stage, blocks in enumerate(stages):
         for block in range(blocks):
             place[len(place)] = f"blocks.{stage}.{block}"

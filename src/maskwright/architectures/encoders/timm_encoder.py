@@ -53,7 +53,8 @@ class TimmEncoder(nn.Module):
             whole = timm.create_model(name, features_only=True, pretrained=True)
             self.network.load_state_dict(whole.state_dict())
             return
-        stages = tuple(len(stage) for stage in timm.create_model(name).blocks)
+        blocks = cast(nn.Sequential, timm.create_model(name).blocks)
+        stages = tuple(len(cast(nn.Sequential, stage)) for stage in blocks)
         weights = packaged_weights(name, stages)
         wanted = self.network.state_dict()
         self.network.load_state_dict({key: weights[key] for key in wanted})
@@ -67,7 +68,7 @@ def _create(name: str) -> FeatureListNet:
             "timm.list_models() lists them all."
         )
     try:
-        return timm.create_model(name, features_only=True, pretrained=False)
+        return cast(FeatureListNet, timm.create_model(name, features_only=True))
     except (RuntimeError, AttributeError) as error:
         raise ConfigError(
             f"{name} gives no pyramid of features ({error}); choose another."

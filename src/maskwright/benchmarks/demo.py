@@ -1,0 +1,178 @@
+"""The demo: the whole way from scenes to a bundle that is faster than PyTorch, in minutes."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import maskwright.formats as formats
+import maskwright.jobs as jobs
+from maskwright.benchmarks.latency import LatencyRow, compare_latency
+from maskwright.benchmarks.study import fastest, latency_record, latency_table, speeds
+from maskwright.core import machine
+from maskwright.core.errors import ConfigError
+from maskwright.core.files import write_json
+from maskwright.data import Augmentation
+from maskwright.export import export_checkpoint
+from maskwright.report import (
+    Example,
+    Report,
+    semantic_headline,
+    semantic_sections,
+    semantic_summary,
+    settings,
+    write_report,
+)
+from maskwright.runtimes import load
+from maskwright.synthesis import pitch_scene
+from maskwright.training import Silent, TrainConfig, TrainResult, environment, train
+
+_MARK = "maskwright-demo.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoResult:
+    """What the demo came to.
+
+    Attributes:
+        miou: of the bundle, without torch, on scenes that training never saw.
+        test_images: how many of those.
+        fps: images a second of the fastest runtime, the network alone.
+        speed_up: over PyTorch eager with the same threads.
+        runtime: that was the fastest.
+        bundle: the file that ships.
+        report: the page.
+    """
+
+    miou: float
+    test_images: int
+    fps: float
+    speed_up: float
+    runtime: str
+    bundle: Path
+    report: Path
+
+
+def run_demo(
+    out: Path | str,
+    *,
+    scenes: int = 400,
+    seconds: float = 150.0,
+    size: tuple[int, int] = (240, 320),
+    seed: int = 0,
+    overwrite: bool = False,
+    progress: Silent | None = None,
+) -> DemoResult:
+    """Make scenes, train on them, export, score the bundle, compare speeds, write a report.
+
+    Args:
+        out: new folder, or an earlier demo's with `overwrite`.
+        scenes: how many to make, 30 or more.
+        seconds: for training.
+        size: (height, width) of the scenes and of the network's input.
+        seed: of scenes and training.
+        overwrite: replace an earlier demo.
+        progress: told what happens.
+
+    Raises:
+        ConfigError: too few scenes, or `out` holds something that is no demo of ours.
+        MaskwrightError: the folder can't be written, or the export's gate is not passed.
+    """
+    out, progress = Path(out), progress or Silent()
+    if scenes < 30:
+        raise ConfigError(f"expected 30 scenes or more to train and score on, got {scenes}.")
+    _take_folder(out, overwrite)
+    progress.note(f"1/5  making {scenes} labelled scenes of {size[0]}x{size[1]}")
+    maker = partial(pitch_scene, size=size)
+    jobs.synthesize(maker, scenes, out / "scenes", seed, workers=machine.usable_cores())
+    dataset = formats.read(out / "scenes", "index_masks")
+    progress.note("2/5  training a U-Net on EfficientNet-Lite0")
+    config = demo_config(size, seconds, seed)
+    run = train(config, dataset, out / "run", licence="Apache-2.0", progress=progress)
+    if run.interrupted:
+        raise KeyboardInterrupt
+    test = dataset.split("test", "val")
+    images = [sample.read_image() for sample in test[:16]]
+    progress.note("3/5  exporting, and holding the bundle against PyTorch")
+    bundle = out / "pitch.mask"
+    export_checkpoint(run.folder / "best.safetensors", bundle, images)
+    progress.note("4/5  scoring the bundle without PyTorch")
+    predictor = load(bundle)
+    evaluation = jobs.evaluate(test, predictor.predict, dataset.classes)
+    progress.note("5/5  comparing speeds")
+    rows = compare_latency(run.folder / "best.safetensors", bundle, images, seconds=20)
+    write_json(out / "latency.json", latency_record(rows))
+    examples = jobs.examples_of(evaluation, test, predictor.predict)
+    outcome = _Outcome(run=run, evaluation=evaluation, rows=rows, examples=examples)
+    write_report(out / "report.html", _report(outcome))
+    best = fastest(rows)
+    return DemoResult(
+        miou=evaluation.scores.miou,
+        test_images=len(test),
+        fps=best.fps,
+        speed_up=best.speed_up,
+        runtime=best.name,
+        bundle=bundle,
+        report=out / "report.html",
+    )
+
+
+def demo_config(size: tuple[int, int], seconds: float, seed: int) -> TrainConfig:
+    """The demo's recipe: small, and done in minutes on two cores."""
+    return TrainConfig(
+        architecture="unet-lite0",
+        options={"pretrained": True, "decoder_channels": (128, 64, 48)},
+        size=size,
+        batch=8,
+        budget=seconds,
+        lr=2e-3,
+        encoder_lr=0.5,
+        ema=0.98,
+        loss="weighted-ce+dice",
+        augmentation=Augmentation(scale=(0.8, 1.5)),
+        evaluate_every=3,
+        seed=seed,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Outcome:
+    run: TrainResult
+    evaluation: jobs.Evaluation
+    rows: list[LatencyRow]
+    examples: dict[str, list[Example]] = field(default_factory=dict)
+
+
+def _report(outcome: _Outcome) -> Report:
+    scores = outcome.evaluation.scores.to_dict()
+    bars = speeds(outcome.rows)
+    sections = semantic_sections(
+        scores=scores,
+        matrix=outcome.evaluation.matrix,
+        classes=outcome.evaluation.classes,
+        examples=outcome.examples,
+        history=outcome.run.history,
+        speeds=bars,
+        environment=environment(),
+    )
+    recipe = settings("Settings", outcome.run.config.to_dict(), folded=True)
+    return Report(
+        title="A football pitch, segmented",
+        subtitle=semantic_summary(scores, bars),
+        headline=semantic_headline(scores, bars),
+        sections=[*sections, latency_table(outcome.rows), recipe],
+    )
+
+
+def _take_folder(out: Path, overwrite: bool) -> None:
+    """Refuse what is not ours to replace; an earlier demo goes only when asked."""
+    if out.exists() and any(out.iterdir()):
+        ours = (out / _MARK).exists()
+        if not (ours and overwrite):
+            hint = "pass --overwrite to replace it" if ours else "choose another folder"
+            what = "an earlier demo" if ours else "files that are no demo"
+            raise ConfigError(f"{out} holds {what}; {hint}.")
+        shutil.rmtree(out)
+    write_json(out / _MARK, {"made by": "maskwright demo"})

@@ -1,0 +1,65 @@
+"""The root of the command line, and the one place where errors become messages and exit codes."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from maskwright.cli.benchmark import benchmark
+from maskwright.cli.data import data
+from maskwright.cli.demo import demo
+from maskwright.cli.doctor import doctor
+from maskwright.cli.evaluate import evaluate
+from maskwright.cli.export import export
+from maskwright.cli.models import models
+from maskwright.cli.predict import predict
+from maskwright.cli.synthesize import synthesize
+from maskwright.cli.train import train
+from maskwright.core.errors import MaskwrightError
+
+USER_ERROR = 2
+"""Exit code where the input is at fault, or Ctrl-C ended the work."""
+
+app = typer.Typer(
+    name="maskwright",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="From photos to a segmentation model that runs in real time on a CPU.",
+)
+app.command()(demo)
+app.command()(models)
+app.add_typer(data, name="data")
+app.command()(train)
+app.command()(evaluate)
+app.command()(predict)
+app.command()(export)
+app.command()(benchmark)
+app.command()(synthesize)
+app.command()(doctor)
+
+
+def main() -> None:
+    """Run the command line: 0 for success, 2 where the input is at fault, with one clear message.
+
+    A defect of the program still ends in a traceback: it is no user's mistake.
+    """
+    try:
+        app()
+    except MaskwrightError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(USER_ERROR)
+    except KeyboardInterrupt:
+        print("interrupted; what was written so far is whole.", file=sys.stderr)
+        sys.exit(USER_ERROR)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] == "maskwright":
+            raise
+        print(
+            f"error: this command needs {error.name}, which is not installed; run "
+            "pip install 'maskwright[train]'.",
+            file=sys.stderr,
+        )
+        sys.exit(USER_ERROR)

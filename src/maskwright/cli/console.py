@@ -1,0 +1,108 @@
+"""What commands share: the console, tables, progress bars, option values."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import re
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from maskwright.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from maskwright.runtimes import Predictor
+
+console = Console()
+
+
+def say(text: str) -> None:
+    """Print a line as it is: no markup, no highlighting, no wrapping of paths."""
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def show_table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str = "") -> None:
+    """Print a table; columns whose cells are all numbers stand to the right."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left")
+    for index, name in enumerate(columns):
+        numeric = all(re.fullmatch(r"[-–\d.,%x× ]*", str(row[index])) for row in rows)
+        table.add_column(name, justify="right" if numeric and rows else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(str(cell) for cell in row))
+    console.print(table, markup=False) if not rows else console.print(table)
+
+
+@contextlib.contextmanager
+def bar(text: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar with the time left; yields the function to call with (done, total)."""
+    if not console.is_terminal:
+        yield lambda done, total: None
+        return
+    from rich.progress import Progress
+
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task(text, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """ "360x480" -> (360, 480), height first.
+
+    Raises:
+        ConfigError: anything else.
+    """
+    match = re.fullmatch(r"(\d+)[xX×](\d+)", text.strip())
+    if not match:
+        raise ConfigError(f"expected a size as HEIGHTxWIDTH, such as 360x480, got {text!r}.")
+    return int(match[1]), int(match[2])
+
+
+def parse_settings(pairs: Sequence[str]) -> dict[str, Any]:
+    """["lr=3e-4", "encoder=resnet18", "decoder_channels=(64,32)"] -> values of their types.
+
+    Raises:
+        ConfigError: an entry without "=".
+    """
+    settings: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name.strip():
+            raise ConfigError(f"expected --set NAME=VALUE, such as --set lr=3e-4, got {pair!r}.")
+        settings[name.strip()] = _literal(value.strip())
+    return settings
+
+
+def _literal(text: str) -> Any:
+    if text.lower() in {"true", "false"}:
+        return text.lower() == "true"
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def find_checkpoint(path: Path) -> Path:
+    """A run folder means its best weights."""
+    return path / "best.safetensors" if path.is_dir() else path
+
+
+def open_predictor(model: Path, threads: int | None = None, runtime: str = "auto") -> Predictor:
+    """A bundle without torch, or a checkpoint (or run folder) with it.
+
+    Raises:
+        ModelFileError: neither, damaged, or too new.
+    """
+    path = find_checkpoint(model)
+    if path.suffix == ".safetensors":
+        from maskwright.training import checkpoint_predictor
+
+        return checkpoint_predictor(path, threads)
+    from maskwright.runtimes import load
+
+    return load(path, threads=threads, runtime=runtime)  # type: ignore[arg-type]

@@ -1,0 +1,87 @@
+"""`maskwright data`: look at a labelled set before training on it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from maskwright.cli.console import bar, say, show_table
+from maskwright.core.errors import DataError
+
+data = typer.Typer(no_args_is_help=True, help="Look at labelled images: stats, check, preview.")
+
+Folder = Annotated[Path, typer.Argument(help="The labelled set: a folder or a COCO file.")]
+Format = Annotated[str | None, typer.Option(help="Its format; detected unless given.")]
+Ignore = Annotated[list[str] | None, typer.Option(help="Class to leave out (repeatable).")]
+
+
+@data.command()
+def stats(
+    path: Folder,
+    format: Format = None,
+    ignore: Ignore = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Tell class shares, object sizes and thinness."""
+    import maskwright.formats as formats
+    import maskwright.jobs as jobs
+
+    dataset = formats.read(path, format, ignore or ())
+    with bar("reading masks") as progress:
+        found = jobs.stats(dataset, progress)
+    if as_json:
+        print(json.dumps(found.to_dict(), indent=2))
+        return
+    for note in dataset.notes:
+        say(note)
+    splits = ", ".join(f"{name} {count}" for name, count in found.images.items())
+    sizes = ", ".join(f"{count} of {h}x{w}" for (h, w), count in found.sizes[:4])
+    say(f"images: {splits}; sizes (height x width): {sizes}; void pixels: {found.void_share:.1%}")
+    show_table(
+        ("class", "pixels", "images", "objects", "median area", "small", "thin"),
+        [
+            (one.name, f"{one.pixel_share:.2%}", one.images, one.objects,
+             f"{one.area_quantiles[1]:.0f}", f"{one.small_share:.0%}", f"{one.thin_share:.0%}")
+            for one in found.classes
+        ],
+    )  # fmt: skip
+
+
+@data.command()
+def check(path: Folder, format: Format = None, ignore: Ignore = None) -> None:
+    """Find missing masks, ids out of range, wrong sizes, damaged files, near-duplicates."""
+    import maskwright.formats as formats
+    import maskwright.jobs as jobs
+
+    dataset = formats.read(path, format, ignore or (), strict=False)
+    with bar("checking") as progress:
+        findings = jobs.check(dataset, progress)
+    for note in dataset.notes:
+        say(note)
+    for finding in findings:
+        say(f"{finding.severity}: {finding.file}: {finding.message}")
+    errors = sum(finding.severity == "error" for finding in findings)
+    if errors:
+        raise DataError(f"{path} has {errors} errors and {len(findings) - errors} remarks.")
+    say(f"no errors, {len(findings)} remarks.")
+
+
+@data.command()
+def preview(
+    path: Folder,
+    out: Annotated[Path, typer.Option(help="The picture to write.")] = Path("preview.png"),
+    count: Annotated[int, typer.Option(help="How many samples.")] = 12,
+    seed: Annotated[int, typer.Option(help="Which samples.")] = 0,
+    format: Format = None,
+    ignore: Ignore = None,
+) -> None:
+    """Draw a contact sheet of samples with their labels."""
+    import maskwright.formats as formats
+    import maskwright.jobs as jobs
+
+    dataset = formats.read(path, format, ignore or ())
+    names = jobs.contact_sheet(dataset, out, count, seed)
+    say(f"{len(names)} samples are shown in {out}")

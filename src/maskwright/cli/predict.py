@@ -1,0 +1,35 @@
+"""`maskwright predict`: a bundle on photos, without torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def predict(
+    model: Annotated[Path, typer.Argument(help="A .mask bundle, checkpoint or run folder.")],
+    images: Annotated[list[Path], typer.Argument(help="Photos, or one folder of them.")],
+    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("predictions"),
+    overwrite: Annotated[bool, typer.Option(help="Write into a folder that has files.")] = False,
+    skip_bad: Annotated[bool, typer.Option(help="Go on past damaged photos; counted.")] = False,
+    threads: Annotated[int | None, typer.Option(help="All cores unless given.")] = None,
+    runtime: Annotated[str, typer.Option(help="auto, onnxruntime or openvino.")] = "auto",
+) -> None:
+    """Write masks as palette PNGs and overlays to look at."""
+    import maskwright.jobs as jobs
+    from maskwright.cli.console import bar, open_predictor, say
+
+    predictor = open_predictor(model, threads, runtime)
+    inputs: Path | list[Path] = images[0] if len(images) == 1 else images
+    with bar("predicting") as progress:
+        summary = jobs.predict_files(
+            predictor, inputs, out, overwrite=overwrite, skip_bad=skip_bad, progress=progress
+        )
+    for path, why in summary.bad:
+        say(f"skipped {path}: {why}")
+    times = ", ".join(f"{name} {1000 * spent:.1f} ms" for name, spent in summary.mean_times.items())
+    facts = predictor.runtime
+    say(f"{summary.images} images with {facts.get('name')}: {times} on average")
+    say(f"masks and overlays: {summary.out}")

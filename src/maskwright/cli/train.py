@@ -1,0 +1,110 @@
+"""`maskwright train`: labelled photos -> weights that are scored."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from maskwright.core.sample import Dataset
+    from maskwright.training import TrainConfig
+
+
+def train(
+    data: Annotated[Path, typer.Argument(help="The labelled set: a folder or a COCO file.")],
+    model: Annotated[str, typer.Option(help="See maskwright models.")] = "unet-lite0",
+    budget: Annotated[str, typer.Option(help="Time for everything, such as 30m or 1h30m.")] = "",
+    epochs: Annotated[float | None, typer.Option(help="Instead of a budget.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Instead of a budget.")] = None,
+    size: Annotated[str, typer.Option(help="Network input, HEIGHTxWIDTH.")] = "",
+    batch: Annotated[int, typer.Option(help="Images a step.")] = 8,
+    weights: Annotated[Path | None, typer.Option(help="First weights: .safetensors, .pth.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("runs/train"),
+    overwrite: Annotated[bool, typer.Option(help="Replace a run that lies there.")] = False,
+    ignore: Annotated[list[str] | None, typer.Option(help="Class to leave out.")] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="Any other setting, such as lr=3e-4, loss=ce+dice, seed=1, "
+            "augmentation.flip=0 or encoder=resnet18 (repeatable).",
+        ),
+    ] = None,
+) -> None:
+    """Train on the split train, score on val, keep the best weights, write a report."""
+    import maskwright.formats as formats
+    from maskwright.cli.console import parse_settings, say
+    from maskwright.training import Terminal, parse_duration, read_first_weights
+    from maskwright.training import train as run
+
+    dataset = formats.read(data, ignore=ignore or ())
+    for note in dataset.notes:
+        say(note)
+    lengths = {
+        "budget": parse_duration(budget) if budget else None,
+        "epochs": epochs,
+        "steps": steps,
+    }
+    if all(length is None for length in lengths.values()):
+        lengths["budget"] = 1800.0
+    settings = {**parse_settings(set_ or ()), **lengths, "batch": batch}
+    first = None if weights is None else read_first_weights(weights, model)
+    config = resolve(model, dataset, size, settings, first is None)
+    result = run(config, dataset, out, weights=first, overwrite=overwrite, progress=Terminal())
+    if result.evaluation is not None:
+        say(f"mIoU {result.evaluation.scores.miou:.4f} after {result.seconds / 60:.1f} min")
+        say(f"weights: {result.folder / 'best.safetensors'}")
+        say(f"report:  {result.folder / 'report.html'}")
+    if result.interrupted:
+        raise KeyboardInterrupt
+
+
+def resolve(
+    model: str, dataset: Dataset, size: str, settings: dict[str, Any], pretrained: bool
+) -> TrainConfig:
+    """Sort settings into the run's, its augmentation's and the architecture's.
+
+    Args:
+        model: the architecture's name.
+        dataset: whose images suggest the size where none is given.
+        size: "HEIGHTxWIDTH", or "".
+        settings: by name; "augmentation.X" is the augmentation's X; names that are neither are the
+            architecture's.
+        pretrained: start encoders from ImageNet weights, where they have any.
+
+    Raises:
+        ConfigError: unknown names or values that make no sense.
+    """
+    from maskwright.architectures import architecture
+    from maskwright.cli.console import parse_size
+    from maskwright.data import Augmentation
+    from maskwright.training import TrainConfig, suggest_size
+
+    own = {field.name for field in dataclasses.fields(TrainConfig)} - {"options", "augmentation"}
+    prefix = "augmentation."
+    changes = {name.removeprefix(prefix): value for name, value in settings.items()
+               if name.startswith(prefix)}  # fmt: skip
+    options = {name: value for name, value in settings.items()
+               if name not in own and not name.startswith(prefix)}  # fmt: skip
+    if pretrained and hasattr(architecture(model).config, "pretrained"):
+        options.setdefault("pretrained", True)
+    return TrainConfig(
+        architecture=model,
+        options=options,
+        size=parse_size(size) if size else suggest_size(dataset),
+        augmentation=_augmentation(Augmentation(), changes),
+        **{name: value for name, value in settings.items() if name in own},
+    )
+
+
+def _augmentation(base: Any, changes: dict[str, Any]) -> Any:
+    from maskwright.core.errors import ConfigError
+
+    known = [field.name for field in dataclasses.fields(base)]
+    unknown = sorted(set(changes) - set(known))
+    if unknown:
+        raise ConfigError(f"no augmentation {unknown}; there are {', '.join(known)}.")
+    return dataclasses.replace(base, **changes)
