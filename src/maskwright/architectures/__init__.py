@@ -1,12 +1,13 @@
 """Networks: one paper a file behind one contract, and the one dict `ARCHITECTURES` of them all.
 
 `catalogue.py` holds the dict and `build`; `contract.py` what every network keeps; `summary.py` what
-each costs.
+each costs; `checkpoint.py` and `weights.py` read and write files; `deploy.py` runs the deploy path.
 """
 
 from __future__ import annotations
 
 from maskwright.architectures.catalogue import ARCHITECTURES, architecture, build
+from maskwright.architectures.checkpoint import load_checkpoint, read_card, save_checkpoint
 from maskwright.architectures.contract import (
     Architecture,
     Card,
@@ -15,18 +16,27 @@ from maskwright.architectures.contract import (
     Published,
     SemanticNetwork,
 )
+from maskwright.architectures.deploy import deploy_run
 from maskwright.architectures.summary import Summary, summarise
+from maskwright.architectures.weights import LoadReport, load_weights, read_weights
 
 __all__ = [
     "ARCHITECTURES",
     "Architecture",
     "Card",
     "Config",
+    "LoadReport",
     "Network",
     "Published",
     "SemanticNetwork",
     "Summary",
     "architecture",
     "build",
+    "deploy_run",
+    "load_checkpoint",
+    "load_weights",
+    "read_card",
+    "read_weights",
+    "save_checkpoint",
     "summarise",
 ]
