@@ -15,7 +15,6 @@ import numpy as np
 from maskwright.core.errors import ConfigError
 
 _INTERPOLATION = {
-    "nearest": cv2.INTER_NEAREST_EXACT,
     "linear": cv2.INTER_LINEAR,
     "cubic": cv2.INTER_CUBIC,
 }
@@ -60,7 +59,8 @@ class Resize:
         height, width = self.size
         if height < 1 or width < 1:
             raise ConfigError(f"expected a positive input size, got {height}x{width}.")
-        if self.mode not in {"stretch", "letterbox"} or self.interpolation not in _INTERPOLATION:
+        known = {"nearest", *_INTERPOLATION}
+        if self.mode not in {"stretch", "letterbox"} or self.interpolation not in known:
             raise ConfigError(
                 f"expected mode stretch or letterbox and interpolation nearest, linear or cubic, "
                 f"got {self.mode!r} and {self.interpolation!r}."
@@ -108,7 +108,9 @@ class Resize:
             np.copyto(out, image)
             return out
         shrinks = size[0] <= image.shape[0] and size[1] <= image.shape[1]
-        area = self.antialias and shrinks and self.interpolation != "nearest"
+        if self.interpolation == "nearest":
+            return resize_nearest(image, size, out)
+        area = self.antialias and shrinks
         how = cv2.INTER_AREA if area else _INTERPOLATION[self.interpolation]
         return cv2.resize(image, (size[1], size[0]), dst=out, interpolation=how)
 
@@ -146,7 +148,13 @@ def restore_class_map(
 
 
 def restore_boxes(boxes_N4: np.ndarray, geometry: Geometry) -> np.ndarray:
-    """Bring boxes (x1, y1, x2, y2) from the input's pixels to the image's, clipped to the image."""
+    """Bring boxes (x1, y1, x2, y2) from the input's pixels to the image's, clipped to the image.
+
+    Returns:
+        float [N, 4], of the boxes' own type where that is a float.
+    """
+    if boxes_N4.dtype.kind != "f":
+        boxes_N4 = boxes_N4.astype(np.float64)
     (top, left), (height, width) = geometry.offset, geometry.content
     scale_y, scale_x = geometry.source[0] / height, geometry.source[1] / width
     shift = np.array([left, top, left, top], boxes_N4.dtype)
@@ -161,6 +169,23 @@ def resize_nearest(
     """Resize a map of ids [H, W] to `size` (height, width); every output id stood in the input.
 
     Pixel centres are aligned: output pixel i reads input pixel floor((i + 0.5) * in / out).
+    Channels [H, W, 3] may follow.
     """
-    how = cv2.INTER_NEAREST_EXACT
-    return cv2.resize(ids, (size[1], size[0]), dst=out, interpolation=how)
+    # Whole rows are gathered: once as they are, once turned on their side. OpenCV's own
+    # INTER_NEAREST_EXACT rounds its steps and reads a neighbour where a centre meets an edge.
+    rows, columns = _nearest(ids.shape[0], size[0]), _nearest(ids.shape[1], size[1])
+    shrinks = size[0] < ids.shape[0]
+    if shrinks:
+        ids = ids.take(rows, axis=0)
+    if size[1] != ids.shape[1]:
+        ids = cv2.transpose(cv2.transpose(np.ascontiguousarray(ids)).take(columns, axis=0))
+    if not shrinks:
+        ids = ids.take(rows, axis=0)
+    if out is None:
+        return ids
+    np.copyto(out, ids)
+    return out
+
+
+def _nearest(source: int, target: int) -> np.ndarray:
+    return (2 * np.arange(target, dtype=np.int64) + 1) * source // (2 * target)

@@ -1,0 +1,155 @@
+"""The one resize: its geometry, its nearest rule, and the way back."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from maskwright.core.errors import ConfigError
+from maskwright.core.resize import Resize, resize_nearest, restore_boxes, restore_class_map
+
+SIDES = st.integers(1, 70)
+SIZES = st.tuples(SIDES, SIDES)
+MODES = st.sampled_from(["stretch", "letterbox"])
+
+
+def numbered(size, dtype=np.uint16):
+    return np.arange(size[0] * size[1], dtype=dtype).reshape(size)
+
+
+@given(SIZES, SIZES)
+def test_nearest_reads_the_pixel_under_each_centre(source, target):
+    ids = numbered(source)
+    expected = np.empty(target, ids.dtype)
+    for row in range(target[0]):
+        for column in range(target[1]):
+            y = (2 * row + 1) * source[0] // (2 * target[0])  # floor((i + 0.5) * in / out), exact
+            x = (2 * column + 1) * source[1] // (2 * target[1])
+            expected[row, column] = ids[y, x]
+    np.testing.assert_array_equal(resize_nearest(ids, target), expected)
+
+
+@pytest.mark.parametrize(("source", "target"), [(512, 720), (1024, 1280), (2, 7), (4000, 120)])
+def test_nearest_is_exact_where_a_centre_meets_a_pixels_edge(source, target):
+    ids = np.arange(source, dtype=np.uint16)[:, None]
+    expected = (2 * np.arange(target) + 1) * source // (2 * target)
+    np.testing.assert_array_equal(resize_nearest(ids, (target, 1))[:, 0], expected)
+
+
+@given(SIZES, SIZES)
+def test_nearest_writes_into_a_given_buffer(source, target):
+    ids = numbered(source)
+    out = np.zeros(target, ids.dtype)
+    assert resize_nearest(ids, target, out) is out
+    np.testing.assert_array_equal(out, resize_nearest(ids, target))
+
+
+def test_nearest_keeps_channels():
+    image = np.random.default_rng(0).integers(0, 255, (9, 7, 3), np.uint8)
+    resized, _ = Resize(size=(5, 12), interpolation="nearest").apply(image)
+    for channel in range(3):
+        np.testing.assert_array_equal(
+            resized[..., channel], resize_nearest(image[..., channel], (5, 12))
+        )
+
+
+@given(SIZES, SIZES)
+def test_letterbox_keeps_the_aspect_and_lies_in_the_middle(source, size):
+    geometry = Resize(size=size, mode="letterbox").geometry(source)
+    (height, width), (top, left) = geometry.content, geometry.offset
+    assert height == size[0] or width == size[1]
+    scale = min(size[0] / source[0], size[1] / source[1])
+    assert abs(height - source[0] * scale) <= 0.5 or height == 1
+    assert abs(width - source[1] * scale) <= 0.5 or width == 1
+    assert 0 <= size[0] - height - 2 * top <= 1
+    assert 0 <= size[1] - width - 2 * left <= 1
+
+
+@given(SIZES, SIZES, MODES)
+def test_a_class_map_comes_back_as_sampled_twice(source, size, mode):
+    ids = numbered(source)
+    resize = Resize(size=size, mode=mode, interpolation="nearest", fill=0)
+    inside, geometry = resize.apply(ids)
+    back = restore_class_map(inside, geometry)
+    twice = resize_nearest(resize_nearest(ids, geometry.content), source)
+    np.testing.assert_array_equal(back, twice)
+    out = np.zeros(source, ids.dtype)
+    assert restore_class_map(inside, geometry, out) is out
+    np.testing.assert_array_equal(out, twice)
+
+
+@given(SIZES, st.integers(1, 4), MODES)
+def test_enlarging_by_a_whole_factor_loses_nothing(source, factor, mode):
+    ids = numbered(source)
+    size = (source[0] * factor, source[1] * factor)
+    inside, geometry = Resize(size=size, mode=mode, interpolation="nearest").apply(ids)
+    np.testing.assert_array_equal(restore_class_map(inside, geometry), ids)
+
+
+@given(SIZES, SIZES, MODES, st.data())
+def test_boxes_come_back(source, size, mode, data):
+    geometry = Resize(size=size, mode=mode).geometry(source)
+    corner = st.floats(0, 1)
+    shares = data.draw(st.lists(st.tuples(corner, corner, corner, corner), min_size=1, max_size=4))
+    boxes = np.array(shares) * np.array(source[::-1] * 2)
+    scale = np.array(geometry.content[::-1] * 2) / np.array(source[::-1] * 2)
+    inside = boxes * scale + np.array(geometry.offset[::-1] * 2)
+    np.testing.assert_allclose(restore_boxes(inside, geometry), boxes, atol=1e-9)
+
+
+def test_boxes_are_clipped_to_the_image_and_whole_numbers_are_not_truncated():
+    geometry = Resize(size=(10, 10)).geometry((25, 15))
+    boxes = restore_boxes(np.array([[-3, 1, 5, 99]]), geometry)
+    np.testing.assert_allclose(boxes, [[0, 2.5, 7.5, 25]])
+    assert restore_boxes(np.zeros((0, 4), np.float32), geometry).dtype == np.float32
+
+
+@pytest.mark.parametrize("mode", ["stretch", "letterbox"])
+@pytest.mark.parametrize("source", [(30, 50), (64, 64), (90, 20)])
+def test_apply_fills_the_border_and_reuses_the_buffer(mode, source):
+    image = np.full((*source, 3), 200, np.uint8)
+    resize = Resize(size=(64, 64), mode=mode, fill=7)
+    out = np.zeros((64, 64, 3), np.uint8)
+    result, geometry = resize.apply(image, out)
+    assert result is out
+    content = np.zeros((64, 64), bool)
+    (top, left), (height, width) = geometry.offset, geometry.content
+    content[top : top + height, left : left + width] = True
+    assert (out[content] == 200).all()
+    assert (out[~content] == 7).all()
+    np.testing.assert_array_equal(resize.apply(image)[0], out)
+
+
+def test_antialiasing_keeps_a_thin_line_that_plain_sampling_loses():
+    image = np.zeros((64, 64), np.uint8)
+    image[:, 33] = 255
+    averaged, _ = Resize(size=(64 // 8, 64 // 8)).apply(image)
+    plain, _ = Resize(size=(64 // 8, 64 // 8), antialias=False).apply(image)
+    np.testing.assert_array_equal(averaged[0], np.round(image.reshape(8, 8, 8, 8)[0].mean((0, 2))))
+    assert averaged.max() > 0
+    assert plain.max() == 0
+
+
+def test_an_image_of_the_right_size_is_returned_as_it_is():
+    image = np.zeros((8, 9, 3), np.uint8)
+    assert Resize(size=(8, 9)).apply(image)[0] is image
+
+
+def test_plain_data_round_trip():
+    resize = Resize(size=(3, 5), mode="letterbox", interpolation="cubic", antialias=False, fill=9)
+    assert Resize.from_dict(resize.to_dict()) == resize
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"size": (0, 4)}, "0x4"),
+        ({"mode": "squash"}, "'squash'"),
+        ({"interpolation": "lanczos"}, "'lanczos'"),
+    ],
+)
+def test_wrong_settings_are_refused(wrong, said):
+    with pytest.raises(ConfigError, match=said):
+        Resize(**({"size": (4, 4)} | wrong))
