@@ -29,12 +29,17 @@ def read_image(path: Path | str) -> np.ndarray:
     # IMREAD_COLOR applies EXIF and drops alpha; ANYDEPTH keeps 16 bits, for a rounded reduction.
     pixels = _decode(path, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
     if pixels.dtype == np.uint16:
-        pixels = np.round(pixels / 257.0).astype(np.uint8)
+        pixels = eight_bits(pixels)
     elif pixels.dtype != np.uint8:
         raise DataError(
             f"{path}: expected 8 or 16 bits a channel, got {pixels.dtype}; save it as PNG or JPEG."
         )
     return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+
+
+def eight_bits(pixels: np.ndarray) -> np.ndarray:
+    """uint16 -> uint8 of the same shape: divided by 257 (65535 -> 255) and rounded."""
+    return np.round(pixels / 257.0).astype(np.uint8)
 
 
 def read_index_png(path: Path | str) -> np.ndarray:
@@ -43,7 +48,7 @@ def read_index_png(path: Path | str) -> np.ndarray:
     Raises:
         DataError: missing, damaged, or not a one-channel or palette image.
     """
-    ids = _read_palette_indices(path)
+    ids = _read_unscaled_ids(path)
     if ids is None:
         ids = _decode(path, cv2.IMREAD_UNCHANGED)
     if ids.ndim == 3 and ids.shape[2] >= 3 and (ids[..., :1] == ids[..., 1:3]).all():
@@ -52,6 +57,10 @@ def read_index_png(path: Path | str) -> np.ndarray:
         raise DataError(
             f"{path}: expected an index mask with one channel of class ids, got "
             f"{ids.shape[2]} channels; colour-coded masks need a palette PNG or a conversion."
+        )
+    if ids.dtype not in (np.uint8, np.uint16):
+        raise DataError(
+            f"{path}: expected ids of 8 or 16 bits, got {ids.dtype}; save the mask as PNG."
         )
     return np.ascontiguousarray(ids)
 
@@ -138,14 +147,21 @@ def _refuse_truncated(path: Path | str, data: bytes) -> None:
         ) from None
 
 
-def _read_palette_indices(path: Path | str) -> np.ndarray | None:
-    # OpenCV expands palettes to colours; Pillow keeps the indices.
+def _read_unscaled_ids(path: Path | str) -> np.ndarray | None:
+    # OpenCV expands palettes to colours, and grey of 1, 2 or 4 bits to 0..255: ids would change.
+    # Pillow keeps a palette's indices, and its expansion of grey can be undone.
     data = read_bytes(path)
-    if data[:8] != b"\x89PNG\r\n\x1a\n" or data[25:26] != b"\x03":
+    if data[:8] != b"\x89PNG\r\n\x1a\n" or len(data) < 26:
+        return None
+    depth, colour_type = data[24], data[25]
+    if not (colour_type == 3 or (colour_type == 0 and depth < 8)):
         return None
     _refuse_truncated(path, data)
     try:
         with Image.open(io.BytesIO(data)) as picture:
-            return np.array(picture)
+            ids = np.array(picture)
     except (OSError, SyntaxError) as error:
         raise DataError(f"{path} is not a readable PNG: {error}; copy it again.") from None
+    if colour_type == 3 or ids.dtype == np.bool_:
+        return ids.astype(np.uint8)
+    return ids // (255 // (2**depth - 1))
