@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from maskwright.core.classes import Classes
-from maskwright.core.errors import ModelFileError
+from maskwright.core.errors import MaskwrightError, ModelFileError
 from maskwright.core.resize import Resize
 
 FORMAT_VERSION = 1
@@ -98,7 +98,7 @@ class ModelCard:
                 licence=str(data["licence"]),
                 version=str(data["version"]),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (LookupError, TypeError, ValueError, MaskwrightError) as error:
             raise ModelFileError(
                 f"{source} has a damaged card ({type(error).__name__}: {error}); export it again."
             ) from error

@@ -36,6 +36,11 @@ class Classes:
                 f"expected one colour a class: {len(self.names)} names, "
                 f"{len(self.colours)} colours; give as many colours as names, or none."
             )
+        for name, colour in zip(self.names, self.colours):
+            if any(not 0 <= channel <= 255 for channel in colour):
+                raise ConfigError(
+                    f"expected the colour of {name!r} as red, green, blue in 0..255, got {colour}."
+                )
         if any(not 0 <= thing < len(self.names) for thing in self.things):
             raise ConfigError(
                 f"thing ids must lie in 0..{len(self.names) - 1}, got {sorted(self.things)}."
@@ -53,7 +58,7 @@ class Classes:
         chosen = distinct_colours(len(names)) if colours is None else colours
         return cls(
             names=names,
-            colours=tuple((int(r), int(g), int(b)) for r, g, b in chosen),
+            colours=tuple(_colour(colour) for colour in chosen),
             things=frozenset(things),
         )
 
@@ -92,12 +97,20 @@ class Classes:
         return cls.of(data["names"], data.get("colours"), data.get("things", ()))
 
 
+def _colour(channels: Sequence[int]) -> Colour:
+    if len(channels) != 3:
+        raise ConfigError(f"expected a colour as red, green, blue, got {list(channels)}.")
+    red, green, blue = channels
+    return int(red), int(green), int(blue)
+
+
 def distinct_colours(count: int) -> tuple[Colour, ...]:
-    """`count` RGB colours, far apart in hue: steps of the golden angle, alternating brightness."""
+    """`count` RGB colours, far apart: hues a golden angle apart, in three levels of light."""
+    levels = ((0.65, 0.98), (0.55, 0.7), (0.95, 0.85))  # saturation, value
     colours = []
     for index in range(count):
         hue = (0.58 + index * 0.618034) % 1.0
-        saturation, value = (0.75, 0.95) if index % 2 == 0 else (0.55, 0.75)
+        saturation, value = levels[index % len(levels)]
         red, green, blue = colorsys.hsv_to_rgb(hue, saturation, value)
         colours.append((round(red * 255), round(green * 255), round(blue * 255)))
     return tuple(colours)

@@ -1,0 +1,75 @@
+"""The card that travels with weights."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from maskwright.core.card import FORMAT_VERSION, ModelCard
+from maskwright.core.classes import Classes
+from maskwright.core.errors import ModelFileError
+from maskwright.core.resize import Resize
+
+CARD = ModelCard(
+    name="pitch",
+    architecture="unet",
+    config={"width": 8, "stages": [1, 2]},
+    classes=Classes.of(["field", "ball"], things=[1]),
+    tasks=("semantic", "boxes"),
+    resize=Resize(size=(96, 128), mode="letterbox"),
+    score_threshold=0.4,
+    measured={"mIoU": 0.7},
+    training={"steps": 10},
+    licence="Apache-2.0",
+    version="0.1.0",
+)
+
+
+def plain():
+    return json.loads(json.dumps(CARD.to_dict()))
+
+
+def test_round_trip_through_json():
+    assert ModelCard.from_dict(plain()) == CARD
+
+
+def test_a_newer_card_is_refused_with_both_versions():
+    newer = plain() | {"format_version": FORMAT_VERSION + 1}
+    with pytest.raises(ModelFileError, match=rf"a\.mask.*format {FORMAT_VERSION + 1}.*upgrade"):
+        ModelCard.from_dict(newer, "a.mask")
+
+
+@pytest.mark.parametrize("data", [{}, [], "card", None, {"format_version": "1"}])
+def test_what_is_no_card_is_refused(data):
+    with pytest.raises(ModelFileError, match=r"a\.mask holds no card"):
+        ModelCard.from_dict(data, "a.mask")
+
+
+@pytest.mark.parametrize("entry", [key for key in CARD.to_dict() if key != "format_version"])
+def test_a_missing_entry_is_told(entry):
+    damaged = plain()
+    del damaged[entry]
+    with pytest.raises(ModelFileError, match=f"damaged card.*{entry}"):
+        ModelCard.from_dict(damaged, "a.mask")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"classes": None},
+        {"classes": {"names": ["a", "a"]}},
+        {"classes": {"names": ["a"], "colours": [[1, 2]]}},
+        {"resize": {"size": [3]}},
+        {"resize": {"size": [0, 3]}},
+        {"resize": {"size": [3, 3], "sharpness": 1}},
+        {"resize": []},
+        {"tasks": None},
+        {"config": 3},
+        {"mask_threshold": "half"},
+        {"measured": [1]},
+    ],
+)
+def test_a_malformed_entry_is_told(wrong):
+    with pytest.raises(ModelFileError, match="damaged card"):
+        ModelCard.from_dict(plain() | wrong, "a.mask")
