@@ -9,55 +9,12 @@ import numpy as np
 
 from maskwright.core.classes import Classes
 from maskwright.core.errors import DataError
-from maskwright.core.mask import Mask
+from maskwright.core.parts import Instance, Label, Panoptic
+
+__all__ = ["Instance", "Label", "Panoptic", "Segmentation"]
 
 if TYPE_CHECKING:
     import supervision
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Instance:
-    """One object.
-
-    Attributes:
-        class_id: index into the segmentation's classes.
-        box_xyxy: left, top, right, bottom in pixels of the image; pixel edges, so that a
-            one-pixel object at (3, 5) has the box (3, 5, 4, 6).
-        mask: run-length coded, of the image's size; None where only the box is known.
-        score: confidence 0..1; None for ground truth.
-        crowd: a group that was not told apart (COCO iscrowd).
-        track_id: the object's identity over the frames of a video.
-    """
-
-    class_id: int
-    box_xyxy: tuple[float, float, float, float]
-    mask: Mask | None = None
-    score: float | None = None
-    crowd: bool = False
-    track_id: int | None = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Label:
-    """A class of the whole image, with its confidence 0..1 (None for ground truth)."""
-
-    class_id: int
-    score: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Panoptic:
-    """Panoptic truth as a file brought it.
-
-    Attributes:
-        segment_ids: int32 [H, W]; 0 is void.
-        class_of: segment id -> class id.
-        crowds: the segment ids that are crowds.
-    """
-
-    segment_ids: np.ndarray
-    class_of: dict[int, int]
-    crowds: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -96,16 +53,27 @@ class Segmentation:
                     f"expected the mask of instance {number} to have the image's size "
                     f"{self.size}, got {instance.mask.size} (height, width)."
                 )
-            if not 0 <= instance.class_id < len(self.classes):
-                raise DataError(
-                    f"instance {number} has class id {instance.class_id}, but there are "
-                    f"{len(self.classes)} classes."
-                )
-        if self.panoptic is not None and self.panoptic.segment_ids.shape != self.size:
+            self._check_class(f"instance {number}", instance.class_id)
+        for label in self.labels or ():
+            self._check_class("an image label", label.class_id)
+        if self.panoptic is not None:
+            self._check_panoptic(self.panoptic)
+
+    def _check_class(self, what: str, class_id: int) -> None:
+        if not 0 <= class_id < len(self.classes):
+            raise DataError(
+                f"{what} has class id {class_id}, but there are {len(self.classes)} classes: "
+                f"expected 0..{len(self.classes) - 1}."
+            )
+
+    def _check_panoptic(self, panoptic: Panoptic) -> None:
+        if panoptic.segment_ids.shape != self.size:
             raise DataError(
                 f"expected panoptic ids of the image's size {self.size}, "
-                f"got {self.panoptic.segment_ids.shape}."
+                f"got {panoptic.segment_ids.shape}."
             )
+        for segment, class_id in panoptic.class_of.items():
+            self._check_class(f"panoptic segment {segment}", class_id)
 
     def _check_semantic(self, semantic: np.ndarray) -> None:
         wanted = np.uint8 if self.classes.void == 255 else np.uint16
@@ -117,10 +85,20 @@ class Segmentation:
 
     def _repr_png_(self) -> bytes:
         """The picture that a notebook shows: the masks and boxes on black."""
-        from maskwright.core import draw, image
+        from maskwright.core.image import encode_png
+        from maskwright.core.paint import paint
 
         black = np.zeros((*self.size, 3), np.uint8)
-        return image.encode_png(draw.overlay(black, self, opacity=1.0))
+        shown = paint(
+            black,
+            self.classes,
+            semantic=self.semantic,
+            instances=self.instances,
+            panoptic=self.panoptic,
+            labels=self.labels,
+            opacity=1.0,
+        )
+        return encode_png(shown)
 
     def to_supervision(self) -> supervision.Detections:
         """The instances as `supervision.Detections` (needs `pip install supervision`)."""
@@ -137,6 +115,8 @@ class Segmentation:
             ),
             "data": {"class_name": np.array([self.classes.names[i.class_id] for i in found])},
         }
+        if all(instance.track_id is not None for instance in found):
+            data["tracker_id"] = np.array([instance.track_id for instance in found])
         if all(instance.mask is not None for instance in found):
             data["mask"] = np.stack([i.mask.decode() for i in found if i.mask is not None])
         return supervision.Detections(**data)

@@ -1,0 +1,54 @@
+"""What a `Segmentation` is made of: objects, labels, panoptic segments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from maskwright.core.mask import Mask
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Instance:
+    """One object.
+
+    Attributes:
+        class_id: index into the segmentation's classes.
+        box_xyxy: left, top, right, bottom in pixels of the image; pixel edges, so that a
+            one-pixel object at (3, 5) has the box (3, 5, 4, 6).
+        mask: run-length coded, of the image's size; None where only the box is known.
+        score: confidence 0..1; None for ground truth.
+        crowd: a group that was not told apart (COCO iscrowd).
+        track_id: the object's identity over the frames of a video.
+    """
+
+    class_id: int
+    box_xyxy: tuple[float, float, float, float]
+    mask: Mask | None = None
+    score: float | None = None
+    crowd: bool = False
+    track_id: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Label:
+    """A class of the whole image, with its confidence 0..1 (None for ground truth)."""
+
+    class_id: int
+    score: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Panoptic:
+    """Panoptic truth as a file brought it.
+
+    Attributes:
+        segment_ids: int32 [H, W]; 0 is void.
+        class_of: segment id -> class id.
+        crowds: the segment ids that are crowds.
+    """
+
+    segment_ids: np.ndarray
+    class_of: dict[int, int]
+    crowds: frozenset[int] = frozenset()
