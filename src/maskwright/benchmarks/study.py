@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -70,7 +69,6 @@ def benchmark_model(
 def latency_record(rows: Sequence[LatencyRow]) -> dict[str, Any]:
     """The rows with what a measurement must name: command, machine, date."""
     return {
-        "date": datetime.date.today().isoformat(),
         **environment(),
         "rows": [row.to_dict() for row in rows],
     }

@@ -11,6 +11,7 @@ last.safetensors  the newest ones
 from __future__ import annotations
 
 import csv
+import datetime
 import io
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -93,7 +94,7 @@ class RunFolder:
 
 
 def environment() -> dict[str, Any]:
-    """Machine, versions and the command that was typed."""
+    """Date, machine, versions and the command that was typed."""
     found = {}
     for package in _PACKAGES:
         try:
@@ -101,6 +102,7 @@ def environment() -> dict[str, Any]:
         except PackageNotFoundError:
             continue
     return {
+        "date": datetime.date.today().isoformat(),
         "processor": machine.processor(),
         "cores": machine.usable_cores(),
         "system": machine.system(),
