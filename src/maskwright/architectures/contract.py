@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maskwright.losses.choice import PixelLoss
-from maskwright.losses.cross_entropy import cross_entropy
+from maskwright.losses.cross_entropy import at_least_float32, cross_entropy
 from maskwright.losses.targets import Targets
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -205,11 +205,6 @@ class SemanticNetwork(Network):
         size = (images_B3HW.shape[-2], images_B3HW.shape[-1])
         dtype = torch.uint8 if logits.shape[1] <= 255 else torch.int32
         return {"class_map": resize_logits(logits, size).argmax(dim=1).to(dtype)}
-
-
-def at_least_float32(tensor: Tensor) -> Tensor:
-    """Half precision becomes float32: a sum over a million pixels needs its digits."""
-    return tensor.float() if tensor.dtype in {torch.bfloat16, torch.float16} else tensor
 
 
 def resize_logits(logits_BKhw: Tensor, size: Sequence[int]) -> Tensor:

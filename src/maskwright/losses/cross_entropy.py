@@ -21,9 +21,10 @@ def cross_entropy(logits_BKHW: Tensor, targets: Targets, weights_K: Tensor | Non
         weights_K: a non-negative weight a class; None weighs all alike.
 
     Returns:
-        A scalar; 0, with a gradient of 0, where no pixel is labelled.
+        A scalar, float32 for half precision; 0, with a gradient of 0, where no pixel is labelled.
     """
     truth_BHW = class_map_of(targets)
+    logits_BKHW = at_least_float32(logits_BKHW)
     weights_K = None if weights_K is None else weights_K.to(logits_BKHW)
     total = F.cross_entropy(
         logits_BKHW, truth_BHW, weight=weights_K, ignore_index=targets.void, reduction="sum"
@@ -34,6 +35,11 @@ def cross_entropy(logits_BKHW: Tensor, targets: Targets, weights_K: Tensor | Non
     else:
         weight = weights_K[truth_BHW[labelled_BHW]].sum()
     return total / weight.clamp_min(torch.finfo(total.dtype).tiny)
+
+
+def at_least_float32(tensor: Tensor) -> Tensor:
+    """Half precision becomes float32: a sum over a million pixels needs its digits."""
+    return tensor.float() if tensor.dtype in {torch.bfloat16, torch.float16} else tensor
 
 
 def class_map_of(targets: Targets) -> Tensor:

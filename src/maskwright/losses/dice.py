@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from maskwright.losses.cross_entropy import class_map_of
+from maskwright.losses.cross_entropy import at_least_float32, class_map_of
 from maskwright.losses.targets import Targets
 
 
@@ -24,12 +24,12 @@ def dice(logits_BKHW: Tensor, targets: Targets, smooth: float = 0.0, eps: float 
         eps: lower bound of the denominator.
 
     Returns:
-        A scalar in 0..1.
+        A scalar in 0..1, float32 for half precision.
     """
     truth_BHW = class_map_of(targets)
     classes = logits_BKHW.shape[1]
     labelled_BHW = truth_BHW != targets.void
-    probabilities_BKHW = logits_BKHW.softmax(dim=1)
+    probabilities_BKHW = at_least_float32(logits_BKHW).softmax(dim=1)
     # One-hot maps would be K times the truth in int64; a gather and two sums need none.
     ids_N = truth_BHW[labelled_BHW]
     all_N = truth_BHW.masked_fill(~labelled_BHW, 0).unsqueeze(1)
