@@ -156,7 +156,7 @@ def draw_turf(rng: np.random.Generator, outdoor: bool) -> Turf:
 def draw_light(rng: np.random.Generator, outdoor: bool) -> Light:
     """One sun, clear or veiled; or several lamps under a ceiling."""
     sunny = outdoor and rng.random() < 0.65
-    count = 1 if outdoor else int(rng.integers(2, 5))
+    count = 1 if outdoor else int(rng.integers(2, 4))
     height = (0.25, 1.2) if outdoor else (0.7, 1.4)
     total = (
         rng.uniform(0.45, 0.75)

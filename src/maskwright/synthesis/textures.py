@@ -87,7 +87,7 @@ def hall_strip(rng: np.random.Generator) -> np.ndarray:
     high, wide = 128, 2048
     wall = np.array(_colour(rng, whitish=0.55), np.float32) * rng.uniform(0.35, 0.9)
     shade = np.linspace(rng.uniform(0.25, 0.9), 1, high, dtype=np.float32)[:, None, None]
-    strip = np.clip(np.broadcast_to(wall * shade, (high, wide, 3)), 0, 255).astype(np.uint8)
+    strip = np.repeat(np.clip(wall * shade, 0, 255).astype(np.uint8), wide, axis=1)
     split = int(rng.uniform(0.5, 0.9) * high)
     strip[split:] = _colour(rng, whitish=0.5)
     for at in range(0, wide, int(rng.integers(20, 60))):
@@ -127,11 +127,11 @@ def stadium_strip(rng: np.random.Generator) -> np.ndarray:
         green = np.array(
             [rng.uniform(25, 70), rng.uniform(60, 105), rng.uniform(20, 50)], np.float32
         )
-        leaves = np.tile(noise_tile(rng, 128, 8, 5), (1, wide // 128))
-        crowns = np.tile(noise_tile(rng, 128, 8, 2)[:1], (1, wide // 128))
-        top = np.linspace(0.5, 1.1, high, dtype=np.float32)[::-1, None] + 0.15 * crowns
+        leaves, crowns = noise_tile(rng, 128, 8, 5), noise_tile(rng, 128, 8, 2)[:1]
+        top = np.linspace(1.1, 0.5, high, dtype=np.float32)[:, None] + 0.15 * crowns
         light = top * (1 + 0.28 * leaves)
-        strip = np.clip(green * light[..., None], 4, 255).astype(np.uint8)
+        trees = np.clip(green * light[..., None], 4, 255).astype(np.uint8)
+        strip = np.tile(trees, (1, wide // high, 1))
         fence = int(rng.uniform(0.6, 0.85) * high)
         strip[fence:] = _colour(rng, whitish=0.5)
         strip[fence :: int(rng.integers(6, 12))] = _colour(rng, whitish=0.4)
