@@ -33,7 +33,8 @@ class Augmentation:
         largest_share: a crop in which one class has more of the labelled pixels than this is drawn
             again, up to ten times (DeepLab's and MMSegmentation's cat_max_ratio); 1 takes the
             first.
-        smallest_box: objects with a side below this after cropping are dropped, in pixels.
+        smallest_box: objects with a side below this after cropping are dropped, in pixels; those
+            that are cropped away entirely are dropped always.
     """
 
     scale: tuple[float, float] = (0.5, 2.0)
@@ -50,6 +51,16 @@ class Augmentation:
     def __post_init__(self) -> None:
         if not 0 < self.scale[0] <= self.scale[1]:
             raise ConfigError(f"expected 0 < lowest <= highest scale, got {self.scale}.")
+        if self.stretch < 1 or self.smallest_box < 0:
+            raise ConfigError(
+                f"expected stretch >= 1 and smallest_box >= 0, got {self.stretch} and "
+                f"{self.smallest_box}."
+            )
+        for name in ("flip", "brightness", "contrast", "saturation", "blur", "largest_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"expected {name} in 0..1, got {getattr(self, name)}.")
+        if not 0 <= self.hue <= 0.5:
+            raise ConfigError(f"expected hue in 0..0.5, got {self.hue}.")
 
 
 NONE = Augmentation(
@@ -74,7 +85,7 @@ def augment(
     cropped = crop(scaled, choose_window(scaled, size, settings.largest_share, rng), size)
     if rng.random() < settings.flip:
         cropped = flip(cropped)
-    cropped = cropped.keep(_large_enough(cropped.boxes, settings.smallest_box))
+    cropped = cropped.keep(_large_enough(cropped, settings.smallest_box))
     image = change_colour(cropped.image, settings, rng)
     if rng.random() < settings.blur:
         image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 1.5))
@@ -126,7 +137,11 @@ def choose_window(
 
 
 def crop(example: Example, window: tuple[int, int], size: tuple[int, int]) -> Example:
-    """Cut out (top, left) .. + size; beyond the image there is grey, void and no mask."""
+    """Cut out (top, left) .. + size; beyond the image there is grey, void and no mask.
+
+    The box of an object that is cut is that of what is left of its mask; where there is no mask,
+    what is left of the box.
+    """
     (top, left), (height, width) = window, size
 
     def cut(pixels: np.ndarray, fill: int) -> np.ndarray:
@@ -144,7 +159,12 @@ def crop(example: Example, window: tuple[int, int], size: tuple[int, int]) -> Ex
     )
     low = np.array([left, top, left, top], np.float32)
     high = np.array([width, height, width, height], np.float32)
-    return replace(cropped, boxes=np.clip(example.boxes - low, 0, high))
+    whole = example.boxes - low
+    boxes = np.clip(whole, 0, high)
+    if cropped.masks is not None:
+        for number in np.flatnonzero((boxes != whole).any(axis=1)):
+            boxes[number] = _box_of(cropped.masks[number])
+    return replace(cropped, boxes=boxes)
 
 
 def flip(example: Example) -> Example:
@@ -183,5 +203,15 @@ def change_colour(
     return image
 
 
-def _large_enough(boxes: np.ndarray, side: float) -> np.ndarray:
-    return ((boxes[:, 2] - boxes[:, 0]) >= side) & ((boxes[:, 3] - boxes[:, 1]) >= side)
+def _large_enough(example: Example, smallest: float) -> np.ndarray:
+    side = (example.boxes[:, 2:] - example.boxes[:, :2]).min(axis=1)
+    large = (side >= smallest) & (side > 0)
+    if example.masks is not None:  # scaling can lose a thin object's last pixel
+        large &= np.array([mask.any() for mask in example.masks], bool)
+    return large
+
+
+def _box_of(mask: np.ndarray) -> tuple[int, int, int, int]:
+    """x1, y1, x2, y2 of the pixels that are set; zeros where none is."""
+    left, top, width, height = cv2.boundingRect(mask)
+    return left, top, left + width, top + height

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import torch
+import torch.multiprocessing
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -81,8 +82,7 @@ def batches(draws: Draws, batch: int, first_step: int = 0, workers: int = 1) -> 
         collate_fn=collate,
         prefetch_factor=4 if workers else None,
         worker_init_fn=_one_thread,
-        # The default start method of newer Pythons copies the cache; fork shares it.
-        multiprocessing_context="fork" if workers else None,
+        multiprocessing_context=_start_method() if workers else None,
     )
     yield from loader
 
@@ -104,7 +104,8 @@ def collate_targets(examples: Sequence[Example]) -> Targets:
         ]
         class_map_BHW = torch.from_numpy(np.stack([one.astype(np.int64) for one in maps]))
     boxes = any(example.has_boxes for example in examples)
-    masks = boxes and all(example.masks is not None for example in examples)
+    # those without labelled objects have no boxes either, so that they lack no mask
+    masks = boxes and all(e.masks is not None for e in examples if e.has_boxes)
     return Targets(
         class_map_BHW=class_map_BHW,
         boxes=tuple(torch.from_numpy(e.boxes) for e in examples) if boxes else None,
@@ -119,6 +120,11 @@ def _stack(example: Example) -> Tensor:
     if not example.masks:
         return torch.zeros((0, *example.size), dtype=torch.uint8)
     return torch.from_numpy(np.stack(example.masks))
+
+
+def _start_method() -> str | None:
+    # The default of newer Pythons copies the cache; fork, where there is one, shares it.
+    return "fork" if "fork" in torch.multiprocessing.get_all_start_methods() else None
 
 
 def _one_thread(_worker: int) -> None:

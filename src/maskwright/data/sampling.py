@@ -67,8 +67,13 @@ def draw_order(factors: Sequence[float] | np.ndarray, draws: int, seed: int) -> 
 
     Returns:
         int64 [draws].
+
+    Raises:
+        ValueError: no image would ever be drawn.
     """
     factors = np.asarray(factors, np.float64)
+    if draws and not factors.sum() > 0:
+        raise ValueError(f"expected factors above zero to draw by, got {factors}")
     parts: list[np.ndarray] = []
     drawn = epoch = 0
     while drawn < draws:
