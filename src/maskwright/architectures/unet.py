@@ -136,7 +136,7 @@ class EncoderUNetConfig:
 
 
 def lite_config(size: int) -> EncoderUNetConfig:
-    """A fast U-Net on EfficientNet-Lite 0, 1 or 2, whose decoder ends at stride 4."""
+    """A fast U-Net on EfficientNet-Lite 0, 1 or 2: a narrow decoder that ends at stride 2."""
     return EncoderUNetConfig(encoder=f"tf_efficientnet_lite{size}", decoder_channels=(256, 128, 64))
 
 
@@ -218,7 +218,8 @@ def tiny_encoder(classes: int) -> EncoderUNet:
 
 def from_reference(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """milesial/Pytorch-UNet's names -> ours."""
-    deepest = max(int(name[4]) for name in weights if re.match(r"down\d", name))
+    if not any(name.startswith("down1.") for name in weights):
+        raise ConfigError(f"expected Pytorch-UNet's names, got {sorted(weights)[:3]}.")
     leaves = {"0": "0.conv", "1": "0.norm", "3": "1.conv", "4": "1.norm"}
     renamed = {}
     for name, tensor in weights.items():
@@ -229,8 +230,6 @@ def from_reference(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         name = re.sub(r"^up(\d)\.", lambda m: f"up.{int(m[1]) - 1}.", name)
         name = re.sub(r"double_conv\.(\d)", lambda m: leaves[m[1]], name)
         renamed[name] = tensor
-    if deepest < 1:
-        raise ConfigError(f"expected Pytorch-UNet's names, got {sorted(weights)[:3]}.")
     return renamed
 
 

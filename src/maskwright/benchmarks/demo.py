@@ -123,7 +123,7 @@ def demo_config(size: tuple[int, int], seconds: float, seed: int) -> TrainConfig
     """The demo's recipe: small, and done in minutes on two cores."""
     return TrainConfig(
         architecture="unet-lite0",
-        options={"pretrained": True, "decoder_channels": (128, 64, 48)},
+        options={"pretrained": True},
         size=size,
         batch=8,
         budget=seconds,

@@ -83,7 +83,7 @@ def speeds(rows: Sequence[LatencyRow]) -> list[Speed]:
     """The rows as the report's bars, PyTorch first."""
     return [
         Speed(
-            label=f"{row.name}, {row.threads} thread{'s' if row.threads > 1 else ''}",
+            label=row.name if row.threads == 1 else f"{row.name}, {row.threads} threads",
             milliseconds=row.median_ms,
             note=row.precision,
         )
