@@ -137,7 +137,11 @@ class EncoderUNetConfig:
 
 def lite_config(size: int) -> EncoderUNetConfig:
     """A fast U-Net on EfficientNet-Lite 0, 1 or 2: a narrow decoder that ends at stride 2."""
-    return EncoderUNetConfig(encoder=f"tf_efficientnet_lite{size}", decoder_channels=(256, 128, 64))
+    return EncoderUNetConfig(
+        encoder=f"tf_efficientnet_lite{size}",
+        decoder_channels=(128, 64, 48, 32),
+        head_kernel=1,
+    )
 
 
 class EncoderUNet(SemanticNetwork):
