@@ -48,16 +48,27 @@ class TimmEncoder(nn.Module):
         return cast(list[Tensor], self.network(images_B3HW))
 
     def _load_imagenet(self, name: str) -> None:
+        name = name.removesuffix(".in1k")  # timm's tag for the weights that the packages hold
         if name not in PACKAGES:
-            # timm downloads these: the only place here that opens a connection, and only when asked
-            whole = timm.create_model(name, features_only=True, pretrained=True)
-            self.network.load_state_dict(whole.state_dict())
+            self.network.load_state_dict(_download(name).state_dict())
             return
         blocks = cast(nn.Sequential, timm.create_model(name).blocks)
         stages = tuple(len(cast(nn.Sequential, stage)) for stage in blocks)
         weights = packaged_weights(name, stages)
         wanted = self.network.state_dict()
         self.network.load_state_dict({key: weights[key] for key in wanted})
+
+
+def _download(name: str) -> nn.Module:
+    """The only place here that opens a connection, and only when asked."""
+    try:
+        return timm.create_model(name, features_only=True, pretrained=True)
+    except Exception as error:  # timm has several hubs' clients, each with its own errors
+        raise ConfigError(
+            f"could not get ImageNet weights of {name}: {error} Connect to the network, train from "
+            f"scratch (pretrained=False), or take one that comes in a package: "
+            f"{', '.join(PACKAGES)}."
+        ) from error
 
 
 def _create(name: str) -> FeatureListNet:

