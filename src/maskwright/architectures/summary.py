@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -26,6 +27,7 @@ class Summary:
             one image of `input_size`; convolutions, matrix products and attention count.
         input_size: (height, width).
         published: numbers for this variant or for all variants, each with its source.
+        checkpoints: name -> address of the authors' weights.
         repository: the reference's address.
         licence: of the reference's code.
         notes: what differs from the paper.
@@ -40,6 +42,7 @@ class Summary:
     gflops: float
     input_size: tuple[int, int]
     published: tuple[Published, ...]
+    checkpoints: Mapping[str, str]
     repository: str
     licence: str
     notes: str
@@ -67,6 +70,7 @@ def summarise(name: str) -> Summary:
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         gflops=counter.get_total_flops() / 1e9,
         input_size=entry.input_size,
+        checkpoints=dict(card.checkpoints),
         published=tuple(item for item in card.published if item.variant in {"", name}),
         repository=card.repository,
         licence=card.licence,

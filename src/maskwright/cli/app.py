@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import sys
+from typing import Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 from maskwright.cli.benchmark import benchmark
 from maskwright.cli.data import data
@@ -21,8 +24,26 @@ from maskwright.core.errors import MaskwrightError
 USER_ERROR = 2
 """Exit code where the input is at fault, or Ctrl-C ended the work."""
 
+_MACHINE_SAYS_NO = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC}
+
+
+class _InterruptedError(Exception):
+    """Ctrl-C, as an exception that typer doesn't turn into an exit code of its own."""
+
+
+class _Commands(TyperGroup):
+    """All commands, with Ctrl-C passed on to `main`."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise _InterruptedError from None
+
+
 app = typer.Typer(
     name="maskwright",
+    cls=_Commands,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -49,17 +70,21 @@ def main() -> None:
     try:
         app()
     except MaskwrightError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(USER_ERROR)
-    except KeyboardInterrupt:
-        print("interrupted; what was written so far is whole.", file=sys.stderr)
-        sys.exit(USER_ERROR)
+        _fail(f"error: {error}")
+    except (_InterruptedError, KeyboardInterrupt):
+        _fail("interrupted; what was written so far is whole.")
+    except OSError as error:
+        if error.errno not in _MACHINE_SAYS_NO:
+            raise
+        _fail(f"error: could not use {error.filename or 'a file'}: {error.strerror}; free some "
+              "space, or choose a folder that may be read and written.")  # fmt: skip
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] == "maskwright":
             raise
-        print(
-            f"error: this command needs {error.name}, which is not installed; run "
-            "pip install 'maskwright[train]'.",
-            file=sys.stderr,
-        )
-        sys.exit(USER_ERROR)
+        _fail(f"error: this command needs {error.name}, which is not installed; run "
+              "pip install 'maskwright[train]'.")  # fmt: skip
+
+
+def _fail(message: str) -> NoReturn:
+    print(message, file=sys.stderr)
+    sys.exit(USER_ERROR)

@@ -16,7 +16,11 @@ def benchmark(
     rounds: Annotated[int, typer.Option(help="Turns of each contender.")] = 30,
     threads: Annotated[int | None, typer.Option(help="All cores unless given.")] = None,
 ) -> None:
-    """Time PyTorch, ONNX Runtime and OpenVINO in turn, and hold their answers together."""
+    """Time a model in PyTorch and the runtimes.
+
+    PyTorch, ONNX Runtime and OpenVINO in turn, so that a drifting machine treats all alike; their
+    answers are compared, too.
+    """
     from maskwright.benchmarks import benchmark_model
     from maskwright.cli.console import find_checkpoint, say, show_table
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+import sys
+import textwrap
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +19,12 @@ from maskwright.core.errors import ConfigError
 if TYPE_CHECKING:
     from maskwright.runtimes import Predictor
 
-console = Console()
+PIPE_WIDTH = 160
+"""Columns where the output is no terminal: tables then stay one line a row."""
+
+console = Console(
+    width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPE_WIDTH,
+)
 
 
 def say(text: str) -> None:
@@ -24,18 +32,32 @@ def say(text: str) -> None:
     console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
-def show_table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str = "") -> None:
+def show_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print a table; columns whose cells are all numbers stand to the right."""
     from rich import box
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left")
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for index, name in enumerate(columns):
         numeric = all(re.fullmatch(r"[-–\d.,%x× ]*", str(row[index])) for row in rows)
         table.add_column(name, justify="right" if numeric and rows else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(str(cell) for cell in row))
-    console.print(table, markup=False) if not rows else console.print(table)
+        table.add_row(*(Text(str(cell)) for cell in row))
+    console.print(table)
+
+
+def show_facts(facts: Mapping[str, str]) -> None:
+    """Print name and text in two columns; long texts wrap at words, addresses stay whole."""
+    margin = max(map(len, facts)) + 2
+    for name, text in facts.items():
+        lines = textwrap.wrap(
+            text,
+            max(40, console.width - margin),
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        say(f"{name:<{margin}}" + ("\n" + " " * margin).join(lines))
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ import typer
 from maskwright.cli.console import bar, say, show_table
 from maskwright.core.errors import DataError
 
-data = typer.Typer(no_args_is_help=True, help="Look at labelled images: stats, check, preview.")
+data = typer.Typer(no_args_is_help=True, help="Look at a labelled set.")
 
 Folder = Annotated[Path, typer.Argument(help="The labelled set: a folder or a COCO file.")]
 Format = Annotated[str | None, typer.Option(help="Its format; detected unless given.")]
@@ -25,7 +25,7 @@ def stats(
     ignore: Ignore = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Tell class shares, object sizes and thinness."""
+    """Tell class shares, object sizes, thinness."""
     import maskwright.formats as formats
     import maskwright.jobs as jobs
 
@@ -52,7 +52,10 @@ def stats(
 
 @data.command()
 def check(path: Folder, format: Format = None, ignore: Ignore = None) -> None:
-    """Find missing masks, ids out of range, wrong sizes, damaged files, near-duplicates."""
+    """Find what is wrong with a set.
+
+    Missing masks, ids out of range, wrong sizes, damaged files, near-duplicates across splits.
+    """
     import maskwright.formats as formats
     import maskwright.jobs as jobs
 
@@ -78,7 +81,7 @@ def preview(
     format: Format = None,
     ignore: Ignore = None,
 ) -> None:
-    """Draw a contact sheet of samples with their labels."""
+    """Draw samples with their labels on one sheet."""
     import maskwright.formats as formats
     import maskwright.jobs as jobs
 

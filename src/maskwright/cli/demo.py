@@ -16,7 +16,11 @@ def demo(
     seed: Annotated[int, typer.Option(help="Of scenes and training.")] = 0,
     overwrite: Annotated[bool, typer.Option(help="Replace an earlier demo.")] = False,
 ) -> None:
-    """Make scenes, train, score, export, benchmark and report: under six minutes on two cores."""
+    """Show the whole way on generated scenes.
+
+    Makes labelled scenes, trains on them, scores, exports, benchmarks and writes a report: under
+    six minutes on two cores.
+    """
     from maskwright.benchmarks import run_demo
     from maskwright.cli.console import parse_size, say
     from maskwright.training import Terminal, parse_duration

@@ -6,7 +6,10 @@ import typer
 
 
 def doctor() -> None:
-    """Look at Python, packages, processor, memory and disk; exit code 1 where something is bad."""
+    """Tell what this machine offers and lacks.
+
+    Python, packages, processor, memory and disk; exit code 1 where something can't work.
+    """
     from maskwright.cli.console import console, say
     from maskwright.jobs import examine
 

@@ -17,7 +17,10 @@ def evaluate(
     runtime: Annotated[str, typer.Option(help="auto, onnxruntime or openvino.")] = "auto",
     out: Annotated[Path | None, typer.Option(help="Write the scores as JSON.")] = None,
 ) -> None:
-    """Score a model at the images' own resolution, from one confusion matrix over all pixels."""
+    """Score a model on labelled photos.
+
+    At the images' own resolution, from one confusion matrix over all pixels.
+    """
     import maskwright.formats as formats
     import maskwright.jobs as jobs
     from maskwright.cli.console import bar, open_predictor, say, show_table

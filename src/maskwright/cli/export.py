@@ -15,7 +15,10 @@ def export(
     count: Annotated[int, typer.Option(help="How many photos the gate compares.")] = 16,
     threads: Annotated[int | None, typer.Option(help="All cores unless given.")] = None,
 ) -> None:
-    """Write one file that runs without torch, if it answers as the checkpoint does."""
+    """Write a bundle that runs without torch.
+
+    One file, written only if it answers as the checkpoint does on real photos.
+    """
     from maskwright.cli.console import find_checkpoint, say
     from maskwright.core.image import read_image
     from maskwright.export import export_checkpoint

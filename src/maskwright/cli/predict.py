@@ -17,7 +17,10 @@ def predict(
     threads: Annotated[int | None, typer.Option(help="All cores unless given.")] = None,
     runtime: Annotated[str, typer.Option(help="auto, onnxruntime or openvino.")] = "auto",
 ) -> None:
-    """Write masks as palette PNGs and overlays to look at."""
+    """Segment photos.
+
+    Writes masks as palette PNGs, overlays to look at, and the objects where the model finds any.
+    """
     import maskwright.jobs as jobs
     from maskwright.cli.console import bar, open_predictor, say
 

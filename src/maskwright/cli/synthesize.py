@@ -15,7 +15,10 @@ def synthesize(
     seed: Annotated[int, typer.Option(help="Which scenes.")] = 0,
     workers: Annotated[int, typer.Option(help="Processes.")] = 2,
 ) -> None:
-    """Make football-pitch scenes with exact masks and boxes; the same seed makes the same ones."""
+    """Make labelled football-pitch scenes.
+
+    With exact masks and boxes; the same seed makes the same scenes.
+    """
     from functools import partial
 
     import maskwright.jobs as jobs

@@ -34,7 +34,11 @@ def train(
         ),
     ] = None,
 ) -> None:
-    """Train on the split train, score on val, keep the best weights, write a report."""
+    """Train on labelled photos.
+
+    Trains on the split train, scores on val, keeps the best weights and writes a report. Without a
+    length (--budget, --epochs or --steps) it takes 30 minutes.
+    """
     import maskwright.formats as formats
     from maskwright.cli.console import parse_settings, say
     from maskwright.training import Terminal, parse_duration, read_first_weights
