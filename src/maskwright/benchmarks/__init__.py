@@ -1,4 +1,5 @@
-"""Measured comparisons: latency of PyTorch, ONNX Runtime and OpenVINO, speed of the generator.
+"""Measured comparisons: latency of PyTorch, ONNX Runtime and OpenVINO, speed of the
+generator and of the start of a command.
 
 The names below are imported when they are first used: measuring latency needs torch, the rest not.
 """
@@ -9,12 +10,31 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from maskwright.benchmarks.demo import DemoResult, run_demo
     from maskwright.benchmarks.latency import LatencyRow, compare_latency
+    from maskwright.benchmarks.startup import measure_startup
+    from maskwright.benchmarks.study import benchmark_model
     from maskwright.benchmarks.synthesis import measure_synthesis
 
-__all__ = ["LatencyRow", "compare_latency", "measure_synthesis"]
+__all__ = [
+    "DemoResult",
+    "LatencyRow",
+    "benchmark_model",
+    "compare_latency",
+    "measure_startup",
+    "measure_synthesis",
+    "run_demo",
+]
 
-_WHERE = {"LatencyRow": "latency", "compare_latency": "latency", "measure_synthesis": "synthesis"}
+_WHERE = {
+    "DemoResult": "demo",
+    "LatencyRow": "latency",
+    "benchmark_model": "study",
+    "compare_latency": "latency",
+    "measure_startup": "startup",
+    "measure_synthesis": "synthesis",
+    "run_demo": "demo",
+}
 
 
 def __getattr__(name: str) -> Any:
