@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from maskwright.architectures.catalogue import config_values
 from maskwright.core.errors import ConfigError
 from maskwright.data.augment import Augmentation
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
+_CHOICES = {
+    "optimiser": ("adamw", "sgd"),
+    "schedule": ("poly", "cosine"),
+    "precision": ("auto", "fp32", "bf16"),
+}
+_LOWEST = {
+    "batch": 1, "accumulate": 1, "evaluate_every": 1, "workers": 0, "patience": 0, "seed": 0,
+    "threads": 1, "cache": 0, "clip": 0, "weight_decay": 0, "encoder_lr": 0,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +89,7 @@ class TrainConfig:
     cache: int | None = None
 
     def __post_init__(self) -> None:
+        self._check_types()
         lengths = [self.budget, self.epochs, self.steps]
         given = [length for length in lengths if length is not None]
         if len(given) != 1 or given[0] <= 0:
@@ -84,29 +97,37 @@ class TrainConfig:
                 "expected exactly one positive length of the run (budget, epochs or steps), got "
                 f"budget={self.budget}, epochs={self.epochs}, steps={self.steps}."
             )
-        for name, lowest in [
-            ("batch", 1),
-            ("accumulate", 1),
-            ("evaluate_every", 1),
-            ("workers", 0),
-        ]:
-            if getattr(self, name) < lowest:
-                raise ConfigError(f"expected {name} >= {lowest}, got {getattr(self, name)}.")
-        for name, choices in [
-            ("optimiser", ("adamw", "sgd")),
-            ("schedule", ("poly", "cosine")),
-            ("precision", ("auto", "fp32", "bf16")),
-        ]:
-            if getattr(self, name) not in choices:
-                raise ConfigError(
-                    f"expected {name} to be one of {', '.join(choices)}, "
-                    f"got {getattr(self, name)!r}."
-                )
+        for name, lowest in _LOWEST.items():
+            value = getattr(self, name)
+            if value is not None and value < lowest:
+                raise ConfigError(f"expected {name} >= {lowest}, got {value}.")
+        if min(self.size) < 1:
+            raise ConfigError(f"expected a positive size (height, width), got {self.size}.")
         if not 0 <= self.ema < 1 or not 0 <= self.warmup < 1 or self.lr <= 0:
             raise ConfigError(
                 "expected 0 <= ema < 1, 0 <= warmup < 1 and lr > 0, got "
                 f"ema={self.ema}, warmup={self.warmup}, lr={self.lr}."
             )
+
+    def _check_types(self) -> None:
+        """Refuse values of another type; lists become tuples, whole numbers floats."""
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ConfigError(
+                    f"expected {name} to be one of {', '.join(choices)}, "
+                    f"got {getattr(self, name)!r}."
+                )
+        if "classes" in self.options:
+            raise ConfigError(
+                f"the data set tells the number of classes, got {self.options['classes']} in the "
+                "options; leave it out."
+            )
+        given = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        del given["options"]
+        for name, value in config_values(TrainConfig, given, "training").items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ConfigError(f"expected {name} to be a finite number, got {value}.")
+            object.__setattr__(self, name, value)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -126,6 +147,6 @@ def parse_duration(text: str) -> float:
         seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
     except ValueError:
         raise ConfigError(f"expected a duration such as 90s or 30m, got {text!r}.") from None
-    if seconds <= 0:
-        raise ConfigError(f"expected a duration above zero, got {text!r}.")
+    if not 0 < seconds < math.inf:
+        raise ConfigError(f"expected a duration above zero, and an end to it, got {text!r}.")
     return seconds

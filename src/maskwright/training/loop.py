@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -33,6 +34,7 @@ from maskwright.training.config import TrainConfig
 from maskwright.training.optimiser import AveragedWeights, build_optimiser
 from maskwright.training.preflight import (
     estimate_memory,
+    labelled,
     refuse_what_does_not_fit,
     steps_within,
     time_steps,
@@ -121,16 +123,19 @@ class Trainer:
         if weights is not None:
             progress.note(str(load_weights(self.network, weights)))
         self.network.to(memory_format=torch.channels_last)
-        self.validation = dataset.split("val", "test", "train", "all")
-        self.cache = self._fill_cache(dataset.split("train", "all"))
+        self.validation = labelled(dataset, "val", "test", "train", "all", note=progress.note)
+        self.cache = self._fill_cache(labelled(dataset, "train", "all", note=progress.note))
         self._configure_loss()
         self.bf16 = config.precision == "bf16"
+        self.step = 0
         self.best_score = -1.0
         self.best_evaluation: Evaluation | None = None
 
     def run_all(self) -> TrainResult:
         """Preflight, steps, scores, and the result."""
         self.config = self._preflight()
+        # so that the resolved settings, run again without the trials, come to the same weights
+        torch.manual_seed(self.config.seed)
         self.optimiser = build_optimiser(self.network, self.config)
         self.averages = (
             AveragedWeights(self.network, self.config.ema) if self.config.ema > 0 else None
@@ -141,7 +146,7 @@ class Trainer:
             self._steps()
         except KeyboardInterrupt:
             interrupted = True
-            self._save(self.run.last)
+            self._save(self.run.last, self.step)
             self.progress.note(f"interrupted; the newest weights are in {self.run.last}")
         finally:
             self.run.close()
@@ -173,11 +178,12 @@ class Trainer:
 
     def _preflight(self) -> TrainConfig:
         config = self.config
-        trial = next(batches(self._draws(config.batch, NONE), config.batch, workers=0))
-        self.network.train()
-        estimate = estimate_memory(self.network, trial, config, self.cache.nbytes)
+        # on a copy: batch statistics change with each forward pass, and trials leave no trace
+        network = copy.deepcopy(self.network).train()
+        estimate = estimate_memory(network, self._trial_batch(2), config, self.cache.nbytes)
         refuse_what_does_not_fit(estimate, config)
-        timing = time_steps(self._trial_step(trial), config.precision)
+        timing = time_steps(self._trial_step(network), config.precision)
+        del network
         self.bf16 = timing.bf16
         an_epoch = len(self.cache) / config.batch
         evaluation = self._time_evaluation()
@@ -197,11 +203,13 @@ class Trainer:
         )
         return replace(config, budget=None, epochs=None, steps=steps, precision=bf16)
 
-    def _trial_step(self, batch: Batch) -> Any:
-        """A step on a copy: what is timed leaves no trace in the run."""
-        import copy
+    def _trial_batch(self, largest: int) -> Batch:
+        """A batch as in the run, but of at most `largest` images, unchanged by augmentation."""
+        images = min(self.config.batch, largest)
+        return next(batches(self._draws(images, NONE), images, workers=0))
 
-        network = copy.deepcopy(self.network)
+    def _trial_step(self, network: Network) -> Callable[[bool], None]:
+        batch = self._trial_batch(self.config.batch)
         optimiser = build_optimiser(network, self.config)
 
         def step(bf16: bool) -> None:
@@ -256,8 +264,9 @@ class Trainer:
         self.network.train()
         for step, batch in enumerate(batches(draws, config.batch, workers=config.workers), start=1):
             rate = self._set_rate(step - 1, steps)
-            loss_sum += self._one_step(batch, step)
+            loss_sum += self._one_step(batch, step, last=step == steps)
             since += 1
+            self.step = step
             self.progress.step(step, steps, loss_sum / since, rate)
             if step % LOG_EVERY == 0 or step == steps:
                 self._log(step, loss=loss_sum / since, lr=rate)
@@ -268,14 +277,14 @@ class Trainer:
                     self.progress.note(f"stopped early: no better score {without_gain} times.")
                     break
 
-    def _one_step(self, batch: Batch, step: int) -> float:
+    def _one_step(self, batch: Batch, step: int, last: bool) -> float:
         loss = backward(self.network, batch, self.bf16, 1 / self.config.accumulate)
         if not np.isfinite(loss):
             raise MaskwrightError(
-                f"the loss became {loss} at step {step}; the newest good weights are in "
-                f"{self.run.path}. Lower lr (now {self.config.lr}) or train with --precision fp32."
+                f"the loss became {loss} at step {step}; {self._kept()}. Lower "
+                f"lr (now {self.config.lr}) or train with --precision fp32."
             )
-        if step % self.config.accumulate == 0:
+        if step % self.config.accumulate == 0 or last:
             if self.config.clip > 0:
                 torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip)
             self.optimiser.step()
@@ -283,6 +292,11 @@ class Trainer:
             if self.averages is not None:
                 self.averages.update(self.network)
         return loss
+
+    def _kept(self) -> str:
+        if self.run.last.exists():
+            return f"the weights that were scored before are in {self.run.path}"
+        return "no weights had been scored yet, so that none are kept"
 
     def _set_rate(self, step: int, steps: int) -> float:
         factor = rate_factor(step, steps, self.config.warmup, self.config.schedule)

@@ -11,13 +11,41 @@ import torch
 from torch import Tensor
 
 from maskwright.architectures.contract import Network
-from maskwright.core.errors import ConfigError
+from maskwright.core.errors import ConfigError, DataError
 from maskwright.core.machine import available_memory
+from maskwright.core.sample import Dataset, Sample
 from maskwright.data.loader import Batch
 from maskwright.training.config import TrainConfig
 
 TIMED_STEPS = 20
 """Steps after which a budget in minutes becomes a number of steps."""
+
+
+def labelled(dataset: Dataset, *wanted: str, note: Callable[[str], None]) -> tuple[Sample, ...]:
+    """The first split that exists among `wanted`, without the samples that lack a class map.
+
+    Args:
+        dataset: read from anywhere.
+        wanted: names of splits.
+        note: told what the user should know of it.
+
+    Raises:
+        DataError: there is no such split, or none of its samples has a class map.
+    """
+    samples = dataset.split(*wanted)
+    split = next(name for name in wanted if name in dataset.splits)
+    chosen = tuple(sample for sample in samples if "semantic" in sample.tasks)
+    if not chosen:
+        raise DataError(
+            f"none of the {len(samples)} images in the split {split} of {dataset.root} has a class "
+            "map; expected semantic truth. Read the set as index_masks, or choose another."
+        )
+    if len(chosen) < len(samples):
+        left = len(samples) - len(chosen)
+        note(f"{split}: {left} of {len(samples)} images have no class map and are left out.")
+    if wanted[0] == "val" != split:
+        note(f"there is no split val: weights are scored and chosen on {split}.")
+    return chosen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,10 +75,13 @@ def estimate_memory(
     """Measure one image's forward pass and scale it to the batch.
 
     Args:
-        network: in training mode.
+        network: in training mode; its batch statistics change.
         batch: any batch; its first two images are used (batch norm needs two).
         config: of the run.
         cache: bytes of the decoded images.
+
+    Raises:
+        ConfigError: the batch has one image, and the network can't be trained on one.
     """
     kept: dict[int, int] = {}
 
@@ -60,7 +91,15 @@ def estimate_memory(
 
     few = batch.images_B3HW[:2]
     with torch.autograd.graph.saved_tensors_hooks(remember, lambda tensor: tensor):
-        outputs = network(network.normalise(few))
+        try:
+            outputs = network(network.normalise(few))
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise ConfigError(
+                f"batch {config.batch} is too small: a batch norm of this network sees one value "
+                f"a channel at {config.size[0]}x{config.size[1]}; use a batch of 2 or more."
+            ) from error
     weights = sum(p.numel() * p.element_size() for p in network.parameters())
     # logits at full size, their softmax and gradient: three float32 maps a class
     loss = (
@@ -92,8 +131,12 @@ def refuse_what_does_not_fit(estimate: MemoryEstimate, config: TrainConfig) -> N
             f"training needs about {needed / 2**30:.1f} GiB beside the data, but "
             f"{free / 2**30:.1f} GiB are free: batch {config.batch} at "
             f"{config.size[0]}x{config.size[1]} is too much. "
-            + (f"Use batch {fits} or less" if fits else "Use a smaller size or architecture")
-            + f" (accumulate={-(-config.batch // max(1, fits))} keeps the effective batch)."
+            + (
+                f"Use batch {fits} or less (accumulate={-(-config.batch // fits)} keeps the "
+                "effective batch)."
+                if fits
+                else "Use a smaller size or architecture."
+            )
         )
 
 

@@ -10,19 +10,26 @@ last.safetensors  the newest ones
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import datetime
 import io
+import shutil
 import sys
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from maskwright.core import machine
-from maskwright.core.errors import ConfigError
+from maskwright.core.errors import ConfigError, MaskwrightError
 from maskwright.core.files import write_json, write_text
 
 COLUMNS = ("step", "epoch", "seconds", "loss", "lr", "miou", "pixel_accuracy")
+_FILES = (
+    "config.json", "environment.json", "metrics.csv", "report.html", "best.safetensors",
+    "last.safetensors",
+)  # fmt: skip
 _PACKAGES = ("maskwright", "torch", "torchvision", "timm", "numpy", "opencv-python-headless")
 
 
@@ -35,13 +42,13 @@ class RunFolder:
     """
 
     def __init__(self, path: Path | str, overwrite: bool = False) -> None:
-        """Take an empty or new folder.
+        """Take an empty or new folder; `start` removes what an older run left there.
 
         Raises:
             ConfigError: a run lies there already, and `overwrite` is not set.
         """
         self.path = Path(path)
-        if (self.path / "config.json").exists() and not overwrite:
+        if any((self.path / name).exists() for name in _FILES) and not overwrite:
             raise ConfigError(
                 f"{self.path} holds a run already; choose another folder, or pass --overwrite to "
                 "replace it."
@@ -67,12 +74,17 @@ class RunFolder:
         return self.path / "report.html"
 
     def start(self, config: dict[str, Any]) -> None:
-        """Write the settings and the environment, and open the logs."""
-        write_json(self.path / "config.json", config)
-        write_json(self.path / "environment.json", environment())
+        """Remove an older run's files, write the settings and the environment, open the logs."""
         from torch.utils.tensorboard import SummaryWriter
 
-        self._board = SummaryWriter(str(self.path / "tensorboard"))
+        with _writing(self.path):
+            for name in _FILES:
+                (self.path / name).unlink(missing_ok=True)
+            shutil.rmtree(self.path / "tensorboard", ignore_errors=True)
+        write_json(self.path / "config.json", config)
+        write_json(self.path / "environment.json", environment())
+        with _writing(self.path):
+            self._board = SummaryWriter(str(self.path / "tensorboard"))
 
     def log(self, **row: float) -> None:
         """Add a row; its keys are among `COLUMNS`."""
@@ -83,14 +95,26 @@ class RunFolder:
         writer.writerows(self.history)
         write_text(self.path / "metrics.csv", text.getvalue())
         if self._board is not None:
-            for name, value in row.items():
-                if name not in {"step", "epoch", "seconds"}:
-                    self._board.add_scalar(name, value, int(row["step"]))
+            with _writing(self.path / "tensorboard"):
+                for name in row.keys() - {"step", "epoch", "seconds"}:
+                    self._board.add_scalar(name, row[name], int(row["step"]))
 
     def close(self) -> None:
         """Flush and close the logs."""
         if self._board is not None:
-            self._board.close()
+            with contextlib.suppress(OSError):  # a full disk was told where it was met first
+                self._board.close()
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise MaskwrightError(
+            f"could not write {path}: {error.strerror or error}; free some space or choose another "
+            "folder."
+        ) from error
 
 
 def environment() -> dict[str, Any]:

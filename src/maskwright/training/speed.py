@@ -40,10 +40,10 @@ class _DepthwiseInFloat32(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        kwargs = kwargs or {}
+        kwargs = dict(kwargs or {})
         if func is torch.conv2d and _is_depthwise(args, kwargs):
-            images, weight, bias = (*args, None)[:3]
-            rest = args[3:]
+            images, weight, *rest = args
+            bias = rest.pop(0) if rest else kwargs.pop("bias", None)
             with torch.autocast("cpu", enabled=False):
                 bias = bias.float() if isinstance(bias, Tensor) else bias
                 return func(images.float(), weight.float(), bias, *rest, **kwargs)
