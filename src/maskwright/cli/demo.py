@@ -22,7 +22,7 @@ def demo(
     six minutes on two cores.
     """
     from maskwright.benchmarks import run_demo
-    from maskwright.cli.console import parse_size, say
+    from maskwright.cli.console import console, parse_size, say
     from maskwright.training import Terminal, parse_duration
 
     result = run_demo(
@@ -32,7 +32,7 @@ def demo(
         size=parse_size(size),
         seed=seed,
         overwrite=overwrite,
-        progress=Terminal(),
+        progress=Terminal(console),
     )
     say(f"mIoU      {result.miou:.3f} on {result.test_images} scenes that training never saw")
     say(f"speed     {result.fps:.0f} images a second with {result.runtime}: "

@@ -40,7 +40,7 @@ def train(
     length (--budget, --epochs or --steps) it takes 30 minutes.
     """
     import maskwright.formats as formats
-    from maskwright.cli.console import parse_settings, say
+    from maskwright.cli.console import console, parse_settings, say
     from maskwright.training import Terminal, parse_duration, read_first_weights
     from maskwright.training import train as run
 
@@ -57,7 +57,9 @@ def train(
     settings = {**parse_settings(set_ or ()), **lengths, "batch": batch}
     first = None if weights is None else read_first_weights(weights, model)
     config = resolve(model, dataset, size, settings, first is None)
-    result = run(config, dataset, out, weights=first, overwrite=overwrite, progress=Terminal())
+    result = run(
+        config, dataset, out, weights=first, overwrite=overwrite, progress=Terminal(console)
+    )
     if result.evaluation is not None:
         say(f"mIoU {result.evaluation.scores.miou:.4f} after {result.seconds / 60:.1f} min")
         say(f"weights: {result.folder / 'best.safetensors'}")

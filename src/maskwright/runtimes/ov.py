@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
+import sys
 from typing import Any
 
 import numpy as np
@@ -22,8 +24,7 @@ def installed() -> bool:
 
 def supported_precisions() -> tuple[str, ...]:
     """The float precisions that this processor computes in natively; f32 is always among them."""
-    import openvino
-
+    openvino = _import_openvino()
     able = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return tuple(name for name in PRECISIONS if name == "f32" or _capability(name) in able)
 
@@ -46,8 +47,7 @@ def open_session(bundle: Bundle, threads: int | None, precision: str) -> Session
             'runtime="openvino" needs OpenVINO, which is not installed; run '
             "pip install 'maskwright[openvino]', or choose runtime=\"onnxruntime\"."
         )
-    import openvino
-
+    openvino = _import_openvino()
     if precision not in PRECISIONS:
         raise ConfigError(f"expected precision {', '.join(PRECISIONS)}, got {precision!r}.")
     config = _config(openvino, thread_count(threads), precision)
@@ -73,6 +73,18 @@ def open_session(bundle: Bundle, threads: int | None, precision: str) -> Session
         outputs=outputs,
         facts=_facts(openvino, compiled),
     )
+
+
+def _import_openvino() -> Any:
+    """OpenVINO without its telemetry, which would send an event to a server at each import."""
+    telemetry = "openvino_telemetry"
+    if "openvino" not in sys.modules and telemetry not in sys.modules:
+        sys.modules[telemetry] = None  # type: ignore[assignment]  # as if it weren't installed
+        try:
+            return importlib.import_module("openvino")
+        finally:
+            del sys.modules[telemetry]
+    return importlib.import_module("openvino")
 
 
 def _model(core: Any, bundle: Bundle) -> Any:
