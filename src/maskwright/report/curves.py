@@ -12,7 +12,7 @@ COLOURS = 6
 """Series colours in the style sheet, `--s0` to `--s5`."""
 
 _WIDTH, _HEIGHT = 400, 240
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 22, 12, 40
+_LEFT, _RIGHT, _TOP, _BOTTOM = 54, 22, 12, 40
 
 Range = tuple[float, float]
 
