@@ -54,6 +54,15 @@ def test_memory_of_one_convolution_by_hand():
         assert found.total == found.weights + found.activations + 77
 
 
+def test_auxiliary_heads_cost_memory_in_the_loss():
+    network = build("unet", 2, width=4, levels=2)
+    plain = estimate_memory(network, batch(), config(batch=2), 0)
+    forward = network.forward
+    network.forward = lambda images: (found := forward(images)) | {"auxiliary": found["logits"]}
+    more = estimate_memory(network, batch(), config(batch=2), 0)
+    assert more.activations - plain.activations == 2 * 3 * 4 * 2 * 32 * 32
+
+
 def test_memory_grows_with_the_batch_alone():
     network = build("unet", 2, width=4, levels=2)
     two, ten = (estimate_memory(network, batch(), config(batch=size), 0) for size in (2, 10))

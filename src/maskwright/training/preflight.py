@@ -101,12 +101,9 @@ def estimate_memory(
                 f"a channel at {config.size[0]}x{config.size[1]}; use a batch of 2 or more."
             ) from error
     weights = sum(p.numel() * p.element_size() for p in network.parameters())
-    # logits at full size, their softmax and gradient: three float32 maps a class
-    loss = (
-        3 * 4 * few.shape[-1] * few.shape[-2] * outputs["logits"].shape[1]
-        if "logits" in outputs
-        else 0
-    )
+    # the logits of each head at full size, their softmax and gradient: three float32 maps a class
+    maps = sum(output.shape[1] for output in outputs.values() if output.ndim == 4)
+    loss = 3 * 4 * few.shape[-1] * few.shape[-2] * maps
     held = {p.untyped_storage().data_ptr() for p in network.parameters()}
     each = sum(size for pointer, size in kept.items() if pointer not in held) / len(few)
     states = 2 if config.optimiser == "adamw" else 1
