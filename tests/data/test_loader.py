@@ -161,6 +161,7 @@ def test_batches_of_samples_that_lack_different_tasks():
     assert (targets.class_map_BHW[0] != 255).any()
     assert (targets.class_map_BHW[1] == 255).all()
     assert [len(boxes) for boxes in targets.boxes] == [0, 1]
+    assert targets.objects_known_B.tolist() == [False, True]
     assert [len(ids) for ids in targets.class_ids] == [0, 1]
     assert [len(crowds) for crowds in targets.crowds] == [0, 1]
     assert targets.boxes[1].dtype == torch.float32

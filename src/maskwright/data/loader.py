@@ -112,6 +112,7 @@ def collate_targets(examples: Sequence[Example]) -> Targets:
         class_ids=tuple(torch.from_numpy(e.class_ids) for e in examples) if boxes else None,
         masks=tuple(_stack(e) for e in examples) if masks else None,
         crowds=tuple(torch.from_numpy(e.crowds) for e in examples) if boxes else None,
+        objects_known_B=torch.tensor([e.has_boxes for e in examples]) if boxes else None,
         void=void,
     )
 

@@ -77,7 +77,7 @@ def draw_order(factors: Sequence[float] | np.ndarray, draws: int, seed: int) -> 
     parts: list[np.ndarray] = []
     drawn = epoch = 0
     while drawn < draws:
-        rng = np.random.default_rng((seed, epoch))
+        rng = np.random.default_rng((seed, 0, epoch))
         times = np.floor(factors).astype(np.int64)
         times += rng.random(len(factors)) < factors - times
         parts.append(rng.permutation(np.repeat(np.arange(len(factors)), times)))

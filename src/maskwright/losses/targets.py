@@ -20,6 +20,8 @@ class Targets:
         class_ids: per image int64 [N], of the boxes.
         masks: per image uint8 {0, 1} [N, H, W], of the boxes.
         crowds: per image bool [N].
+        objects_known_B: bool [B], whether the image's objects are labelled at all: where not, its
+            boxes are empty and mean nothing. None where `boxes` is None.
         labels_BC: float32 {0, 1}, classes of the whole image.
         void: the id of class_map_BHW that is ignored.
     """
@@ -29,5 +31,6 @@ class Targets:
     class_ids: tuple[Tensor, ...] | None = None
     masks: tuple[Tensor, ...] | None = None
     crowds: tuple[Tensor, ...] | None = None
+    objects_known_B: Tensor | None = None
     labels_BC: Tensor | None = None
     void: int = 255
