@@ -68,7 +68,7 @@ def main() -> None:
     A defect of the program still ends in a traceback: it is no user's mistake.
     """
     try:
-        app()
+        app(prog_name="maskwright")
     except MaskwrightError as error:
         _fail(f"error: {error}")
     except (_InterruptedError, KeyboardInterrupt):

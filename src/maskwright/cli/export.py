@@ -20,10 +20,13 @@ def export(
     One file, written only if it answers as the checkpoint does on real photos.
     """
     from maskwright.cli.console import find_checkpoint, say
+    from maskwright.core.errors import ConfigError
     from maskwright.core.image import read_image
     from maskwright.export import export_checkpoint
     from maskwright.jobs import find_inputs
 
+    if count < 1:
+        raise ConfigError(f"expected --count 1 or more for the gate to compare, got {count}.")
     photos = list(find_inputs(images).values())
     chosen = photos[:: max(1, len(photos) // count)][:count]
     report = export_checkpoint(

@@ -85,6 +85,7 @@ def resolve(
         ConfigError: unknown names or values that make no sense.
     """
     from maskwright.architectures import architecture
+    from maskwright.architectures.catalogue import config_values
     from maskwright.cli.console import parse_size
     from maskwright.data import Augmentation
     from maskwright.training import TrainConfig, suggest_size
@@ -101,16 +102,6 @@ def resolve(
         architecture=model,
         options=options,
         size=parse_size(size) if size else suggest_size(dataset),
-        augmentation=_augmentation(Augmentation(), changes),
+        augmentation=Augmentation(**config_values(Augmentation, changes, "augmentation")),
         **{name: value for name, value in settings.items() if name in own},
     )
-
-
-def _augmentation(base: Any, changes: dict[str, Any]) -> Any:
-    from maskwright.core.errors import ConfigError
-
-    known = [field.name for field in dataclasses.fields(base)]
-    unknown = sorted(set(changes) - set(known))
-    if unknown:
-        raise ConfigError(f"no augmentation {unknown}; there are {', '.join(known)}.")
-    return dataclasses.replace(base, **changes)
