@@ -292,7 +292,7 @@ def test_folder_that_is_a_file(refused, original, tmp_path):
         (("--budget", "30x"), ["'30x'", "30m"]),
         (("--budget", "0s"), ["'0s'"]),
         (("--size", "12"), ["'12'", "HEIGHTxWIDTH"]),
-        (("--size", "0x0"), ["(0, 0)"]),
+        (("--size", "0x0"), ["'0x0'"]),
         (("--set", "foo=1"), ["foo", "1"]),
         (("--set", "foo"), ["'foo'", "NAME=VALUE"]),
         (("--set", "lr=much"), ["lr", "'much'"]),
@@ -348,3 +348,9 @@ def test_options_of_the_others(refused, original, trained, bundle, tmp_path):
     for arguments, wanted in told.items():
         assert wanted in refused(*arguments), arguments
     assert not contents(tmp_path)
+
+
+def test_a_refused_scene_does_not_claim_the_folder(refused, run, tmp_path):
+    scenes = ("synthesize", tmp_path / "scenes", "--count", 1, "--workers", 1, "--size")
+    assert "got 8 x 8" in refused(*scenes, "8x8")
+    assert run(*scenes, "32x32").code == 0

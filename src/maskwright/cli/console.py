@@ -77,9 +77,9 @@ def parse_size(text: str) -> tuple[int, int]:
     """ "360x480" -> (360, 480), height first.
 
     Raises:
-        ConfigError: anything else.
+        ConfigError: anything else, or a side of 0.
     """
-    match = re.fullmatch(r"(\d+)[xX×](\d+)", text.strip())
+    match = re.fullmatch(r"0*([1-9]\d*)[xX×]0*([1-9]\d*)", text.strip())
     if not match:
         raise ConfigError(f"expected a size as HEIGHTxWIDTH, such as 360x480, got {text!r}.")
     return int(match[1]), int(match[2])

@@ -138,8 +138,11 @@ def _open_plan(
 ) -> None:
     """Start the folder, or refuse one that was made otherwise."""
     plan = {"maker": _describe(scene_maker), "seed": seed, "splits": dict(splits), "suffix": suffix}
-    if not (out / _PLAN).is_file():
+    planned = (out / _PLAN).is_file()
+    if not planned:
         require_empty(out)
+    if not planned or [path.name for path in out.iterdir()] == [_PLAN]:
+        # a plan alone, left where the first scene failed, does not claim the folder
         write_json(out / _PLAN, plan)
         return
     before = read_json(out / _PLAN)
