@@ -282,7 +282,7 @@ class Trainer:
         if not np.isfinite(loss):
             raise MaskwrightError(
                 f"the loss became {loss} at step {step}; {self._kept()}. Lower "
-                f"lr (now {self.config.lr}) or train with --precision fp32."
+                f"lr (now {self.config.lr}) or train with --set precision=fp32."
             )
         if step % self.config.accumulate == 0 or last:
             if self.config.clip > 0:
