@@ -1,6 +1,6 @@
 """Draws the README's picture: scenes that the demo's model never saw, and what it makes of them.
 
-    python docs/make_picture.py demo/pitch.mask docs/images/demo.jpg
+python docs/make_picture.py demo/pitch.mask docs/images/demo.jpg
 """
 
 from __future__ import annotations

@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from shared import ROOT
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
