@@ -10,11 +10,14 @@ import pytest
 from cases import QUICK, Result, call, make_set
 
 from maskwright.architectures import ARCHITECTURES
+from maskwright.cli.console import PIPE_WIDTH, console
 
 
 @pytest.fixture
-def run(capsys) -> Callable[..., Result]:
+def run(capsys, monkeypatch) -> Callable[..., Result]:
     """`run("data", "stats", folder)`; an exception that `main` does not map fails the test."""
+    # as in a pipe, whatever COLUMNS says: parallel test runners set it
+    monkeypatch.setattr(console, "width", PIPE_WIDTH)
 
     def run_command(*arguments: object) -> Result:
         capsys.readouterr()

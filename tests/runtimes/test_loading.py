@@ -73,6 +73,13 @@ def test_answers_are_those_worked_out_by_hand(bundle, runtime):
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
+def test_the_host_keeps_its_small_numbers(bundle, runtime):
+    needs(runtime)
+    load(bundle, threads=1, runtime=runtime).predict(make_images(1, SIZE)[0])
+    assert sys.float_info.min / 2 > 0  # 0 where a session sets the thread's flush-to-zero flag
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
 @pytest.mark.parametrize("threads", [1, 2])
 def test_what_was_set_is_read_back(bundle, runtime, threads):
     needs(runtime)

@@ -13,9 +13,10 @@ from maskwright.runtimes.session import INPUT, Session, thread_count
 
 PRECISIONS = ("f32",)
 
-# On ARM, matrix products may silently run in bf16; denormals cost x86 a factor and mean nothing.
+# On ARM, matrix products may silently run in bf16. session.set_denormal_as_zero stays off: it would
+# set the calling thread's processor flags, and with them the arithmetic of the host's own program.
 _BF16_KEY = "mlas.enable_gemm_fastmath_arm64_bfloat16"
-_ENTRIES = {_BF16_KEY: "0", "session.set_denormal_as_zero": "1"}
+_ENTRIES = {_BF16_KEY: "0"}
 
 
 def open_session(bundle: Bundle, threads: int | None, precision: str) -> Session:
