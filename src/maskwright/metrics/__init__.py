@@ -6,6 +6,7 @@ it does with void, absent and ignored classes. Torch-free.
 
 from __future__ import annotations
 
+from maskwright.metrics.bootstrap import PairedInterval, paired_interval
 from maskwright.metrics.semantic import (
     ConfusionMatrix,
     SemanticScores,
@@ -13,4 +14,11 @@ from maskwright.metrics.semantic import (
     semantic_scores,
 )
 
-__all__ = ["ConfusionMatrix", "SemanticScores", "confusion_matrix", "semantic_scores"]
+__all__ = [
+    "ConfusionMatrix",
+    "PairedInterval",
+    "SemanticScores",
+    "confusion_matrix",
+    "paired_interval",
+    "semantic_scores",
+]
