@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from maskwright.core.classes import Classes, distinct_colours
+from maskwright.core.classes import BACKGROUND, Classes, distinct_colours
 from maskwright.core.errors import ConfigError
 
 
@@ -29,6 +29,13 @@ def test_round_trip_through_json():
 @pytest.mark.parametrize(("count", "void"), [(1, 255), (255, 255), (256, 65535)])
 def test_void_lies_outside_the_ids(count, void):
     assert Classes.of(str(i) for i in range(count)).void == void
+
+
+def test_a_background_is_dark_and_the_others_keep_their_colours():
+    first, second = distinct_colours(2)
+    assert Classes.of(["a", "b"]).colours == (first, second)
+    assert Classes.of(["a", "Background", "b"]).colours == (first, BACKGROUND, second)
+    assert max(BACKGROUND) < 60
 
 
 def test_colours_are_distinct_and_far_apart():

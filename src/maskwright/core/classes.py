@@ -13,6 +13,10 @@ Colour = tuple[int, int, int]
 """Red, green, blue in 0..255."""
 
 
+BACKGROUND: Colour = (40, 40, 44)
+"""Of a class called "background", where no colours are given."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Classes:
     """Class names in the order of their ids, with an RGB colour each.
@@ -53,9 +57,12 @@ class Classes:
         colours: Sequence[Sequence[int]] | None = None,
         things: Iterable[int] = (),
     ) -> Classes:
-        """Build from names alone, with well separated colours where none are given."""
+        """Build from names alone, with well separated colours where none are given.
+
+        A class called "background" is then dark, so that what matters stands out against it.
+        """
         names = tuple(names)
-        chosen = distinct_colours(len(names)) if colours is None else colours
+        chosen = _default_colours(names) if colours is None else colours
         return cls(
             names=names,
             colours=tuple(_colour(colour) for colour in chosen),
@@ -102,6 +109,12 @@ def _colour(channels: Sequence[int]) -> Colour:
         raise ConfigError(f"expected a colour as red, green, blue, got {list(channels)}.")
     red, green, blue = channels
     return int(red), int(green), int(blue)
+
+
+def _default_colours(names: tuple[str, ...]) -> tuple[Colour, ...]:
+    dark = [name.lower() == "background" for name in names]
+    bright = iter(distinct_colours(len(names) - sum(dark)))
+    return tuple(BACKGROUND if is_dark else next(bright) for is_dark in dark)
 
 
 def distinct_colours(count: int) -> tuple[Colour, ...]:
