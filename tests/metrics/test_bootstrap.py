@@ -80,7 +80,7 @@ def test_equal_models_differ_by_nothing_and_swapped_ones_by_the_opposite():
 
 
 def test_pairing_narrows_the_interval():
-    """Both models fail on the same hard images; taking the pairs apart would hide their difference."""
+    """Both fail on the same hard images; taking the pairs apart would hide their difference."""
     hard = matrices(count=30, wrong=0.6)
     better = hard.copy()
     for matrix in better:
@@ -89,7 +89,7 @@ def test_pairing_narrows_the_interval():
     paired = paired_interval(better, hard)
     apart = paired_interval(better, hard[::-1])
     assert paired.value == pytest.approx(apart.value)
-    assert 0 < paired.low
+    assert paired.low > 0
     assert paired.high - paired.low < apart.high - apart.low
 
 

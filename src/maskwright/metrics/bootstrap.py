@@ -1,4 +1,4 @@
-"""How sure a difference of mIoU is: a paired bootstrap over the images (Efron and Tibshirani, 1993).
+"""How sure a difference of mIoU is: a paired bootstrap over images (Efron, Tibshirani, 1993).
 
 Both models have seen the same images. Each resample draws as many images as there are, with
 replacement, the same for both models, adds up their confusion matrices and takes the difference of
