@@ -116,3 +116,23 @@ def test_a_foreign_network_under_another_naming_is_told():
 
     with pytest.raises(ConfigError, match="expected Pytorch-UNet's names"):
         from_reference({"backbone.weight": torch.zeros(1)})
+
+
+@pytest.mark.parametrize("name", ["resnet18", "tf_efficientnet_lite0"])
+@pytest.mark.parametrize("levels", [1, 3, 4])
+def test_fewer_levels_give_the_same_features_with_fewer_parameters(name, levels):
+    whole, part = TimmEncoder(name).eval(), TimmEncoder(name, levels=levels).eval()
+    part.load_state_dict({key: whole.state_dict()[key] for key in part.state_dict()})
+    images = torch.rand(1, 3, 64, 96)
+    with torch.no_grad():
+        expected, found = whole(images)[:levels], part(images)
+    assert len(found) == len(part.channels) == levels
+    for left, right in zip(expected, found):
+        torch.testing.assert_close(left, right, rtol=0, atol=0)
+    count = [sum(parameter.numel() for parameter in one.parameters()) for one in (whole, part)]
+    assert count[1] < 0.3 * count[0]
+
+
+def test_levels_that_an_encoder_lacks_are_told():
+    with pytest.raises(ConfigError, match="has 5 levels of features, got 6"):
+        TimmEncoder("resnet18", levels=6)

@@ -123,6 +123,8 @@ class EncoderUNetConfig:
         classes: K.
         encoder: timm's name.
         pretrained: start from ImageNet weights; without effect where a checkpoint is loaded after.
+        encoder_levels: how many of its feature maps are used, finest first; 0 uses all. Four of
+            five leave out most of the parameters and the widest view.
         decoder_channels: C of each decoder block, deepest first; n blocks end at stride 2^(5-n) for
             an encoder of stride 32.
         head_kernel: of the last convolution.
@@ -131,6 +133,7 @@ class EncoderUNetConfig:
     classes: int = 2
     encoder: str = "tf_efficientnet_lite0"
     pretrained: bool = False
+    encoder_levels: int = 0
     decoder_channels: tuple[int, ...] = (256, 128, 64, 32, 16)
     head_kernel: int = 3
 
@@ -148,7 +151,7 @@ class EncoderUNet(SemanticNetwork):
     """A timm encoder, nearest-neighbour upsampling, two convolutions a level."""
 
     def __init__(self, config: EncoderUNetConfig) -> None:
-        encoder = TimmEncoder(config.encoder, config.pretrained)
+        encoder = TimmEncoder(config.encoder, config.pretrained, config.encoder_levels)
         super().__init__(config, encoder.mean, encoder.std)
         self.encoder = encoder
         deepest, *skips = reversed(encoder.channels)

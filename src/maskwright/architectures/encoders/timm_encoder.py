@@ -30,10 +30,18 @@ class TimmEncoder(nn.Module):
         ConfigError: timm has no such network, or it returns no pyramid.
     """
 
-    def __init__(self, name: str, pretrained: bool = False) -> None:
+    def __init__(self, name: str, pretrained: bool = False, levels: int = 0) -> None:
+        """Build the network.
+
+        Args:
+            name: timm's.
+            pretrained: load ImageNet weights.
+            levels: how many feature maps, finest first; 0 takes all. What only deeper ones need is
+                left out.
+        """
         super().__init__()
         # from_reference and checkpoints load over these: building must not reach for a hub
-        self.network = _create(name)
+        self.network = _create(name, levels)
         info = self.network.feature_info
         self.channels: tuple[int, ...] = tuple(info.channels())
         self.strides: tuple[int, ...] = tuple(info.reduction())
@@ -50,7 +58,10 @@ class TimmEncoder(nn.Module):
     def _load_imagenet(self, name: str) -> None:
         name = name.removesuffix(".in1k")  # timm's tag for the weights that the packages hold
         if name not in PACKAGES:
-            self.network.load_state_dict(_download(name).state_dict())
+            downloaded = _download(name).state_dict()
+            self.network.load_state_dict(
+                {key: downloaded[key] for key in self.network.state_dict()}
+            )
             return
         blocks = cast(nn.Sequential, timm.create_model(name).blocks)
         stages = tuple(len(cast(nn.Sequential, stage)) for stage in blocks)
@@ -71,7 +82,7 @@ def _download(name: str) -> nn.Module:
         ) from error
 
 
-def _create(name: str) -> FeatureListNet:
+def _create(name: str, levels: int) -> FeatureListNet:
     if not timm.is_model(name):
         close = difflib.get_close_matches(name, timm.list_models(), n=4)
         raise ConfigError(
@@ -79,8 +90,26 @@ def _create(name: str) -> FeatureListNet:
             "timm.list_models() lists them all."
         )
     try:
-        return cast(FeatureListNet, timm.create_model(name, features_only=True))
+        network = cast(FeatureListNet, timm.create_model(name, features_only=True))
+        found = len(network.feature_info.channels())
+        if not 0 <= levels <= found:
+            raise ConfigError(f"{name} has {found} levels of features, got {levels}; 0 takes all.")
+        if 0 < levels < found:
+            network = cast(
+                FeatureListNet,
+                timm.create_model(name, features_only=True, out_indices=tuple(range(levels))),
+            )
+            _leave_out_deeper_blocks(network)
     except (RuntimeError, AttributeError) as error:
         raise ConfigError(
             f"{name} gives no pyramid of features ({error}); choose another."
         ) from error
+    return network
+
+
+def _leave_out_deeper_blocks(network: FeatureListNet) -> None:
+    """timm's EfficientNets run all of their blocks, whichever features are wanted."""
+    blocks = getattr(network, "blocks", None)
+    deepest = network.feature_info.module_name()[-1]
+    if isinstance(blocks, nn.Sequential) and deepest.startswith("blocks."):
+        network.blocks = blocks[: int(deepest.removeprefix("blocks.")) + 1]
