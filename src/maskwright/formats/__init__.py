@@ -12,7 +12,7 @@ from pathlib import Path
 
 from maskwright.core.errors import ConfigError, DataError
 from maskwright.core.sample import Dataset
-from maskwright.formats import coco, index_masks
+from maskwright.formats import coco, index_masks, yolo
 from maskwright.formats.folders import what_is_in
 from maskwright.formats.format import Format
 
@@ -32,6 +32,22 @@ FORMATS: dict[str, Format] = {
         read=coco.read,
         write=coco.write,
         detect=coco.detect,
+    ),
+    "yolo_seg": Format(
+        name="yolo_seg",
+        layout=yolo.SEG_LAYOUT,
+        tasks=frozenset({"instances", "boxes"}),
+        read=yolo.read,
+        write=yolo.write,
+        detect=yolo.detect_seg,
+    ),
+    "yolo_boxes": Format(
+        name="yolo_boxes",
+        layout=yolo.BOX_LAYOUT,
+        tasks=frozenset({"boxes"}),
+        read=yolo.read_boxes,
+        write=yolo.write_boxes,
+        detect=yolo.detect_boxes,
     ),
 }
 """Every format, in the order in which a layout is tried."""

@@ -1,0 +1,263 @@
+"""data.yaml of YOLO sets, and where their images and label files lie; `yolo` reads them."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_args
+
+from maskwright.core.errors import ConfigError, DataError
+from maskwright.core.image import IMAGE_SUFFIXES
+from maskwright.core.outline import Vertices
+from maskwright.formats import folders
+from maskwright.formats.yolo_rows import read_text
+
+NOT_SPLITS = frozenset({"path", "names", "nc", "vertices", "palette", "things", "download"})
+"""Keys of data.yaml that never name a split."""
+
+_SUFFIXES = (".yaml", ".yml")
+_TELLING = re.compile(rb"^(names|nc|train|val|test)\s*:", re.MULTILINE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Description:
+    """What data.yaml (or, without one, the folders) says of a set.
+
+    Attributes:
+        source: data.yaml, or None.
+        bases: folders that the entries may be relative to, the likeliest first.
+        names: id in the files -> class name; None where nothing tells.
+        splits: as named in the file -> folders of images, or .txt lists of them.
+        extras: every other key of data.yaml, as text.
+    """
+
+    source: Path | None
+    bases: tuple[Path, ...]
+    names: Mapping[int, str] | None
+    splits: Mapping[str, tuple[str, ...]]
+    extras: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pair:
+    """An image and the label file that belongs to it, whether or not they exist."""
+
+    name: str
+    image: Path
+    label: Path
+
+
+def describe(root: Path) -> Description | None:
+    """What a folder or a .yaml file says of a YOLO set; None where it looks like none.
+
+    Raises:
+        DataError: a damaged data.yaml.
+    """
+    source = _find_yaml(root)
+    if source is not None:
+        return _read_yaml(source)
+    splits = _mirrored(root)
+    if not splits:
+        return None
+    return Description(source=None, bases=(root,), names=_listed_names(root), splits=splits)
+
+
+def looks_like_yolo(root: Path) -> str:
+    """Why a path may be a YOLO set, or ""; opens no more than one file."""
+    source = _find_yaml(root)
+    if source is not None:
+        return f"{source.name} with class names"
+    mirrored = [entry for entries in _mirrored(root).values() for entry in entries]
+    return f"label files beside {', '.join(mirrored)}/" if mirrored else ""
+
+
+def find_pairs(description: Description, split: str) -> list[Pair]:
+    """The images of a split with their label files, sorted by name; names may repeat.
+
+    Raises:
+        DataError: a folder or list that doesn't exist.
+    """
+    places = [_resolve(entry, split, description) for entry in description.splits[split]]
+    images: dict[Path, None] = {}
+    for place in places:
+        images.update(dict.fromkeys(_listed(place) if place.is_file() else _below(place)))
+    if not images:
+        return []
+    tops = {image.parent for image in images}
+    if all(place.is_dir() for place in places):
+        tops = set(places)
+    top = Path(os.path.commonpath(tops))
+    return sorted(
+        (
+            Pair(
+                name=image.relative_to(top).with_suffix("").as_posix(),
+                image=image,
+                label=label_of(image),
+            )
+            for image in images
+        ),
+        key=lambda pair: (pair.name, pair.image),
+    )
+
+
+def label_of(image: Path) -> Path:
+    """images/ -> labels/ (the last such folder that has a mirror), else beside the image."""
+    for place in range(len(image.parts) - 2, -1, -1):
+        if image.parts[place] == "images":
+            mirror = Path(*image.parts[:place], "labels")
+            if mirror.is_dir():
+                return mirror.joinpath(*image.parts[place + 1 :]).with_suffix(".txt")
+    return image.with_suffix(".txt")
+
+
+def _find_yaml(root: Path) -> Path | None:
+    if root.is_file():
+        return root if root.suffix.lower() in _SUFFIXES else None
+    if not root.is_dir():
+        return None
+    files = [p for p in root.iterdir() if p.suffix.lower() in _SUFFIXES and p.is_file()]
+    files.sort(key=lambda p: (p.stem.lower() not in {"data", "dataset"}, p.name))
+    return next((file for file in files if _TELLING.search(file.read_bytes())), None)
+
+
+def _read_yaml(source: Path) -> Description:
+    import yaml  # costs a command that reads no YOLO set 15 ms
+
+    try:
+        # Everything as text: "no" and "007" are names. BaseLoader can build no other objects.
+        data = yaml.load(read_text(source), Loader=yaml.BaseLoader)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise DataError(f"{source} is no valid YAML ({error}); mend it.") from None
+    if not isinstance(data, dict):
+        raise DataError(
+            f'{source}: expected "names" and "train", "val" or "test", got '
+            f"{'nothing' if not data else type(data).__name__}; write them as KEY: VALUE."
+        )
+    here = source.resolve().parent
+    stated = data.get("path")
+    base = here / stated if isinstance(stated, str) else here
+    bases = (base, here) if base.is_dir() else (here,)
+    return Description(
+        source=source,
+        bases=bases,
+        names=_names(data, source),
+        splits=dict(_splits(data, bases, source)),
+        extras={key: value for key, value in data.items() if isinstance(key, str)},
+    )
+
+
+def _names(data: Mapping[str, Any], source: Path) -> dict[int, str] | None:
+    names = data.get("names")
+    if names is None:
+        count = str(data.get("nc", ""))
+        return {i: f"class_{i}" for i in range(int(count))} if count.isdecimal() else None
+    entries = dict(enumerate(names)) if isinstance(names, list) else names
+    good = isinstance(entries, dict) and all(
+        str(key).strip().isdecimal() and isinstance(name, str) and name
+        for key, name in entries.items()
+    )
+    if not good or not entries:
+        raise DataError(
+            f'{source}: expected "names" as a list of class names, or as ID: NAME, got '
+            f"{type(names).__name__} {repr(names)[:80]}; mend it."
+        )
+    return {int(key): str(name) for key, name in sorted(entries.items(), key=lambda e: int(e[0]))}
+
+
+def _splits(
+    data: Mapping[str, Any], bases: tuple[Path, ...], source: Path
+) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """train, val, test, and further keys whose value is a folder that exists."""
+    for key, value in data.items():
+        if not isinstance(key, str) or key in NOT_SPLITS or not value:
+            continue
+        entries = (value,) if isinstance(value, str) else value
+        texts = isinstance(entries, list | tuple) and all(e and isinstance(e, str) for e in entries)
+        if texts and (key.lower() in folders.SPLIT_NAMES or (bases[0] / entries[0]).is_dir()):
+            yield key, tuple(entries)
+        elif key.lower() in folders.SPLIT_NAMES:
+            raise DataError(
+                f"{source}: expected {key!r} as a folder, a .txt file or a list of them, got "
+                f"{type(value).__name__} {repr(value)[:80]}; mend it."
+            )
+
+
+def _resolve(entry: str, split: str, description: Description) -> Path:
+    """A folder or list as it is named, or where exports put it that start one folder too high."""
+    plain = entry.replace("\\", "/")
+    without_dots = re.sub(r"^(\.\./)+", "", plain)
+    for wanted in (plain, without_dots):
+        for base in description.bases:
+            place = base / wanted
+            if place.is_dir() or (place.is_file() and place.suffix.lower() == ".txt"):
+                return Path(os.path.normpath(place))
+    raise DataError(
+        f"{description.source}: {split!r} names {entry!r}, but neither such a folder nor such a "
+        f".txt list is in {' or '.join(str(base) for base in description.bases)}; mend the path, "
+        "or remove the key."
+    )
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    for paths in folders.group_images(folder).values():
+        yield from paths
+
+
+def _listed(file: Path) -> Iterator[Path]:
+    """The images that a .txt file lists, relative to the file (or to its parent folders)."""
+    for number, line in enumerate(read_text(file).splitlines(), start=1):
+        entry = line.strip().replace("\\", "/")
+        if not entry:
+            continue
+        if Path(entry).suffix.lower() not in IMAGE_SUFFIXES:
+            raise DataError(
+                f"{file}, line {number}: expected the path of an image, got {entry[:80]!r}."
+            )
+        places = [parent / entry for parent in (file.parent, *file.parent.parents[:2])]
+        found = next((place for place in places if place.is_file()), places[0])
+        yield Path(os.path.normpath(found))
+
+
+def _mirrored(root: Path) -> dict[str, tuple[str, ...]]:
+    """Split -> its image folder below `root`, where label files lie in the mirrored folder."""
+    images = root / "images"
+    if images.is_dir() and _has_labels(root / "labels"):
+        inner = [
+            child.name
+            for child in folders.subfolders(images)
+            if child.name.lower() in folders.SPLIT_NAMES
+        ]
+        return {name: (f"images/{name}",) for name in inner} or {folders.NO_SPLIT: ("images",)}
+    return {
+        child.name: (f"{child.name}/images",)
+        for child in folders.subfolders(root)
+        if (child / "images").is_dir() and _has_labels(child / "labels")
+    }
+
+
+def _has_labels(folder: Path) -> bool:
+    return folder.is_dir() and next(folder.rglob("*.txt"), None) is not None
+
+
+def _listed_names(root: Path) -> dict[int, str] | None:
+    """The lines of classes.txt, in the order of the ids."""
+    for file in (root / "classes.txt", root / "labels" / "classes.txt"):
+        if file.is_file():
+            lines = [line.strip() for line in read_text(file).splitlines()]
+            return {i: name for i, name in enumerate(lines) if name}
+    return None
+
+
+def checked_vertices(vertices: str) -> Vertices:
+    """What a corner means, by its name.
+
+    Raises:
+        ConfigError: another name than centre or edge.
+    """
+    for known in get_args(Vertices):
+        if vertices == known:
+            return known
+    raise ConfigError(f"expected vertices to be 'centre' or 'edge', got {vertices!r}.")

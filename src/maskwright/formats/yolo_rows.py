@@ -1,0 +1,238 @@
+"""The rows of YOLO label files, checked: every fault names the file and the line.
+
+    class x_centre y_centre width height            a box
+    class x1 y1 x2 y2 x3 y3 ...                     a polygon of at least three corners
+
+Numbers are shares of the image's width and height. A confidence may stand at the end: in box rows
+always, in polygon rows where all polygons of the file have one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from maskwright.core.errors import DataError
+from maskwright.core.mask import Mask
+from maskwright.core.outline import Vertices, fill_centres, outline
+from maskwright.core.parts import Instance
+
+_FARTHEST = 2.0  # image widths; beyond, a number is no share but a pixel
+_CENTRE_SHIFT = 0.05  # pixels
+_BOX_FIELDS = 5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Row:
+    """One object as it stands in the file.
+
+    Attributes:
+        class_id: as in the file.
+        shares: float64 [4], centre and size of a box, or [N, 2], the corners of a polygon.
+        score: 0..1, or None.
+    """
+
+    class_id: int
+    shares: np.ndarray
+    score: float | None
+
+    @property
+    def is_polygon(self) -> bool:
+        """Whether there is more than a box."""
+        return self.shares.ndim == 2
+
+
+def read_text(path: Path) -> str:
+    """A text file, possibly empty, with any line ends, with or without a byte-order mark.
+
+    Raises:
+        DataError: it can't be read, or isn't UTF-8.
+    """
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise DataError(f"could not read {path}: {error.strerror}; check the path.") from None
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path} is no UTF-8 text (byte {error.start} is {error.object[error.start]:#x}); save "
+            "it as UTF-8."
+        ) from None
+
+
+def read_rows(label: Path, class_ids: Collection[int]) -> tuple[Row, ...]:
+    """The objects of a label file; none where it is missing or empty.
+
+    Args:
+        label: the .txt file.
+        class_ids: those that have a name.
+
+    Raises:
+        DataError: a row that can't be read, naming file and line.
+    """
+    if not label.exists():
+        return ()
+    lines = [
+        (number, fields)
+        for number, line in enumerate(read_text(label).splitlines(), start=1)
+        if (fields := line.split())
+    ]
+    polygons = [fields for _, fields in lines if len(fields) > _BOX_FIELDS + 1]
+    scored = all(len(fields) % 2 == 0 for fields in polygons)
+    rows = []
+    for number, fields in lines:
+        try:
+            rows.append(_row(fields, class_ids, scored))
+        except DataError as error:
+            raise DataError(f"{label}, line {number}: {error}") from None
+    return tuple(rows)
+
+
+def holds_polygons(label: Path) -> bool | None:
+    """Whether any row of a label file is a polygon; None where there are no rows."""
+    lengths = [len(fields) for line in read_text(label).splitlines() if (fields := line.split())]
+    return any(length > _BOX_FIELDS + 1 for length in lengths) if lengths else None
+
+
+def read_instance(
+    row: Row, class_id: int, size: tuple[int, int], vertices: Vertices | None
+) -> Instance:
+    """A row as an object in pixels.
+
+    Args:
+        row: of the file.
+        class_id: of the data set.
+        size: (height, width) of the image.
+        vertices: what a polygon's corner means; None reads the box around the polygon only.
+
+    Raises:
+        DataError: a polygon that can't be filled.
+    """
+    sides = np.array([size[1], size[0]], np.float64)
+    mask = None
+    if not row.is_polygon:
+        low = (row.shares[:2] - row.shares[2:] / 2) * sides
+        high = (row.shares[:2] + row.shares[2:] / 2) * sides
+    elif vertices is None:
+        low, high = row.shares.min(axis=0) * sides, row.shares.max(axis=0) * sides
+    else:
+        corners = row.shares * sides
+        mask = (
+            Mask.from_polygons([corners], size)
+            if vertices == "edge"
+            else Mask.encode(fill_centres(np.rint(corners).astype(np.int64), size))
+        )
+        low, high = np.array(mask.box_xyxy[:2]), np.array(mask.box_xyxy[2:])
+    left, top, right, bottom = np.concatenate([low, high]).round(4).tolist()
+    return Instance(
+        class_id=class_id, box_xyxy=(left, top, right, bottom), mask=mask, score=row.score
+    )
+
+
+def polygon_row(mask: Mask, vertices: Vertices) -> tuple[np.ndarray, float]:
+    """A mask as the numbers of a polygon row, and the IoU with it of what the reader gets back.
+
+    Args:
+        mask: with at least one pixel.
+        vertices: what a corner is to mean. On "centre" a twentieth of a pixel is added, so that
+            readers that cut decimals off find the same pixels as those that round.
+
+    Returns:
+        Shares float64 [N, 2] with N >= 3, and the IoU.
+    """
+    left, top, right, bottom = (int(edge) for edge in mask.box_xyxy)
+    window = mask.crop((left, top, right, bottom)).decode()
+    corners = outline(window, vertices)
+    iou = 1.0
+    if vertices == "centre":
+        iou = float(window.sum() / max(1, (window | fill_centres(corners, window.shape)).sum()))
+    while len(corners) < 3:  # a point or a line: fewer corners would be read as a box
+        corners = np.concatenate([corners, corners[-1:]])
+    shift = _CENTRE_SHIFT if vertices == "centre" else 0.0
+    height, width = mask.size
+    placed = corners + np.array([left + shift, top + shift])
+    return placed / np.array([width, height]), iou
+
+
+def box_row(box_xyxy: Sequence[float], size: tuple[int, int]) -> np.ndarray:
+    """A box in pixels as the numbers of a box row: shares float64 [4]."""
+    left, top, right, bottom = box_xyxy
+    height, width = size
+    return np.array(
+        [
+            (left + right) / 2 / width,
+            (top + bottom) / 2 / height,
+            (right - left) / width,
+            (bottom - top) / height,
+        ]
+    )
+
+
+def text_of(class_id: int, shares: np.ndarray, score: float | None) -> str:
+    """One line of a label file."""
+    numbers = [f"{share:.7f}".rstrip("0").rstrip(".") for share in shares.ravel()]
+    return " ".join([str(class_id), *numbers, *([] if score is None else [f"{score:.6f}"])])
+
+
+def _row(fields: Sequence[str], class_ids: Collection[int], scored: bool) -> Row:
+    numbers = _numbers(fields)
+    if len(numbers) < _BOX_FIELDS:
+        raise DataError(
+            f"expected a class and four numbers of a box, or a class and a polygon, got "
+            f"{len(fields)} fields: {' '.join(fields)!r}; mend or remove this row."
+        )
+    is_polygon = len(numbers) > _BOX_FIELDS + 1
+    with_score = len(numbers) % 2 == 0
+    if is_polygon and with_score and not scored:
+        raise DataError(
+            f"expected a polygon as pairs x y, got {len(numbers) - 1} numbers after the class; "
+            "one is missing or too many."
+        )
+    shares = np.array(numbers[1:-1] if with_score else numbers[1:])
+    far = shares[np.abs(shares) > _FARTHEST]
+    if len(far):
+        raise DataError(
+            f"expected shares of the image's width and height in 0..1, got {far[0]:g}; divide "
+            "pixels by the image's size."
+        )
+    if not is_polygon and (shares[2:] < 0).any():
+        raise DataError(f"expected a box's width and height >= 0, got {shares[2:].tolist()}.")
+    score = numbers[-1] if with_score else None
+    if score is not None and not 0 <= score <= 1:
+        raise DataError(
+            f"expected a confidence 0..1 as the last of {len(numbers)} fields, got {score:g}."
+        )
+    return Row(
+        class_id=_class_id(numbers[0], class_ids),
+        shares=shares.reshape(-1, 2) if is_polygon else shares,
+        score=score,
+    )
+
+
+def _numbers(fields: Sequence[str]) -> list[float]:
+    numbers = []
+    for field in fields:
+        try:
+            number = float(field)
+        except ValueError:
+            number = math.nan
+        if not math.isfinite(number):
+            raise DataError(
+                f"expected finite numbers with spaces between them, got {field[:40]!r}; mend it."
+            )
+        numbers.append(number)
+    return numbers
+
+
+def _class_id(number: float, class_ids: Collection[int]) -> int:
+    if number not in class_ids:
+        known = sorted(class_ids)
+        span = f"{known[0]}..{known[-1]}" if known else "none"
+        raise DataError(
+            f"class id {number:g} has no name; the ids are {span} ({len(known)} classes). Name it "
+            "in data.yaml, or mend the row."
+        )
+    return int(number)
