@@ -77,11 +77,11 @@ def paired_interval(
     edges = (50 * (1 - confidence), 50 * (1 + confidence))
     low, high = np.nanpercentile(np.concatenate(differences), edges)
     names = [str(i) for i in range(first_NKL.shape[1])]
-    first, second = (
+    of_first, of_second = (
         semantic_scores(matrices.sum(axis=0), names).miou for matrices in (first_NKL, second_NKL)
     )
     return PairedInterval(
-        value=first - second,
+        value=of_first - of_second,
         low=float(low),
         high=float(high),
         confidence=confidence,
