@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from maskwright.core import Classes, Dataset, Instance, Label, Mask, Sample, Segmentation
     from maskwright.core.errors import MaskwrightError
-    from maskwright.runtimes import Predictor, load
+    from maskwright.runtimes import Predictor, load, stream
 
 __all__ = [
     "Classes",
@@ -31,12 +31,14 @@ __all__ = [
     "Sample",
     "Segmentation",
     "load",
+    "stream",
 ]
 
 _WHERE = {
     "MaskwrightError": "maskwright.core.errors",
     "Predictor": "maskwright.runtimes",
     "load": "maskwright.runtimes",
+    "stream": "maskwright.runtimes",
 }
 
 try:

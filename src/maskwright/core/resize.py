@@ -96,7 +96,8 @@ class Resize:
             out = np.empty((*self.size, *image.shape[2:]), image.dtype)
         out[...] = self.fill
         (top, left), (height, width) = geometry.offset, geometry.content
-        out[top : top + height, left : left + width] = self._scale(image, geometry.content, None)
+        content = out[top : top + height, left : left + width]
+        self._scale(image, geometry.content, content)
         return out, geometry
 
     def _scale(
@@ -125,7 +126,10 @@ class Resize:
 
 
 def restore_class_map(
-    class_map: np.ndarray, geometry: Geometry, out: np.ndarray | None = None
+    class_map: np.ndarray,
+    geometry: Geometry,
+    out: np.ndarray | None = None,
+    plan: NearestPlan | None = None,
 ) -> np.ndarray:
     """Bring a class map from the input's pixels back to the image's, by nearest neighbour.
 
@@ -133,6 +137,7 @@ def restore_class_map(
         class_map: ids [height, width] in the network's input.
         geometry: what `Resize.apply` returned.
         out: buffer of the image's size to write into, where given.
+        plan: from the geometry's content to its source, kept by callers who do this often.
 
     Returns:
         ids [H, W] of the image, same dtype.
@@ -144,6 +149,8 @@ def restore_class_map(
             return content
         np.copyto(out, content)
         return out
+    if plan is not None and out is not None:
+        return plan.apply(content, out)
     return resize_nearest(content, geometry.source, out)
 
 
@@ -171,20 +178,60 @@ def resize_nearest(
     Pixel centres are aligned: output pixel i reads input pixel floor((i + 0.5) * in / out).
     Channels [H, W, 3] may follow.
     """
+    if out is None:
+        out = np.empty((*size, *ids.shape[2:]), ids.dtype)
+    return NearestPlan(ids.shape, size, ids.dtype).apply(ids, out)
+
+
+class NearestPlan:
+    """`resize_nearest` of one size to another, again and again, into buffers that it keeps.
+
+    Args:
+        source: shape of the ids, [H, W] or [H, W, channels].
+        size: (height, width) of the result.
+        dtype: of the ids.
+    """
+
     # Whole rows are gathered: once as they are, once turned on their side. OpenCV's own
     # INTER_NEAREST_EXACT rounds its steps and reads a neighbour where a centre meets an edge.
-    rows, columns = _nearest(ids.shape[0], size[0]), _nearest(ids.shape[1], size[1])
-    shrinks = size[0] < ids.shape[0]
-    if shrinks:
-        ids = ids.take(rows, axis=0)
-    if size[1] != ids.shape[1]:
-        ids = cv2.transpose(cv2.transpose(np.ascontiguousarray(ids)).take(columns, axis=0))
-    if not shrinks:
-        ids = ids.take(rows, axis=0)
-    if out is None:
-        return ids
-    np.copyto(out, ids)
-    return out
+
+    def __init__(
+        self, source: tuple[int, ...], size: tuple[int, int], dtype: np.dtype | type
+    ) -> None:
+        (height, width, *channels), self._shrinks = source, size[0] < source[0]
+        between = size[0] if self._shrinks else height
+        self._rows, self._columns = _nearest(height, size[0]), _nearest(width, size[1])
+        self._same_width = width == size[1]
+        self._whole = np.empty(source, dtype)
+        self._fewer = np.empty((between, width, *channels), dtype)
+        self._turned = np.empty((width, between, *channels), dtype)
+        self._picked = np.empty((size[1], between, *channels), dtype)
+        self._wide = np.empty((between, size[1], *channels), dtype)
+
+    def apply(self, ids: np.ndarray, out: np.ndarray) -> np.ndarray:
+        """Write the resized ids into `out`, and return it.
+
+        Args:
+            ids: of the planned shape and type; a part of a larger array is welcome.
+            out: of the planned size and type.
+        """
+        if not ids.flags.c_contiguous:  # numpy would make a copy of its own
+            np.copyto(self._whole, ids)
+            ids = self._whole
+        if self._shrinks:
+            ids = _gather(ids, self._rows, self._fewer if not self._same_width else out)
+        if not self._same_width:
+            turned = cv2.transpose(ids, dst=self._turned)
+            picked = _gather(turned, self._columns, self._picked)
+            ids = cv2.transpose(picked, dst=out if self._shrinks else self._wide)
+        if not self._shrinks:
+            _gather(ids, self._rows, out)
+        return out
+
+
+def _gather(ids: np.ndarray, rows: np.ndarray, out: np.ndarray) -> np.ndarray:
+    # Every row exists; "clip" is the mode in which numpy writes to `out` without a buffer.
+    return ids.take(rows, axis=0, out=out, mode="clip")
 
 
 def _nearest(source: int, target: int) -> np.ndarray:

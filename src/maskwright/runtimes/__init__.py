@@ -1,7 +1,8 @@
 """Bundle -> prediction, without torch: the `.mask` file, ONNX Runtime, OpenVINO, the predictor.
 
-`load(path).predict(image)` is all that a robot needs; `Predictor` takes any `run`, so that training
-and export score through the very code that ships. The runtimes are imported when one is opened.
+`load(path).predict(image)` is all that a robot needs, `stream(camera, predictor)` keeps up with its
+camera; `Predictor` takes any `run`, so that training and export score through the very code that
+ships. The runtimes are imported when one is opened.
 """
 
 from __future__ import annotations
@@ -10,14 +11,18 @@ from maskwright.runtimes.bundle import Bundle, read_bundle, write_bundle
 from maskwright.runtimes.loading import load, open_bundle
 from maskwright.runtimes.pixels import ColourOrder
 from maskwright.runtimes.predictor import Predictor, Run
+from maskwright.runtimes.stream import Stream, StreamResult, stream
 
 __all__ = [
     "Bundle",
     "ColourOrder",
     "Predictor",
     "Run",
+    "Stream",
+    "StreamResult",
     "load",
     "open_bundle",
     "read_bundle",
+    "stream",
     "write_bundle",
 ]

@@ -12,7 +12,8 @@ import numpy as np
 from maskwright.core.errors import ConfigError, ModelFileError
 from maskwright.core.machine import processor, system
 from maskwright.runtimes.bundle import Bundle
-from maskwright.runtimes.session import INPUT, Session, thread_count
+from maskwright.runtimes.predictor import Run
+from maskwright.runtimes.session import Session, thread_count
 
 PRECISIONS = ("f32", "bf16", "f16")
 
@@ -29,13 +30,16 @@ def supported_precisions() -> tuple[str, ...]:
     return tuple(name for name in PRECISIONS if name == "f32" or _capability(name) in able)
 
 
-def open_session(bundle: Bundle, threads: int | None, precision: str) -> Session:
+def open_session(
+    bundle: Bundle, threads: int | None, precision: str, pin: tuple[int, ...] = ()
+) -> Session:
     """Compile a bundle for the processor: its OpenVINO IR where it has one, else its ONNX graph.
 
     Args:
         bundle: the graph and its card.
         threads: of the computation; None takes every core that we may run on.
         precision: of the float operations: "f32", "bf16" or "f16".
+        pin: a core for each thread. OpenVINO can't be told which, so `pinning` sets them.
 
     Raises:
         ModelFileError: OpenVINO can't run the graph.
@@ -51,6 +55,8 @@ def open_session(bundle: Bundle, threads: int | None, precision: str) -> Session
     if precision not in PRECISIONS:
         raise ConfigError(f"expected precision {', '.join(PRECISIONS)}, got {precision!r}.")
     config = _config(openvino, thread_count(threads), precision)
+    if pin:  # its own choice of cores would contradict ours at each answer
+        config[openvino.properties.hint.enable_cpu_pinning] = False
     try:
         core = openvino.Core()
         compiled = core.compile_model(_model(core, bundle), "CPU", config)
@@ -61,18 +67,42 @@ def open_session(bundle: Bundle, threads: int | None, precision: str) -> Session
         ) from error
     _refuse_other_precision(compiled, precision)
     outputs = tuple(output.get_any_name() for output in compiled.outputs)
-    request = compiled.create_infer_request()
-
-    def run(images_B3HW: np.ndarray) -> dict[str, np.ndarray]:
-        request.infer({INPUT: images_B3HW}, share_inputs=True)
-        return {name: request.get_tensor(name).data for name in outputs}
-
     return Session(
-        run=run,
+        run=_bound_run(openvino, compiled),
         inputs={value.get_any_name(): tuple(value.shape) for value in compiled.inputs},
         outputs=outputs,
         facts=_facts(openvino, compiled),
     )
+
+
+def _bound_run(openvino: Any, compiled: Any) -> Run:
+    """A run that writes into the same arrays each time, and allocates none."""
+    request = compiled.create_infer_request()
+    answers: dict[str, np.ndarray] = {}
+    bound: np.ndarray | None = None  # kept, so that its memory lives as long as the request's
+    for output in compiled.outputs:
+        name = output.get_any_name()
+        if output.partial_shape.is_static:
+            answers[name] = np.empty(tuple(output.shape), output.element_type.to_dtype())
+            tensor = openvino.Tensor(answers[name], shared_memory=True)
+            request.set_tensor(output, tensor)
+    sized_late = [
+        name
+        for name in (output.get_any_name() for output in compiled.outputs)
+        if name not in answers
+    ]
+
+    def run(images_B3HW: np.ndarray) -> dict[str, np.ndarray]:
+        nonlocal bound
+        if images_B3HW is not bound:
+            bound = images_B3HW
+            request.set_input_tensor(openvino.Tensor(images_B3HW, shared_memory=True))
+        request.infer(share_outputs=True)  # else the answers would be copied
+        for name in sized_late:
+            answers[name] = request.get_tensor(name).data
+        return answers
+
+    return run
 
 
 def _import_openvino() -> Any:

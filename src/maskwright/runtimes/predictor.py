@@ -19,8 +19,9 @@ import cv2
 import numpy as np
 
 from maskwright.core.card import ModelCard
+from maskwright.core.errors import DataError
 from maskwright.core.mask import Mask
-from maskwright.core.resize import Geometry, restore_boxes, restore_class_map
+from maskwright.core.resize import Geometry, NearestPlan, restore_boxes, restore_class_map
 from maskwright.core.segmentation import Instance, Label, Segmentation
 from maskwright.runtimes.pixels import ColourOrder, read_pixels
 
@@ -56,12 +57,15 @@ class Predictor:
         height, width = card.resize.size
         self._resized_HW3 = np.empty((height, width, 3), np.uint8)
         self._input_B3HW = np.empty((1, 3, height, width), np.uint8)
+        self._planes = [self._input_B3HW[0, channel] for channel in range(3)]
+        self._nearest: tuple[Geometry, NearestPlan] | None = None
 
     def predict(
         self,
         image: Path | str | np.ndarray,
         colour_order: ColourOrder = "rgb",
         score_threshold: float | None = None,
+        out: Segmentation | None = None,
     ) -> Segmentation:
         """What the network sees in an image, in the pixels of that image.
 
@@ -70,52 +74,95 @@ class Predictor:
                 (dropped), [H, W] grey.
             colour_order: of an array: "rgb", or "bgr" as OpenCV reads. A file knows its own.
             score_threshold: objects and labels below it are left out; the card's unless given.
+            out: an earlier answer for an image of this size, which is no longer needed: its class
+                map and times are overwritten. A network that answers a class map only then
+                returns `out` itself, and from the second frame of uint8 [H, W, 3] on allocates no
+                arrays. Objects and labels come in a new answer that holds the same class map.
 
         Returns:
             The parts that the card's tasks name; `times` tells the seconds for "read",
             "preprocess", "network" and "postprocess".
 
         Raises:
-            DataError: no image, or an array of another type or shape.
+            DataError: no image, or an array of another type or shape; an `out` of another size
+                or model.
             ConfigError: an unknown colour order.
         """
         started = time.perf_counter()
         pixels = read_pixels(image, colour_order)
         swap = colour_order == "bgr" and isinstance(image, np.ndarray)
         threshold = self.card.score_threshold if score_threshold is None else score_threshold
+        if out is not None:
+            self._refuse_out(out, pixels.shape[:2])
         with self._lock:
             read = time.perf_counter()
             geometry = self._fill_input(pixels, swap)
             prepared = time.perf_counter()
             outputs = self._run(self._input_B3HW)
             answered = time.perf_counter()
-            parts = self._restore(outputs, geometry, threshold)
+            semantic = self._class_map(outputs, geometry, None if out is None else out.semantic)
+            parts = self._parts(outputs, geometry, threshold)
             done = time.perf_counter()
-        times = {
-            "read": read - started,
-            "preprocess": prepared - read,
-            "network": answered - prepared,
-            "postprocess": done - answered,
-        }
-        return Segmentation(size=geometry.source, classes=self.card.classes, times=times, **parts)
+        times = {} if out is None else out.times
+        times["read"] = read - started
+        times["preprocess"] = prepared - read
+        times["network"] = answered - prepared
+        times["postprocess"] = done - answered
+        if out is not None and out.semantic is semantic and not parts:
+            return out
+        return Segmentation(
+            size=geometry.source,
+            classes=self.card.classes,
+            semantic=semantic,
+            times=times,
+            **parts,
+        )
+
+    def _refuse_out(self, out: Segmentation, size: tuple[int, ...]) -> None:
+        if out.size != size or out.classes != self.card.classes:
+            raise DataError(
+                f"expected out to be this model's answer for an image of {size} (height, width), "
+                f"got {len(out.classes)} classes and {out.size}; leave out= away for the first "
+                "frame of a size."
+            )
+        if out.semantic is not None and not out.semantic.flags.carray:
+            raise DataError(
+                "expected out.semantic to be writeable and contiguous, as predict returns it, got "
+                f"strides {out.semantic.strides}, writeable {out.semantic.flags.writeable}."
+            )
 
     def _fill_input(self, pixels: np.ndarray, swap: bool) -> Geometry:
-        resized_HW3, geometry = self.card.resize.apply(pixels, out=self._resized_HW3)
+        fits = pixels.shape[:2] == self.card.resize.size
+        resized_HW3, geometry = self.card.resize.apply(
+            pixels, out=None if fits else self._resized_HW3
+        )
         # Channels are resized alike, so it is cheaper to swap them here, on the smaller image.
-        for channel in range(3):
-            source = 2 - channel if swap else channel
-            cv2.extractChannel(resized_HW3, source, dst=self._input_B3HW[0, channel])
+        cv2.split(resized_HW3, self._planes[::-1] if swap else self._planes)
         return geometry
 
-    def _restore(
+    def _class_map(
+        self, outputs: Mapping[str, np.ndarray], geometry: Geometry, out: np.ndarray | None
+    ) -> np.ndarray | None:
+        if "class_map" not in outputs:
+            return None
+        kind = np.uint8 if self.card.classes.void == 255 else np.uint16
+        class_map_HW = outputs["class_map"][0].astype(kind, copy=False)
+        if out is None:
+            out = np.empty(geometry.source, kind)
+        return restore_class_map(class_map_HW, geometry, out, self._plan(geometry, kind))
+
+    def _plan(self, geometry: Geometry, kind: type) -> NearestPlan | None:
+        """Kept while the images keep their size."""
+        if geometry.source == geometry.content:
+            return None
+        if self._nearest is None or self._nearest[0] != geometry:
+            self._nearest = geometry, NearestPlan(geometry.content, geometry.source, kind)
+        return self._nearest[1]
+
+    def _parts(
         self, outputs: Mapping[str, np.ndarray], geometry: Geometry, threshold: float
     ) -> dict[str, Any]:
         parts: dict[str, Any] = {}
-        if "class_map" in outputs:
-            kind = np.uint8 if self.card.classes.void == 255 else np.uint16
-            class_map = outputs["class_map"][0].astype(kind, copy=False)
-            fresh = np.empty(geometry.source, kind)
-            parts["semantic"] = restore_class_map(class_map, geometry, out=fresh)
         if "boxes" in outputs:
             parts["instances"] = self._instances(outputs, geometry, threshold)
         if "labels" in outputs:
