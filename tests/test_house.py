@@ -193,8 +193,8 @@ def heavy(tmp_path_factory):
          "--set", "threads=1", "--set", "precision=fp32"],
         ["export", "run", "--images", "set/val/images", "--out", "model.mask", "--threads", "1"],
         ["evaluate", "run", "set", "--threads", "1"],
-        ["benchmark", "run", "model.mask", "--images", "set/val/images", "--rounds", "1",
-         "--threads", "1"],
+        ["benchmark", "run", "--bundle", "model.mask", "--images", "set/val/images",
+         "--rounds", "1", "--threads", "1", "--no-compile"],
     )  # fmt: skip
     return folder, outcomes
 

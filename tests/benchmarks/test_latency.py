@@ -36,7 +36,9 @@ def test_every_contender_has_a_row(bundle):
     assert [row.threads for row in rows[:3]] == [2, 1, 2]
     for row in rows:
         assert row.answers == 12
-        assert 0 < row.min_ms <= row.median_ms <= row.p95_ms
+        assert 0 < row.min_ms <= row.median_ms <= row.p95_ms <= row.p99_ms
+        assert row.gflops is not None
+        assert row.size == (48, 64)
         assert row.median_ms < row.total_ms
         assert row.fps == pytest.approx(1000 / row.median_ms)
         assert row.speed_up == pytest.approx(rows[0].median_ms / row.median_ms)

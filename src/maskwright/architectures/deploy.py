@@ -7,23 +7,30 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from maskwright.architectures.contract import Network
 
 
-def deploy_run(network: Network) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+def deploy_run(
+    network: Network, deploy: Callable[[Tensor], dict[str, Tensor]] | None = None
+) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
     """The network's deploy path as a function of uint8 RGB [1, 3, H, W].
 
     Without gradients, in evaluation mode and channels-last, on the network's device. Each module's
     own mode is given back after every call, so that it can be used in the middle of training.
+
+    Args:
+        network: whose deploy path it is.
+        deploy: what runs in its place, such as `torch.compile(network.deploy)`.
     """
+    answer = network.deploy if deploy is None else deploy
 
     def run(images_B3HW: np.ndarray) -> dict[str, np.ndarray]:
         images = torch.from_numpy(images_B3HW).to(network.mean.device)
         images = images.contiguous(memory_format=torch.channels_last)
         with evaluating(network), torch.inference_mode():
-            outputs = network.deploy(images)
+            outputs = answer(images)
         return {name: output.cpu().numpy() for name, output in outputs.items()}
 
     return run

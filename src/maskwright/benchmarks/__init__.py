@@ -1,5 +1,5 @@
-"""Measured comparisons: latency of PyTorch, ONNX Runtime and OpenVINO, speed of the
-generator and of the start of a command.
+"""Measured comparisons: latency, memory and size in PyTorch, ONNX Runtime and OpenVINO beside the
+machine's ceilings; speed of the generator and of the start of a command.
 
 The names below are imported when they are first used: measuring latency needs torch, the rest not.
 """
@@ -13,13 +13,14 @@ if TYPE_CHECKING:
     from maskwright.benchmarks.demo import DemoResult, run_demo
     from maskwright.benchmarks.latency import LatencyRow, compare_latency
     from maskwright.benchmarks.startup import measure_startup
-    from maskwright.benchmarks.study import benchmark_model
+    from maskwright.benchmarks.study import Study, benchmark_models
     from maskwright.benchmarks.synthesis import measure_synthesis
 
 __all__ = [
     "DemoResult",
     "LatencyRow",
-    "benchmark_model",
+    "Study",
+    "benchmark_models",
     "compare_latency",
     "measure_startup",
     "measure_synthesis",
@@ -29,7 +30,8 @@ __all__ = [
 _WHERE = {
     "DemoResult": "demo",
     "LatencyRow": "latency",
-    "benchmark_model": "study",
+    "Study": "study",
+    "benchmark_models": "study",
     "compare_latency": "latency",
     "measure_startup": "startup",
     "measure_synthesis": "synthesis",

@@ -10,7 +10,7 @@ from pathlib import Path
 import maskwright.formats as formats
 import maskwright.jobs as jobs
 from maskwright.benchmarks.latency import LatencyRow, compare_latency
-from maskwright.benchmarks.study import fastest, latency_record, latency_table, speeds
+from maskwright.benchmarks.tables import fastest, latency_record, latency_table, speeds
 from maskwright.core import machine
 from maskwright.core.errors import ConfigError
 from maskwright.core.files import write_json

@@ -1,4 +1,4 @@
-"""How fast a network answers: PyTorch, ONNX Runtime and OpenVINO in turns, in one run.
+"""How fast networks answer: PyTorch, ONNX Runtime and OpenVINO in turns, in one run.
 
 A machine's speed drifts with heat and neighbours, so contenders measured one after the other can't
 be compared. Here each round gives every contender a turn, in an order that rotates; a turn begins
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,12 @@ import torch
 
 from maskwright.architectures.checkpoint import load_checkpoint
 from maskwright.architectures.contract import Network
-from maskwright.architectures.deploy import deploy_run
+from maskwright.benchmarks.contenders import Contender, Skipped, first_answer, open_contenders
+from maskwright.benchmarks.subjects import Subject, count_gflop
 from maskwright.core.errors import ConfigError
 from maskwright.core.machine import processor, system
 from maskwright.export.agreement import pixel_agreement
-from maskwright.runtimes import Bundle, Predictor, Run, open_bundle, ov, read_bundle
+from maskwright.runtimes import read_bundle
 from maskwright.runtimes.session import thread_count
 
 ANSWERS_A_TURN = 3
@@ -35,30 +36,48 @@ class LatencyRow:
     """One contender's figures.
 
     Attributes:
-        name: to be shown, such as "ONNX Runtime".
+        model: that was run.
+        name: of what ran it, such as "ONNX Runtime".
+        runtime: "torch", "onnxruntime" or "openvino".
         threads: of its computation.
         precision: of its float operations, as read back.
-        median_ms, p95_ms, min_ms: of the network alone: uint8 input -> standard outputs.
+        size: (height, width) of the network's input.
+        median_ms, p95_ms, p99_ms, min_ms: of the network alone: uint8 input -> standard outputs.
         total_ms: median from the image array to the `Segmentation`: resize, network, restoring.
         fps: images a second that `median_ms` allows.
-        speed_up: over the first row, by medians.
-        agreement: share of pixels, 0..1, with the first row's answers; mean over the images.
+        speed_up: over the model's first row, by medians.
+        agreement: share of pixels, 0..1, with the model's first row's answers, which are fp32's
+            unless an int8 bundle stands alone; mean over the images.
         answers: how many were timed.
+        gflops: 1e9 operations a second that it attained; None where the network isn't known.
+        roofline: the share, 0..1, of what the machine's measured ceilings allow; None where they
+            were not measured.
+        peak_mib: 2^20 bytes that a process without torch takes to load the bundle and answer; None
+            for PyTorch, or where it was not measured.
+        bytes_on_disk: of the bundle or checkpoint; None where there is no file.
         version: of the runtime.
         processor, system: what it ran on.
     """
 
+    model: str
     name: str
+    runtime: str
     threads: int
     precision: str
+    size: tuple[int, int]
     median_ms: float
     p95_ms: float
+    p99_ms: float
     min_ms: float
     total_ms: float
     fps: float
     speed_up: float
     agreement: float
     answers: int
+    gflops: float | None = None
+    roofline: float | None = None
+    peak_mib: float | None = None
+    bytes_on_disk: int | None = None
     version: str
     processor: str
     system: str
@@ -66,15 +85,6 @@ class LatencyRow:
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
         return asdict(self)
-
-
-@dataclass(kw_only=True)
-class _Contender:
-    name: str
-    predictor: Predictor
-    network_ms: list[float] = field(default_factory=list)
-    total_ms: list[float] = field(default_factory=list)
-    agreement: float = 1.0
 
 
 def compare_latency(
@@ -103,60 +113,96 @@ def compare_latency(
         ModelFileError: the checkpoint or bundle can't be used.
         ConfigError: no images, or fewer than one thread or round.
     """
+    check_settings(images, rounds, threads)
+    if not isinstance(network, torch.nn.Module):
+        network, _ = load_checkpoint(network)
+    shipped = read_bundle(bundle)
+    subject = Subject(
+        name=shipped.card.name,
+        network=network,
+        bundle=shipped,
+        gflop=count_gflop(network, shipped.card.resize.size),
+    )
+    rows, _ = compare_subjects([subject], images, threads=threads, rounds=rounds, seconds=seconds)
+    return rows
+
+
+def compare_subjects(
+    subjects: Sequence[Subject],
+    images: Sequence[np.ndarray],
+    *,
+    threads: int | None = None,
+    rounds: int = 30,
+    seconds: float | None = None,
+    compiled: bool = False,
+    gpu: bool = False,
+) -> tuple[list[LatencyRow], list[Skipped]]:
+    """Time every way to run every model, all of them in turns.
+
+    Args:
+        subjects: the models.
+        images: uint8 RGB [H, W, 3]; taken in turns.
+        threads: of all contenders but the one-threaded; None takes every core.
+        rounds: turns that each contender gets, of three timed answers.
+        seconds: stop earlier after this time, but not before three rounds.
+        compiled: torch.compile, too.
+        gpu: the first CUDA device, too.
+
+    Returns:
+        A row for each contender, model after model, the plain one first; and those that this
+        machine can't run.
+
+    Raises:
+        ModelFileError: a bundle can't be used.
+        ConfigError: no models or images, or fewer than one thread or round.
+    """
+    check_settings(images, rounds, threads)
+    threads = thread_count(threads)
+    before = torch.get_num_threads()
+    contenders: list[Contender] = []
+    skipped: list[Skipped] = []
+    try:
+        for subject in subjects:
+            found, lacking = open_contenders(subject, threads, compiled=compiled, gpu=gpu)
+            found, failed = _warm_up(found, images[0])
+            _compare_answers(found, images)
+            contenders += found
+            skipped += [*lacking, *failed]
+        _take_turns(contenders, images, rounds, seconds)
+    finally:
+        torch.set_num_threads(before)
+    baselines = {one.subject.name: one for one in reversed(contenders)}
+    return [_row(one, baselines[one.subject.name]) for one in contenders], skipped
+
+
+def check_settings(images: Sequence[np.ndarray], rounds: int, threads: int | None) -> None:
+    """Refuse what can't be measured, before it costs time.
+
+    Raises:
+        ConfigError: no images, or fewer than one round or thread.
+    """
     if not len(images) or rounds < 1:
         raise ConfigError(
             f"expected at least one image and one round, got {len(images)} and {rounds}."
         )
-    threads = thread_count(threads)
-    if not isinstance(network, torch.nn.Module):
-        network, _ = load_checkpoint(network)
-    before = torch.get_num_threads()
-    try:
-        contenders = _contenders(network, read_bundle(bundle), threads)
-        _compare_answers(contenders, images)
-        _take_turns(contenders, images, rounds, seconds)
-    finally:
-        torch.set_num_threads(before)
-    return [_row(contender, contenders[0]) for contender in contenders]
+    thread_count(threads)
 
 
-def _contenders(network: Network, bundle: Bundle, threads: int) -> list[_Contender]:
-    found = [_eager("PyTorch eager", network, bundle, threads)]
-    if threads > 1:
-        found.append(_eager("PyTorch eager, 1 thread", network, bundle, 1))
-    shipped = open_bundle(bundle, threads=threads, runtime="onnxruntime")
-    found.append(_Contender(name="ONNX Runtime", predictor=shipped))
-    if ov.installed():
-        for precision in ("f32", "bf16"):
-            if precision in ov.supported_precisions():
-                shipped = open_bundle(
-                    bundle, threads=threads, runtime="openvino", precision=precision
-                )
-                found.append(_Contender(name=f"OpenVINO {precision}", predictor=shipped))
-    return found
+def _warm_up(
+    contenders: list[Contender], image: np.ndarray
+) -> tuple[list[Contender], list[Skipped]]:
+    ready, failed = [], []
+    for contender in contenders:
+        why = first_answer(contender, image)
+        if why is None:
+            ready.append(contender)
+        else:
+            model = contender.subject.name
+            failed.append(Skipped(model=model, name=contender.name, why=why))
+    return ready, failed
 
 
-def _eager(name: str, network: Network, bundle: Bundle, threads: int) -> _Contender:
-    facts = {
-        "name": "torch",
-        "version": torch.__version__,
-        "threads": threads,
-        "precision": str(next(network.parameters()).dtype).replace("torch.float", "f"),
-    }
-    run = _with_threads(deploy_run(network), threads)
-    return _Contender(name=name, predictor=Predictor(bundle.card, run, facts))
-
-
-def _with_threads(run: Run, threads: int) -> Run:
-    def run_with_threads(images_B3HW: np.ndarray) -> dict[str, np.ndarray]:
-        if torch.get_num_threads() != threads:
-            torch.set_num_threads(threads)
-        return run(images_B3HW)
-
-    return run_with_threads
-
-
-def _compare_answers(contenders: list[_Contender], images: Sequence[np.ndarray]) -> None:
+def _compare_answers(contenders: list[Contender], images: Sequence[np.ndarray]) -> None:
     """Fill in `agreement`; warms every contender up on every image, too."""
     first, *others = contenders
     expected = [first.predictor.predict(image) for image in images]
@@ -167,7 +213,7 @@ def _compare_answers(contenders: list[_Contender], images: Sequence[np.ndarray])
 
 
 def _take_turns(
-    contenders: list[_Contender],
+    contenders: list[Contender],
     images: Sequence[np.ndarray],
     rounds: int,
     seconds: float | None,
@@ -188,22 +234,30 @@ def _take_turns(
                 contender.total_ms.append(1000 * sum(times.values()))
 
 
-def _row(contender: _Contender, baseline: _Contender) -> LatencyRow:
-    facts = contender.predictor.runtime
+def _row(contender: Contender, baseline: Contender) -> LatencyRow:
+    facts, subject = contender.predictor.runtime, contender.subject
     median = float(np.median(contender.network_ms))
     return LatencyRow(
+        model=subject.name,
         name=contender.name,
+        runtime=facts["name"],
         threads=facts["threads"],
         precision=facts["precision"],
+        size=subject.size,
         median_ms=median,
         p95_ms=float(np.percentile(contender.network_ms, 95)),
+        p99_ms=float(np.percentile(contender.network_ms, 99)),
         min_ms=min(contender.network_ms),
         total_ms=float(np.median(contender.total_ms)),
         fps=1000 / median,
         speed_up=float(np.median(baseline.network_ms)) / median,
         agreement=contender.agreement,
         answers=len(contender.network_ms),
+        gflops=None if subject.gflop is None else 1000 * subject.gflop / median,
+        bytes_on_disk=(
+            subject.bundle.bytes_on_disk if contender.shipped else subject.checkpoint_bytes
+        ),
         version=facts["version"],
-        processor=processor(),
+        processor=facts.get("processor", processor()),
         system=system(),
     )

@@ -1,38 +1,84 @@
-"""`maskwright benchmark`: PyTorch against the bundle's runtimes, on this machine."""
+"""`maskwright benchmark`: models in PyTorch and the runtimes, on this machine."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+if TYPE_CHECKING:
+    from maskwright.benchmarks import LatencyRow, Study
+
 
 def benchmark(
-    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint or run folder.")],
-    bundle: Annotated[Path, typer.Argument(help="What was exported from it.")],
-    images: Annotated[Path, typer.Option(help="Real photos: a folder.")],
+    model: Annotated[
+        list[str], typer.Argument(help="Run folders, checkpoints, bundles, architectures' names.")
+    ],
+    bundle: Annotated[
+        Path | None, typer.Option(help="What was exported from the one checkpoint.")
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="Photos: a folder; generated scenes unless given.")
+    ] = None,
+    size: Annotated[
+        str, typer.Option(help="Input of architectures given by name, HEIGHTxWIDTH.")
+    ] = "",
     out: Annotated[Path, typer.Option(help="Folder for results and report.")] = Path("benchmark"),
-    rounds: Annotated[int, typer.Option(help="Turns of each contender.")] = 30,
+    rounds: Annotated[int, typer.Option(help="Turns of each contender, of 3 answers.")] = 30,
     threads: Annotated[int | None, typer.Option(help="All cores unless given.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    compiled: Annotated[
+        bool, typer.Option("--compile/--no-compile", help="torch.compile, too; takes minutes.")
+    ] = True,
 ) -> None:
-    """Time a model in PyTorch and the runtimes.
+    """Time models in PyTorch and the runtimes.
 
     PyTorch, ONNX Runtime and OpenVINO in turn, so that a drifting machine treats all alike; their
-    answers are compared, too.
+    answers are compared, too. Several models are timed in the same run.
     """
-    from maskwright.benchmarks import benchmark_model
-    from maskwright.cli.console import find_checkpoint, say, show_table
+    from maskwright.benchmarks import benchmark_models
+    from maskwright.cli.console import parse_size, say
 
-    rows, page = benchmark_model(
-        find_checkpoint(checkpoint), bundle, images, out, rounds=rounds, threads=threads
+    study = benchmark_models(
+        model,
+        out,
+        bundle=bundle,
+        images=images,
+        size=parse_size(size) if size else None,
+        rounds=rounds,
+        threads=threads,
+        compiled=compiled,
+        device=device,  # type: ignore[arg-type]
     )
+    _show(study)
+    say(f"report: {study.page}")
+
+
+def _show(study: Study) -> None:
+    from maskwright.cli.console import say, show_table
+
     show_table(
-        ("runs with", "threads", "precision", "median ms", "p95 ms", "fps", "gain", "agrees"),
-        [
-            (row.name, row.threads, row.precision, f"{row.median_ms:.2f}", f"{row.p95_ms:.2f}",
-             f"{row.fps:.1f}", f"{row.speed_up:.2f}x", f"{row.agreement:.3%}")
-            for row in rows
-        ],
+        ("model", "runs with", "threads", "precision", "median ms", "p95 ms", "p99 ms", "fps",
+         "gain", "agrees", "roofline", "peak MiB", "file MiB"),
+        [_cells(row) for row in study.rows],
     )  # fmt: skip
-    say(f"report: {page}")
+    for one in study.skipped:
+        say(f"{one.model}, {one.name}: not measured; {one.why}")
+    for model, items in study.published.items():
+        for item in items:
+            say(f"{model}, published, not measured here: {item.what}: {item.value:g} "
+                f"({item.source})")  # fmt: skip
+    for each in study.rooflines:
+        ceilings = ", ".join(f"{name} {value:.0f}" for name, value in each.gflops.items())
+        say(f"ceilings of {each.processor}, threads {each.threads}: {ceilings} GFLOP/s, "
+            f"copying {each.gigabytes:.1f} GB/s")  # fmt: skip
+
+
+def _cells(row: LatencyRow) -> tuple[object, ...]:
+    share = "–" if row.roofline is None else f"{row.roofline:.0%}"
+    peak = "–" if row.peak_mib is None else f"{row.peak_mib:.0f}"
+    size = "–" if row.bytes_on_disk is None else f"{row.bytes_on_disk / 2**20:.2f}"
+    return (row.model, row.name, row.threads, row.precision, f"{row.median_ms:.2f}",
+            f"{row.p95_ms:.2f}", f"{row.p99_ms:.2f}", f"{row.fps:.1f}", f"{row.speed_up:.2f}x",
+            f"{row.agreement:.3%}", share, peak, size)  # fmt: skip

@@ -1,0 +1,193 @@
+"""The ways to run one model: PyTorch eager and compiled, ONNX Runtime, OpenVINO, a GPU."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from maskwright.architectures.contract import Network
+from maskwright.architectures.deploy import deploy_run
+from maskwright.benchmarks.subjects import Subject
+from maskwright.core.errors import MaskwrightError
+from maskwright.core.machine import processor
+from maskwright.runtimes import Bundle, Predictor, Run, open_bundle, ov
+
+EAGER, ONE_THREAD = "PyTorch eager", "PyTorch eager, 1 thread"
+COMPILED, GPU = "PyTorch compiled", "PyTorch eager, GPU"
+
+
+@dataclass(kw_only=True)
+class Contender:
+    """One way to run one model, and what was measured of it.
+
+    Attributes:
+        name: to be shown, such as "ONNX Runtime".
+        subject: the model.
+        predictor: runs it.
+        shipped: whether the bundle runs, not the PyTorch side.
+        network_ms: of every timed answer, the network alone.
+        total_ms: of every timed answer, from the image array to the `Segmentation`.
+        agreement: share of pixels, 0..1, with the model's first contender.
+    """
+
+    name: str
+    subject: Subject
+    predictor: Predictor
+    shipped: bool = True
+    network_ms: list[float] = field(default_factory=list)
+    total_ms: list[float] = field(default_factory=list)
+    agreement: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Skipped:
+    """A way that this machine or model can't go.
+
+    Attributes:
+        model: that was to be measured.
+        name: of the contender.
+        why: what is missing.
+    """
+
+    model: str
+    name: str
+    why: str
+
+
+def open_contenders(
+    subject: Subject, threads: int, *, compiled: bool = False, gpu: bool = False
+) -> tuple[list[Contender], list[Skipped]]:
+    """Every way to run a model here, the plain one first.
+
+    Args:
+        subject: the model.
+        threads: of all but the one-threaded.
+        compiled: also by torch.compile, which takes up to minutes at its first answer.
+        gpu: also on the first CUDA device.
+
+    Raises:
+        ModelFileError: ONNX Runtime or OpenVINO can't run the bundle.
+    """
+    found, skipped = [], []
+    if subject.network is not None:
+        found += _eager(subject, subject.network, threads)
+        extras: list[tuple[bool, str, Callable[..., Contender]]] = [
+            (compiled, COMPILED, _compiled),
+            (gpu, GPU, _gpu),
+        ]
+        for wanted, name, opener in extras:
+            why = _hindrance(name) if wanted else None
+            if why:
+                skipped.append(Skipped(model=subject.name, name=name, why=why))
+            elif wanted:
+                found.append(opener(subject, subject.network, threads))
+    return found + _shipped(subject, threads), skipped
+
+
+def _eager(subject: Subject, network: Network, threads: int) -> list[Contender]:
+    counts = {EAGER: threads} | ({ONE_THREAD: 1} if threads > 1 else {})
+    return [
+        _torch(name, subject, network, deploy_run(network), count) for name, count in counts.items()
+    ]
+
+
+def _compiled(subject: Subject, network: Network, threads: int) -> Contender:
+    run = deploy_run(network, torch.compile(network.deploy, dynamic=False))
+    return _torch(COMPILED, subject, network, run, threads)
+
+
+def _gpu(subject: Subject, network: Network, threads: int) -> Contender:
+    # The answer is copied back within the measured time, so that nothing is still under way.
+    moved = copy.deepcopy(network).to("cuda")
+    facts = {
+        "processor": torch.cuda.get_device_name(),
+        "precision": "tf32" if torch.backends.cudnn.allow_tf32 else "f32",
+    }
+    return _torch(GPU, subject, network, deploy_run(moved), threads, facts)
+
+
+def _shipped(subject: Subject, threads: int) -> list[Contender]:
+    ways = [("ONNX Runtime", "onnxruntime", "f32")]
+    if ov.installed():
+        ways += [("OpenVINO", "openvino", name) for name in ov.supported_precisions()]
+    return [
+        Contender(
+            name=name if runtime == "onnxruntime" else f"{name} {precision}",
+            subject=subject,
+            predictor=_open(subject.bundle, threads, runtime, precision),
+        )
+        for name, runtime, precision in ways
+    ]
+
+
+def _open(bundle: Bundle, threads: int, runtime: Any, precision: Any) -> Predictor:
+    return open_bundle(bundle, threads=threads, runtime=runtime, precision=precision)
+
+
+def _torch(
+    name: str,
+    subject: Subject,
+    network: Network,
+    run: Run,
+    threads: int,
+    facts: Mapping[str, Any] | None = None,
+) -> Contender:
+    known = {
+        "name": "torch",
+        "version": torch.__version__,
+        "threads": threads,
+        "precision": str(next(network.parameters()).dtype).replace("torch.float", "f"),
+        "processor": processor(),
+    }
+    facts = known | dict(facts or {})
+    predictor = Predictor(subject.bundle.card, _with_threads(run, threads), facts)
+    return Contender(name=name, subject=subject, predictor=predictor, shipped=False)
+
+
+def _with_threads(run: Run, threads: int) -> Run:
+    def run_with_threads(images_B3HW: np.ndarray) -> dict[str, np.ndarray]:
+        if torch.get_num_threads() != threads:
+            torch.set_num_threads(threads)
+        return run(images_B3HW)
+
+    return run_with_threads
+
+
+def _hindrance(name: str) -> str | None:
+    """Why a contender can't be had here; None where it can."""
+    if name == GPU:
+        return None if torch.cuda.is_available() else "this machine has no CUDA device"
+    compilers = [os.environ.get("CXX", ""), "g++", "clang++"]
+    if any(shutil.which(compiler) for compiler in compilers if compiler):
+        return None
+    return "torch.compile needs a C++ compiler, and neither $CXX, g++ nor clang++ is found"
+
+
+def first_answer(contender: Contender, image: np.ndarray) -> str | None:
+    """Let it answer once, which is when torch.compile compiles; returns why it can't, or None.
+
+    Raises:
+        MaskwrightError: a contender other than the compiled one failed by the input's fault.
+    """
+    chatter = logging.getLogger("torch.utils.cpp_extension")  # it misses a GPU, which is no fault
+    level = chatter.level
+    chatter.setLevel(logging.ERROR)
+    try:
+        contender.predictor.predict(image)
+    except MaskwrightError:
+        raise
+    except Exception as error:
+        if contender.name != COMPILED:
+            raise
+        return f"torch.compile failed: {' '.join(str(error).split())[:200]}"
+    finally:
+        chatter.setLevel(level)
+    return None
