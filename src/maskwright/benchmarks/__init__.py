@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from maskwright.benchmarks.demo import DemoResult, run_demo
     from maskwright.benchmarks.latency import LatencyRow, compare_latency
+    from maskwright.benchmarks.robot import measure_robot
     from maskwright.benchmarks.startup import measure_startup
     from maskwright.benchmarks.study import Study, benchmark_models
     from maskwright.benchmarks.synthesis import measure_synthesis
@@ -22,6 +23,7 @@ __all__ = [
     "Study",
     "benchmark_models",
     "compare_latency",
+    "measure_robot",
     "measure_startup",
     "measure_synthesis",
     "run_demo",
@@ -33,6 +35,7 @@ _WHERE = {
     "Study": "study",
     "benchmark_models": "study",
     "compare_latency": "latency",
+    "measure_robot": "robot",
     "measure_startup": "startup",
     "measure_synthesis": "synthesis",
     "run_demo": "demo",
