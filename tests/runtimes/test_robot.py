@@ -141,6 +141,8 @@ def test_threads_stay_on_their_cores(bundle, runtime, count):  # noqa: F811
         capture_output=True,
         text=True,
         check=False,
+        # numpy's own threads are born with it and are not the session's to pin
+        env=os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stderr
 
