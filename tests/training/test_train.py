@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import errno
 import json
 import os
@@ -10,121 +9,35 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
-import safetensors.torch
 import torch
+from shapes import Listener, config, losses, make_dataset, quick, rows, tensors
 
 import maskwright.formats as formats
 from maskwright.architectures.checkpoint import load_checkpoint
 from maskwright.core import Dataset
 from maskwright.core.errors import ConfigError, DataError, MaskwrightError
 from maskwright.data import NONE
-from maskwright.training import Silent, TrainConfig, loop, preflight, train
+from maskwright.training import loop, preflight, rehearsal, setup, train
+from maskwright.training.steps import backward
 
 FILES = {
     "config.json", "environment.json", "metrics.csv", "report.html", "best.safetensors",
     "last.safetensors", "tensorboard",
 }  # fmt: skip
 
-MILD = replace(NONE, scale=(0.8, 1.25), flip=0.5, brightness=0.1)
-
-
-def draw_picture(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """A red rectangle and a blue disc on noisy green: RGB [64, 64, 3] and ids 0, 1, 2."""
-    class_map = np.zeros((64, 64), np.uint8)
-    x, y, side = rng.integers(2, 24), rng.integers(2, 24), rng.integers(12, 28)
-    cv2.rectangle(class_map, (int(x), int(y)), (int(x + side), int(y + side)), 1, -1)
-    centre = tuple(int(place) for place in rng.integers(34, 56, 2))
-    cv2.circle(class_map, centre, int(rng.integers(8, 13)), 2, -1)
-    colours = np.array([[60, 150, 60], [200, 50, 50], [50, 60, 200]])
-    image = colours[class_map] + rng.normal(0, 12, (64, 64, 3))
-    return np.clip(image, 0, 255).astype(np.uint8), class_map
-
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory) -> Dataset:
-    """Six pictures to train on, two to score on, read from a folder of index masks."""
-    root, rng = tmp_path_factory.mktemp("shapes"), np.random.default_rng(0)
-    for split, count in (("train", 6), ("val", 2)):
-        for number in range(count):
-            image, class_map = draw_picture(rng)
-            for kind, pixels in (("images", image[..., ::-1]), ("masks", class_map)):
-                folder = root / split / kind
-                folder.mkdir(parents=True, exist_ok=True)
-                cv2.imwrite(str(folder / f"{number}.png"), pixels)
-    (root / "classes.json").write_text(json.dumps(["grass", "box", "ball"]))
-    return formats.read(root)
-
-
-def config(**changes) -> TrainConfig:
-    base = {
-        "architecture": "unet",
-        "options": {"width": 8, "levels": 2},
-        "size": (64, 64),
-        "batch": 4,
-        "steps": 40,
-        "lr": 0.01,
-        "ema": 0.9,
-        "precision": "fp32",
-        "augmentation": MILD,
-        "evaluate_every": 2,
-        "workers": 0,
-        "threads": 1,
-    }
-    return TrainConfig(**(base | changes))
-
-
-def quick(**changes) -> TrainConfig:
-    return config(**({"options": {"width": 2, "levels": 1}, "size": (32, 32)} | changes))
-
-
-class Listener(Silent):
-    """Remembers what was told; calls `at` with each step."""
-
-    def __init__(self, at: Callable[[int], None] = lambda step: None) -> None:
-        self.notes: list[str] = []
-        self.steps: list[int] = []
-        self.scores: list[float] = []
-        self.closed = 0
-        self.at = at
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
-
-    def step(self, step: int, steps: int, loss: float, rate: float) -> None:
-        assert loss > 0
-        assert rate > 0
-        self.steps.append(step)
-        self.at(step)
-
-    def score(self, step: int, name: str, value: float, best: bool) -> None:
-        assert best == (value > max(self.scores, default=-1.0))
-        self.scores.append(value)
-
-    def close(self) -> None:
-        self.closed += 1
-
-
-def rows(folder: Path) -> list[dict[str, str]]:
-    with (folder / "metrics.csv").open() as file:
-        return list(csv.DictReader(file))
-
-
-def losses(folder: Path) -> list[tuple[str, str]]:
-    return [(row["step"], row["loss"]) for row in rows(folder) if row["loss"]]
-
-
-def tensors(path: Path) -> dict[str, torch.Tensor]:
-    return safetensors.torch.load_file(path)
+    return make_dataset(tmp_path_factory.mktemp("shapes"))
 
 
 @pytest.fixture(autouse=True)
 def few_timed_steps(monkeypatch):
     """Twenty timed steps a run tell nothing here."""
     timed = preflight.time_steps
-    monkeypatch.setattr(loop, "time_steps", lambda step, precision: timed(step, precision, 2))
+    monkeypatch.setattr(rehearsal, "time_steps", lambda step, precision: timed(step, precision, 2))
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
@@ -199,7 +112,7 @@ def test_the_same_seed_gives_the_same_run(finished, dataset, tmp_path):
 
 def test_the_resolved_settings_give_the_same_run(dataset, tmp_path, monkeypatch):
     """A budget's trials, or timing both precisions, leave no trace in the weights."""
-    monkeypatch.setattr(loop, "steps_within", lambda *_: 6)
+    monkeypatch.setattr(rehearsal, "steps_within", lambda *_: 6)
     timing = preflight.Timing(bf16=False, step=0.1, gain=1.0)
 
     def both(step: Callable[[bool], None], precision: str) -> preflight.Timing:
@@ -211,13 +124,13 @@ def test_the_resolved_settings_give_the_same_run(dataset, tmp_path, monkeypatch)
     small = {"architecture": "segformer-b0", "size": (64, 64), "options": {
         "widths": (8, 8, 8, 8), "depths": (1, 1, 1, 1), "heads": (1, 1, 1, 1), "decoder_width": 8,
     }}  # fmt: skip
-    monkeypatch.setattr(loop, "time_steps", both)
+    monkeypatch.setattr(rehearsal, "time_steps", both)
     first = train(
         quick(steps=None, budget=60.0, precision="auto", **small), dataset, tmp_path / "budget"
     )
     assert first.config.steps == 6
     assert (first.config.budget, first.config.precision) == (None, "fp32")
-    monkeypatch.setattr(loop, "time_steps", lambda step, precision: timing)
+    monkeypatch.setattr(rehearsal, "time_steps", lambda step, precision: timing)
     again = train(first.config, dataset, tmp_path / "resolved")
     one, other = (tensors(run.folder / "last.safetensors") for run in (first, again))
     assert all(torch.equal(one[key], other[key]) for key in one)
@@ -249,11 +162,11 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(dataset):
     network = build("unet", 3, width=2, levels=1).eval()  # batch statistics would differ
     cache = Cache(dataset.splits["train"], 3, 10**9)
     draws = Draws(cache, range(4), (32, 32), NONE, 0)
-    loop.backward(network, next(batches(draws, 4, workers=0)), bf16=False)
+    backward(network, next(batches(draws, 4, workers=0)), bf16=False)
     whole = [parameter.grad.clone() for parameter in network.parameters()]
     network.zero_grad()
     for half in batches(draws, 2, workers=0):
-        loop.backward(network, half, bf16=False, scale=0.5)
+        backward(network, half, bf16=False, scale=0.5)
     for parameter, gradient in zip(network.parameters(), whole):
         torch.testing.assert_close(parameter.grad, gradient, rtol=1e-4, atol=1e-6)
 
@@ -398,12 +311,10 @@ def test_a_full_disk_under_tensorboard_is_told(tmp_path):
 @pytest.mark.parametrize(("at", "kept"), [(3, "no weights had been scored"), (15, "are in ")])
 def test_a_loss_that_is_no_number_ends_the_run(dataset, tmp_path, monkeypatch, at, kept):
     calls = [0]
-    backward = loop.backward
 
     def break_down(*args: object) -> float:
         calls[0] += 1
-        # one untimed and two timed steps come before
-        return float("nan") if calls[0] == 3 + at else backward(*args)
+        return float("nan") if calls[0] == at else backward(*args)
 
     monkeypatch.setattr(loop, "backward", break_down)
     with pytest.raises(MaskwrightError, match=f"became nan at step {at}; .*{kept}") as error:
@@ -414,13 +325,13 @@ def test_a_loss_that_is_no_number_ends_the_run(dataset, tmp_path, monkeypatch, a
 
 def test_a_run_stops_early_without_a_better_score(dataset, tmp_path, monkeypatch):
     listener = Listener()
-    evaluate, scores = loop.evaluate, iter([0.1, 0.1, 0.5, 0.6, 0.6, 0.4])
+    evaluate, scores = setup.evaluate, iter([0.1, 0.1, 0.5, 0.6, 0.6, 0.4])
 
     def scripted(*args: object):
         found = evaluate(*args)
         return replace(found, scores=replace(found.scores, miou=next(scores)))
 
-    monkeypatch.setattr(loop, "evaluate", scripted)  # two of the scores are only timed
+    monkeypatch.setattr(setup, "evaluate", scripted)  # two of the scores are only timed
     settings = quick(steps=20, evaluate_every=10, patience=2)
     result = train(settings, dataset, tmp_path / "run", progress=listener)
     assert listener.scores == [0.5, 0.6, 0.6, 0.4]

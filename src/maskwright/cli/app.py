@@ -18,7 +18,7 @@ from maskwright.cli.export import export
 from maskwright.cli.models import models
 from maskwright.cli.predict import predict
 from maskwright.cli.synthesize import synthesize
-from maskwright.cli.train import train
+from maskwright.cli.train import TrainCommand, train
 from maskwright.core.errors import MaskwrightError
 
 USER_ERROR = 2
@@ -53,7 +53,7 @@ app = typer.Typer(
 app.command()(demo)
 app.command()(models)
 app.add_typer(data, name="data")
-app.command()(train)
+app.command(cls=TrainCommand)(train)
 app.command()(evaluate)
 app.command()(predict)
 app.command()(export)

@@ -3,18 +3,42 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
+
+from maskwright.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from maskwright.core.sample import Dataset
-    from maskwright.training import TrainConfig
+    from maskwright.training import TrainConfig, TrainResult
+
+
+class TrainCommand(TyperCommand):
+    """`train`, or with --resume `go_on`, which must know what was typed and what is a default."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Choose between the two."""
+        if not ctx.params["resume"]:
+            return super().invoke(ctx)
+        typed = {
+            name: value
+            for name, value in ctx.params.items()
+            if getattr(ctx.get_parameter_source(name), "name", "") == "COMMANDLINE"
+        }
+        data = typed.pop("data", None)
+        del typed["resume"]
+        typed.pop("out", None)
+        return go_on(None if data is None else Path(data), Path(ctx.params["out"]), typed)
 
 
 def train(
-    data: Annotated[Path, typer.Argument(help="The labelled set: a folder or a COCO file.")],
+    data: Annotated[
+        Path | None, typer.Argument(help="The labelled set: a folder or a COCO file.")
+    ] = None,
     model: Annotated[str, typer.Option(help="See maskwright models.")] = "unet-lite0",
     budget: Annotated[str, typer.Option(help="Time for everything, such as 30m or 1h30m.")] = "",
     epochs: Annotated[float | None, typer.Option(help="Instead of a budget.")] = None,
@@ -23,7 +47,13 @@ def train(
     batch: Annotated[int, typer.Option(help="Images a step.")] = 8,
     weights: Annotated[Path | None, typer.Option(help="First weights: .safetensors, .pth.")] = None,
     out: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("runs/train"),
-    overwrite: Annotated[bool, typer.Option(help="Replace a run that lies there.")] = False,
+    resume: Annotated[
+        bool | None,
+        typer.Option(
+            "--resume/--overwrite",
+            help="Go on with the run that lies there, as its config.json says; or replace it.",
+        ),
+    ] = None,
     ignore: Annotated[list[str] | None, typer.Option(help="Class to leave out.")] = None,
     set_: Annotated[
         list[str] | None,
@@ -37,8 +67,11 @@ def train(
     """Train on labelled photos.
 
     Trains on the split train, scores on val, keeps the best weights and writes a report. Without a
-    length (--budget, --epochs or --steps) it takes 30 minutes.
+    length (--budget, --epochs or --steps) it takes 30 minutes. A run that was ended goes on with
+    --resume --out FOLDER.
     """
+    if data is None:
+        raise ConfigError("expected the labelled set, DATA, got none: maskwright train DATA.")
     import maskwright.formats as formats
     from maskwright.cli.console import console, parse_settings, say
     from maskwright.training import Terminal, parse_duration, read_first_weights
@@ -58,8 +91,63 @@ def train(
     first = None if weights is None else read_first_weights(weights, model)
     config = resolve(model, dataset, size, settings, first is None)
     result = run(
-        config, dataset, out, weights=first, overwrite=overwrite, progress=Terminal(console)
+        config, dataset, out, weights=first, overwrite=resume is False, progress=Terminal(console)
     )
+    _tell(result)
+
+
+def go_on(data: Path | None, out: Path, given: Mapping[str, Any]) -> None:
+    """Resume the run in a folder.
+
+    Args:
+        data: where the set lies now; None takes what config.json tells.
+        out: the run's folder.
+        given: the other options that were typed, by name; they must be those of the run.
+
+    Raises:
+        ConfigError: no run lies there, or the options or the data are others than the run's.
+    """
+    import maskwright.formats as formats
+    from maskwright.cli.console import console
+    from maskwright.training import RunFolder, Terminal, resume
+
+    settings = RunFolder.reopen(out).settings()
+    _refuse_other_settings(settings, given)
+    root = Path(settings["data"]) if data is None else data
+    dataset = formats.read(root)
+    left = [name for name in dataset.classes.names if name not in settings["classes"]]
+    if left:  # by --ignore, when the run was started
+        dataset = formats.read(root, ignore=left)
+    _tell(resume(dataset, out, progress=Terminal(console)))
+
+
+def _refuse_other_settings(settings: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    from maskwright.cli.console import parse_settings, parse_size
+
+    augmentation = {f"augmentation.{key}": v for key, v in settings["augmentation"].items()}
+    stored = {**settings["options"], **augmentation, **settings, "model": settings["architecture"]}
+    wanted = {name: value for name, value in given.items() if name != "set_"}
+    if "size" in wanted:
+        wanted["size"] = parse_size(wanted["size"])
+    wanted |= parse_settings(given.get("set_", ()))
+    for name, value in wanted.items():
+        plain = list(value) if isinstance(value, tuple) else value
+        if name not in stored or stored[name] != plain:
+            kept = f"has {name} {stored[name]}" if stored.get(name) is not None else "is decided"
+            raise ConfigError(
+                f"with --resume, the run's own settings hold: it {kept}, but got {name} {value}. "
+                "Leave it out, or start another run."
+            )
+
+
+def _tell(result: TrainResult) -> None:
+    """Say what came out.
+
+    Raises:
+        KeyboardInterrupt: that ended the run, for the exit code.
+    """
+    from maskwright.cli.console import say
+
     if result.evaluation is not None:
         say(f"mIoU {result.evaluation.scores.miou:.4f} after {result.seconds / 60:.1f} min")
         say(f"weights: {result.folder / 'best.safetensors'}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from maskwright.training.checkpoint_predictor import checkpoint_predictor
 from maskwright.training.config import TrainConfig, parse_duration
 from maskwright.training.first_weights import read_first_weights
-from maskwright.training.loop import TrainResult, train
+from maskwright.training.loop import TrainResult, resume, train
 from maskwright.training.progress import Silent, Terminal
 from maskwright.training.run_folder import RunFolder, environment
 from maskwright.training.schedule import rate_factor
@@ -22,6 +22,7 @@ __all__ = [
     "parse_duration",
     "rate_factor",
     "read_first_weights",
+    "resume",
     "suggest_size",
     "train",
 ]

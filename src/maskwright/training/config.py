@@ -130,8 +130,19 @@ class TrainConfig:
             object.__setattr__(self, name, value)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
+        """Plain data for JSON; `from_dict` reads it back."""
         return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> TrainConfig:
+        """Inverse of `to_dict`; what else config.json tells is left out.
+
+        Raises:
+            ConfigError: values that make no sense.
+        """
+        own = {name: data[name] for name in cls.__dataclass_fields__ if name in data}
+        changes = config_values(Augmentation, own.pop("augmentation", {}), "augmentation")
+        return cls(**own, augmentation=Augmentation(**changes))
 
 
 def parse_duration(text: str) -> float:

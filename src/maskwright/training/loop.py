@@ -1,52 +1,53 @@
-"""The training loop: one function, `train`, from a data set to weights that are scored."""
+"""The training loop: `train`, from a data set to weights that are scored; `resume` goes on."""
 
 from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from maskwright.architectures import build
 from maskwright.architectures.checkpoint import load_checkpoint, save_checkpoint
-from maskwright.architectures.contract import Network, SemanticNetwork
+from maskwright.architectures.contract import Network
 from maskwright.architectures.deploy import deploy_run
-from maskwright.architectures.weights import load_weights
-from maskwright.core import machine
-from maskwright.core.card import ModelCard
 from maskwright.core.errors import MaskwrightError
-from maskwright.core.resize import Resize
-from maskwright.core.sample import Dataset, Sample
-from maskwright.data.augment import NONE
-from maskwright.data.cache import Cache
-from maskwright.data.loader import Batch, Draws, batches
-from maskwright.data.sampling import class_weights, draw_order, repeat_factors
-from maskwright.jobs.evaluate import Evaluation, evaluate
-from maskwright.losses.choice import pixel_loss
+from maskwright.core.sample import Dataset
+from maskwright.data.loader import Batch, batches
+from maskwright.jobs.evaluate import Evaluation
 from maskwright.runtimes.predictor import Predictor
 from maskwright.training.config import TrainConfig
+from maskwright.training.interrupt import HeldInterrupt
 from maskwright.training.optimiser import AveragedWeights, build_optimiser
-from maskwright.training.preflight import (
-    estimate_memory,
-    labelled,
-    refuse_what_does_not_fit,
-    steps_within,
-    time_steps,
-)
 from maskwright.training.progress import Silent
+from maskwright.training.rehearsal import check_memory, rehearse
 from maskwright.training.reporting import write_run_report
+from maskwright.training.resumption import require_same_data, tell_differences
 from maskwright.training.run_folder import RunFolder, environment
 from maskwright.training.schedule import rate_factor
-from maskwright.training.speed import keep_memory_mapped, mixed_precision
+from maskwright.training.setup import Setup
+from maskwright.training.state import (
+    Counters,
+    RunState,
+    evaluation_tensors,
+    restore_training,
+    restored_evaluation,
+    training_tensors,
+)
+from maskwright.training.steps import backward, seed_step
 
 LOG_EVERY = 10
 """Steps between two rows of metrics.csv."""
+
+SAVE_EVERY = 60.0
+"""Seconds between two states that a run can be resumed from, at least."""
+
+SAVE_SHARE = 0.02
+"""Of a run's time may go into saving them, besides those at scores."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,9 +57,10 @@ class TrainResult:
     Attributes:
         folder: with everything in it.
         config: resolved: `steps` and `precision` are decided.
-        evaluation: of the best weights on the validation split; None if interrupted before.
+        evaluation: of the best weights on the validation split; None if interrupted before, or
+            where a resumed run was finished already.
         history: the rows of metrics.csv.
-        seconds: of the whole run.
+        seconds: of the whole run, without the time between its end and its resumption.
         interrupted: whether Ctrl-C ended it.
     """
 
@@ -96,63 +98,101 @@ def train(
         DataError: images or masks that can't be read.
         MaskwrightError: the loss is no number any more; the disk is full.
     """
-    run = RunFolder(folder, overwrite)
-    trainer = Trainer(config, dataset, run, weights, licence, progress or Silent())
+    run, progress, started = RunFolder(folder, overwrite), progress or Silent(), time.perf_counter()
+    setup = Setup(config, dataset, run.path.resolve().name, licence, progress.note, weights)
+    config = rehearse(setup, started, progress.note)
+    run.start(config.to_dict() | setup.facts())
+    return Trainer(config, setup, run, progress, started).run_all()
+
+
+def resume(dataset: Dataset, folder: Path | str, *, progress: Silent | None = None) -> TrainResult:
+    """Go on with a run that was ended, however that was, from the state it saved last.
+
+    Its settings stand in its config.json. With the same threads and versions, the weights are those
+    of a run that was never ended, bit for bit. A finished run is left as it is.
+
+    Args:
+        dataset: that the run was started with.
+        folder: of the run.
+        progress: told what happens.
+
+    Raises:
+        ConfigError: no run lies there, it saved no state, or the data differ.
+        ModelFileError: its states are damaged.
+        DataError, MaskwrightError: as `train`.
+    """
+    run, progress, started = RunFolder.reopen(folder), progress or Silent(), time.perf_counter()
+    settings = run.settings()
+    config = TrainConfig.from_dict(settings)
+    if run.finished:
+        progress.note(f"{run.path} is finished: nothing is left to do, and nothing was changed.")
+        seconds = max((row["seconds"] for row in run.history), default=0.0)
+        return TrainResult(folder=run.path, config=config, evaluation=None, history=run.history,
+                           seconds=seconds, interrupted=False)  # fmt: skip
+    state = run.newest_state(progress.note)
+    require_same_data(settings, dataset)
+    licence = settings.get("licence", "unstated")
+    setup = Setup(config, dataset, run.path.resolve().name, licence, progress.note)
+    require_same_data(settings, dataset, state.counters.data == setup.fingerprint())
+    check_memory(setup, copy.deepcopy(setup.network).train())
+    tell_differences(state.counters, progress.note)
+    trainer = Trainer(config, setup, run, progress, started - state.counters.seconds)
+    trainer.restore(state)
+    run.go_on(state.counters.rows)
+    progress.note(f"resumed after step {state.counters.step} of {config.steps}.")
     return trainer.run_all()
 
 
 class Trainer:
-    """One run's state: network, optimiser, averages, data."""
+    """One run: what trains, and where it stands."""
 
     def __init__(
-        self,
-        config: TrainConfig,
-        dataset: Dataset,
-        run: RunFolder,
-        weights: Mapping[str, Tensor] | None,
-        licence: str,
-        progress: Silent,
+        self, config: TrainConfig, setup: Setup, run: RunFolder, progress: Silent, started: float
     ) -> None:
-        self.started = time.perf_counter()
-        self.config, self.dataset, self.run, self.progress = config, dataset, run, progress
-        self.licence = licence
-        torch.set_num_threads(config.threads or machine.usable_cores())
-        torch.manual_seed(config.seed)
-        keep_memory_mapped()
-        self.network = build(config.architecture, len(dataset.classes), **config.options)
-        if weights is not None:
-            progress.note(str(load_weights(self.network, weights)))
-        self.network.to(memory_format=torch.channels_last)
-        self.validation = labelled(dataset, "val", "test", "train", "all", note=progress.note)
-        self.cache = self._fill_cache(labelled(dataset, "train", "all", note=progress.note))
-        self._configure_loss()
+        self.config, self.setup, self.run, self.progress = config, setup, run, progress
+        self.started = started
+        self.network = setup.network
         self.bf16 = config.precision == "bf16"
-        self.step = 0
-        self.best_score = -1.0
+        self.optimiser = build_optimiser(self.network, config)
+        self.averages = AveragedWeights(self.network, config.ema) if config.ema > 0 else None
         self.best_evaluation: Evaluation | None = None
+        self.at = Counters(
+            data=setup.fingerprint(),
+            threads=torch.get_num_threads(),
+            torch=torch.__version__,
+        )
+        self._interrupt = HeldInterrupt()
+        self._whole = True
+        self._saved, self._saving = time.perf_counter(), 0.0
+
+    def restore(self, state: RunState) -> None:
+        """Take up a state that a trainer of the same settings and data has saved."""
+        restore_training(state, self.network, self.optimiser)
+        if self.averages is not None:
+            self.averages.network.load_state_dict(state.under("average."))
+            self.averages.updates = state.counters.updates
+        self.best_evaluation = restored_evaluation(
+            state, self.setup.validation, self.setup.dataset.classes
+        )
+        self.at = replace(state.counters, threads=self.at.threads, torch=self.at.torch)
 
     def run_all(self) -> TrainResult:
-        """Preflight, steps, scores, and the result."""
-        self.config = self._preflight()
-        # so that the resolved settings, run again without the trials, come to the same weights
-        torch.manual_seed(self.config.seed)
-        self.optimiser = build_optimiser(self.network, self.config)
-        self.averages = (
-            AveragedWeights(self.network, self.config.ema) if self.config.ema > 0 else None
-        )
-        self.run.start(self._resolved())
+        """Steps, scores, and the result."""
         interrupted = False
         try:
-            self._steps()
-        except KeyboardInterrupt:
-            interrupted = True
-            self._save(self.run.last, self.step)
-            self.progress.note(f"interrupted; the newest weights are in {self.run.last}")
+            with self._interrupt.held():
+                try:
+                    self._steps()
+                except KeyboardInterrupt:
+                    interrupted = True
+                    self._keep_interrupted()
         finally:
             self.run.close()
             self.progress.close()
         if self.best_evaluation is not None:
             self._report(self.best_evaluation)
+        if not interrupted:
+            self.run.drop_states()
         return TrainResult(
             folder=self.run.path,
             config=self.config,
@@ -162,122 +202,35 @@ class Trainer:
             interrupted=interrupted,
         )
 
-    # --- before the first step ------------------------------------------------------------------
-
-    def _fill_cache(self, samples: tuple[Sample, ...]) -> Cache:
-        budget = self.config.cache
-        if budget is None:
-            budget = machine.available_memory() // 3
-        return Cache(samples, len(self.dataset.classes), budget)
-
-    def _configure_loss(self) -> None:
-        self.class_weights = class_weights(self.cache.pixels_NK, self.config.class_power)
-        if isinstance(self.network, SemanticNetwork):
-            weights_K = torch.from_numpy(self.class_weights)
-            self.network.pixel_loss = pixel_loss(self.config.loss, weights_K)
-
-    def _preflight(self) -> TrainConfig:
-        config = self.config
-        # on a copy: batch statistics change with each forward pass, and trials leave no trace
-        network = copy.deepcopy(self.network).train()
-        estimate = estimate_memory(network, self._trial_batch(2), config, self.cache.nbytes)
-        refuse_what_does_not_fit(estimate, config)
-        timing = time_steps(self._trial_step(network), config.precision)
-        del network
-        self.bf16 = timing.bf16
-        an_epoch = len(self.cache) / config.batch
-        evaluation = self._time_evaluation()
-        steps = self._count_steps(timing.step, evaluation, an_epoch)
-        bf16: Literal["bf16", "fp32"] = "bf16" if timing.bf16 else "fp32"
-        gain = "" if timing.gain is None else f" (bf16 is {timing.gain:.2f} times as fast as fp32)"
-        parameters = sum(parameter.numel() for parameter in self.network.parameters())
-        self.progress.note(
-            f"{config.architecture}: {parameters / 1e6:.2f} M parameters; {len(self.cache)} "
-            f"training and {len(self.validation)} validation images; about "
-            f"{estimate.total / 2**30:.1f} GiB of memory."
-        )
-        self.progress.note(
-            f"{timing.step:.2f} s a step in {bf16}{gain}, {timing.step * an_epoch:.0f} s an epoch; "
-            f"{steps} steps = {steps / an_epoch:.1f} epochs = "
-            f"{(steps * timing.step + config.evaluate_every * evaluation) / 60:.1f} min."
-        )
-        return replace(config, budget=None, epochs=None, steps=steps, precision=bf16)
-
-    def _trial_batch(self, largest: int) -> Batch:
-        """A batch as in the run, but of at most `largest` images, unchanged by augmentation."""
-        images = min(self.config.batch, largest)
-        return next(batches(self._draws(images, NONE), images, workers=0))
-
-    def _trial_step(self, network: Network) -> Callable[[bool], None]:
-        batch = self._trial_batch(self.config.batch)
-        optimiser = build_optimiser(network, self.config)
-
-        def step(bf16: bool) -> None:
-            backward(network, batch, bf16)
-            optimiser.step()
-            optimiser.zero_grad(set_to_none=True)
-
-        return step
-
-    def _time_evaluation(self) -> float:
-        few = self.validation[:3]
-        self._evaluate(self.network, few[:1])
-        start = time.perf_counter()
-        self._evaluate(self.network, few)
-        return (time.perf_counter() - start) / len(few) * len(self.validation)
-
-    def _count_steps(self, step: float, evaluation: float, an_epoch: float) -> int:
-        config = self.config
-        if config.budget is not None:
-            spent = time.perf_counter() - self.started
-            count = config.evaluate_every
-            return steps_within(config.budget, spent, step, evaluation, count)
-        if config.epochs is not None:
-            return max(1, round(config.epochs * an_epoch))
-        return int(config.steps or 1)
-
-    def _resolved(self) -> dict[str, Any]:
-        return self.config.to_dict() | {
-            "data": str(self.dataset.root),
-            "classes": list(self.dataset.classes.names),
-            "class_weights": [round(float(weight), 4) for weight in self.class_weights],
-            "training_images": len(self.cache),
-            "validation_images": len(self.validation),
-        }
-
     # --- the steps ------------------------------------------------------------------------------
 
-    def _draws(self, count: int, augmentation: Any = None) -> Draws:
-        balance = self.config.balance
-        factors = repeat_factors(self.cache.pixels_NK) if balance else np.ones(len(self.cache))
-        order = draw_order(factors, count, self.config.seed)
-        chosen = self.config.augmentation if augmentation is None else augmentation
-        return Draws(self.cache, order, self.config.size, chosen, self.config.seed)
-
     def _steps(self) -> None:
-        config, steps = self.config, int(self.config.steps or 1)
-        draws = self._draws(steps * config.batch)
-        score_at = {
-            round(steps * (i + 1) / config.evaluate_every) for i in range(config.evaluate_every)
-        }
-        loss_sum, since, without_gain = 0.0, 0, 0
+        config, at, steps = self.config, self.at, int(self.config.steps or 1)
+        if at.step == 0:
+            self._save_state()
+        draws = self.setup.draws(steps * config.batch)
+        feed = batches(draws, config.batch, first_step=at.step, workers=config.workers)
         self.network.train()
-        for step, batch in enumerate(batches(draws, config.batch, workers=config.workers), start=1):
-            rate = self._set_rate(step - 1, steps)
-            loss_sum += self._one_step(batch, step, last=step == steps)
-            since += 1
-            self.step = step
-            self.progress.step(step, steps, loss_sum / since, rate)
-            if step % LOG_EVERY == 0 or step == steps:
-                self._log(step, loss=loss_sum / since, lr=rate)
-                loss_sum, since = 0.0, 0
-            if step in score_at and (step == steps or step > 1):
-                without_gain = 0 if self._score(step) else without_gain + 1
-                if config.patience and without_gain >= config.patience:
-                    self.progress.note(f"stopped early: no better score {without_gain} times.")
-                    break
+        self._score_if_due()  # a run may have been ended between a step and its score
+        while at.step < steps and not self._gave_up():
+            with self._interrupt.allowed():
+                batch = next(feed)
+            rate = self._set_rate(at.step, steps)
+            self._one_step(batch, at.step + 1, last=at.step + 1 == steps)
+            loss = at.loss_sum / at.since
+            if at.step % LOG_EVERY == 0 or at.step == steps:
+                self._log(at.step, loss=loss, lr=rate)
+                at.loss_sum, at.since = 0.0, 0
+            self._whole = True
+            self.progress.step(at.step, steps, loss, rate)
+            self._score_if_due()
+            if time.perf_counter() - self._saved >= max(SAVE_EVERY, self._saving / SAVE_SHARE):
+                self._save_state()
+            self._interrupt.check()
 
-    def _one_step(self, batch: Batch, step: int, last: bool) -> float:
+    def _one_step(self, batch: Batch, step: int, last: bool) -> None:
+        self._whole = False
+        seed_step(self.config.seed, step)
         loss = backward(self.network, batch, self.bf16, 1 / self.config.accumulate)
         if not np.isfinite(loss):
             raise MaskwrightError(
@@ -291,7 +244,8 @@ class Trainer:
             self.optimiser.zero_grad(set_to_none=True)
             if self.averages is not None:
                 self.averages.update(self.network)
-        return loss
+        self.at.step, self.at.since = step, self.at.since + 1
+        self.at.loss_sum += loss
 
     def _kept(self) -> str:
         if self.run.last.exists():
@@ -304,6 +258,9 @@ class Trainer:
             group["lr"] = group["peak"] * factor
         return self.config.lr * factor
 
+    def _gave_up(self) -> bool:
+        return 0 < self.config.patience <= self.at.without_gain
+
     # --- scores and files -----------------------------------------------------------------------
 
     @property
@@ -311,82 +268,70 @@ class Trainer:
         """The network that is scored and shipped: the averages, where there are any."""
         return self.network if self.averages is None else self.averages.network
 
-    def _score(self, step: int) -> bool:
-        """Score, log, save; say whether it is the best so far."""
-        evaluation = self._evaluate(self.scored, self.validation)
-        miou = evaluation.scores.miou
-        best = miou > self.best_score
+    def _score_if_due(self) -> None:
+        step, steps, count = self.at.step, int(self.config.steps or 1), self.config.evaluate_every
+        due = step in {round(steps * (i + 1) / count) for i in range(count)}
+        if due and step > self.at.scored and (step == steps or step > 1):
+            self._score(step)
+
+    def _score(self, step: int) -> None:
+        """Score, log, save."""
+        with self._interrupt.allowed():
+            evaluation = self.setup.evaluate(self.scored, self.setup.validation)
+        self.network.train()
+        self._whole = False
+        miou, at = evaluation.scores.miou, self.at
+        best = miou > at.best_score
         self._log(step, miou=miou, pixel_accuracy=evaluation.scores.pixel_accuracy)
-        self.progress.score(step, "mIoU", miou, best)
         self._save(self.run.last, step, evaluation)
         if best:
-            self.best_score, self.best_evaluation = miou, evaluation
+            at.best_score, self.best_evaluation = miou, evaluation
             self._save(self.run.best, step, evaluation)
-        self.network.train()
-        return best
+        at.scored, at.without_gain = step, 0 if best else at.without_gain + 1
+        self._save_state()
+        self._whole = True
+        self.progress.score(step, "mIoU", miou, best)
+        if self._gave_up():
+            self.progress.note(f"stopped early: no better score {at.without_gain} times.")
 
     def _report(self, evaluation: Evaluation) -> None:
         network, card = load_checkpoint(self.run.best)
         write_run_report(
             self.run.report,
             evaluation,
-            self.validation,
+            self.setup.validation,
             Predictor(card, deploy_run(network), {"name": "torch"}),
             self.run.history,
-            self._resolved(),
+            self.config.to_dict() | self.setup.facts(),
             environment(),
         )
 
-    def _evaluate(self, network: Network, samples: tuple[Sample, ...]) -> Evaluation:
-        predictor = Predictor(self._card(), deploy_run(network), {"name": "torch"})
-        return evaluate(samples, predictor.predict, self.dataset.classes)
-
     def _log(self, step: int, **values: float) -> None:
-        epoch = step * self.config.batch / len(self.cache)
+        epoch = step * self.config.batch / len(self.setup.cache)
         seconds = time.perf_counter() - self.started
         self.run.log(step=step, epoch=round(epoch, 3), seconds=round(seconds, 1), **values)
 
-    def _save(self, path: Path, step: int = 0, evaluation: Evaluation | None = None) -> None:
-        save_checkpoint(path, self.scored, self._card(step, evaluation))
+    def _save(self, path: Path, step: int, evaluation: Evaluation | None = None) -> None:
+        save_checkpoint(path, self.scored, self.setup.card(step, evaluation))
 
-    def _card(self, step: int = 0, evaluation: Evaluation | None = None) -> ModelCard:
-        measured = {}
-        if evaluation is not None:
-            scores = evaluation.scores
-            measured["validation"] = {
-                "data": self.dataset.root.name,
-                "images": len(self.validation),
-                "miou": scores.miou,
-                "pixel_accuracy": scores.pixel_accuracy,
-            }
-        return ModelCard(
-            name=self.run.path.resolve().name,
-            architecture=self.config.architecture,
-            config=self.network.config_dict(),
-            classes=self.dataset.classes,
-            tasks=("semantic",),
-            resize=Resize(size=self.config.size),
-            measured=measured,
-            training={"step": step, "seed": self.config.seed, "data": self.dataset.root.name},
-            licence=self.licence,
+    def _keep_interrupted(self) -> None:
+        self._save(self.run.last, self.at.step)
+        if self._whole:  # else the state that was saved before is the newest whole one
+            self._save_state()
+        self.progress.note(
+            f"interrupted; the newest weights are in {self.run.last}; to go on, run "
+            f"maskwright train --resume --out {self.run.path}"
         )
 
-
-def backward(network: Network, batch: Batch, bf16: bool, scale: float = 1.0) -> float:
-    """Forward, loss and backward of a batch; gradients are added to what is there.
-
-    Args:
-        network: in training mode.
-        batch: images and truth.
-        bf16: run convolutions and matrix products in bf16 (autocast).
-        scale: factor on the gradients, for accumulation.
-
-    Returns:
-        The total loss, unscaled.
-    """
-    images_B3HW = network.normalise(batch.images_B3HW)
-    with mixed_precision(bf16):
-        outputs = network(images_B3HW)
-    total = network.losses(outputs, batch.targets)["total"]
-    (total * scale).backward()
-    return float(total.detach())
+    def _save_state(self) -> None:
+        start = time.perf_counter()
+        tensors = training_tensors(self.network, self.optimiser)
+        if self.averages is not None:
+            self.at.updates = self.averages.updates
+            averaged = self.averages.network.state_dict()
+            tensors |= {f"average.{name}": tensor for name, tensor in averaged.items()}
+        tensors |= evaluation_tensors(self.best_evaluation)
+        self.at.rows, self.at.seconds = len(self.run.history), start - self.started
+        self.run.save_state(RunState(counters=self.at, tensors=tensors))
+        self._saved = time.perf_counter()
+        self._saving = self._saved - start

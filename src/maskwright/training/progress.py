@@ -42,7 +42,7 @@ class Terminal(Silent):
 
     def note(self, text: str) -> None:
         """Print a sentence above the bar."""
-        self.console.print(text, highlight=False, markup=False)
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def step(self, step: int, steps: int, loss: float, rate: float) -> None:
         """Move the bar, or print a line now and then."""

@@ -6,6 +6,8 @@ metrics.csv       a row a log interval and a row a score
 tensorboard/      the same for TensorBoard
 best.safetensors  the weights that scored best on the validation split
 last.safetensors  the newest ones
+state.safetensors, state-before.safetensors
+                  what --resume goes on from, until the run is finished
 """
 
 from __future__ import annotations
@@ -14,21 +16,23 @@ import contextlib
 import csv
 import datetime
 import io
+import json
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from maskwright.core import machine
-from maskwright.core.errors import ConfigError, MaskwrightError
+from maskwright.core.errors import ConfigError, MaskwrightError, ModelFileError
 from maskwright.core.files import write_json, write_text
+from maskwright.training.state import RunState, load_state, save_state
 
 COLUMNS = ("step", "epoch", "seconds", "loss", "lr", "miou", "pixel_accuracy")
 _FILES = (
     "config.json", "environment.json", "metrics.csv", "report.html", "best.safetensors",
-    "last.safetensors",
+    "last.safetensors", "state.safetensors", "state-before.safetensors",
 )  # fmt: skip
 _PACKAGES = ("maskwright", "torch", "torchvision", "timm", "numpy", "opencv-python-headless")
 
@@ -50,13 +54,29 @@ class RunFolder:
         self.path = Path(path)
         if any((self.path / name).exists() for name in _FILES) and not overwrite:
             raise ConfigError(
-                f"{self.path} holds a run already; choose another folder, or pass --overwrite to "
-                "replace it."
+                f"{self.path} holds a run already; choose another folder, or pass --resume to go "
+                "on with it, or --overwrite to replace it."
             )
         if self.path.exists() and not self.path.is_dir():
             raise ConfigError(f"expected a folder at {self.path}, but a file lies there.")
         self.history: list[dict[str, float]] = []
         self._board: Any = None
+
+    @classmethod
+    def reopen(cls, path: Path | str) -> RunFolder:
+        """Take the folder of a run that was ended; nothing in it is changed yet.
+
+        Raises:
+            ConfigError: no run lies there.
+        """
+        run = cls(path, overwrite=True)
+        if not (run.path / "config.json").is_file():
+            raise ConfigError(
+                f"expected a run in {run.path}, but there is no config.json; give the run's folder "
+                "with --out, or start one without --resume."
+            )
+        run.history = run._read_history()
+        return run
 
     @property
     def best(self) -> Path:
@@ -73,37 +93,145 @@ class RunFolder:
         """The page that the run ends in."""
         return self.path / "report.html"
 
+    @property
+    def finished(self) -> bool:
+        """Whether its report is written and no state is left to go on from."""
+        states = self._state.exists() or self._state_before.exists()
+        return self.report.exists() and not states
+
+    @property
+    def _state(self) -> Path:
+        return self.path / "state.safetensors"
+
+    @property
+    def _state_before(self) -> Path:
+        return self.path / "state-before.safetensors"
+
+    def settings(self) -> dict[str, Any]:
+        """What config.json holds.
+
+        Raises:
+            ConfigError: it is damaged.
+        """
+        path = self.path / "config.json"
+        try:
+            return dict(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise ConfigError(
+                f"could not read {path} ({error}), expected the settings of a run; start the run "
+                "again with --overwrite."
+            ) from error
+
     def start(self, config: dict[str, Any]) -> None:
         """Remove an older run's files, write the settings and the environment, open the logs."""
-        from torch.utils.tensorboard import SummaryWriter
-
         with _writing(self.path):
             for name in _FILES:
                 (self.path / name).unlink(missing_ok=True)
-            shutil.rmtree(self.path / "tensorboard", ignore_errors=True)
+            self._remove_parts()
         write_json(self.path / "config.json", config)
         write_json(self.path / "environment.json", environment())
+        self._open_board()
+
+    def go_on(self, rows: int) -> None:
+        """Go on after the first `rows` rows of the logs; what a kill left half-written goes."""
         with _writing(self.path):
-            self._board = SummaryWriter(str(self.path / "tensorboard"))
+            self._remove_parts()
+        self.history = self.history[:rows]
+        self._write_history()
+        self._open_board()
+        for row in self.history:
+            self._to_board(row)
+
+    def save_state(self, state: RunState) -> None:
+        """Keep a state to go on from, and the one before it, should this one be damaged."""
+        with _writing(self.path):
+            if self._state.exists():
+                self._state.replace(self._state_before)
+        save_state(self._state, state)
+
+    def newest_state(self, note: Callable[[str], None]) -> RunState:
+        """The newest state that is whole.
+
+        Args:
+            note: told where a damaged one is passed over.
+
+        Raises:
+            ConfigError: none was saved.
+            ModelFileError: none is whole.
+        """
+        paths = [path for path in (self._state, self._state_before) if path.exists()]
+        if not paths:
+            raise ConfigError(
+                f"expected the state of a run in {self.path}, but there is no {self._state.name}: "
+                "the run was ended before its first step; start it again with --overwrite."
+            )
+        for path in paths[:-1]:
+            try:
+                return load_state(path)
+            except ModelFileError:
+                note(
+                    f"{path} is damaged, so that the run goes on from the state before it, "
+                    f"{paths[-1].name}; nothing is lost but time."
+                )
+        return load_state(paths[-1])
+
+    def drop_states(self) -> None:
+        """The run is finished: nothing is left to go on with."""
+        with _writing(self.path):
+            self._state_before.unlink(missing_ok=True)
+            self._state.unlink(missing_ok=True)
 
     def log(self, **row: float) -> None:
         """Add a row; its keys are among `COLUMNS`."""
         self.history.append(row)
+        self._write_history()
+        self._to_board(row)
+
+    def _read_history(self) -> list[dict[str, float]]:
+        path = self.path / "metrics.csv"
+        if not path.exists():
+            return []
+        with path.open(newline="", encoding="utf-8") as file:
+            return [
+                {name: _number(text) for name, text in row.items() if text}
+                for row in csv.DictReader(file)
+            ]
+
+    def _write_history(self) -> None:
         text = io.StringIO()
         writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(self.history)
         write_text(self.path / "metrics.csv", text.getvalue())
+
+    def _open_board(self) -> None:
+        """A new log for TensorBoard; nothing of an older one is left beside it."""
+        from torch.utils.tensorboard import SummaryWriter
+
+        with _writing(self.path):
+            shutil.rmtree(self.path / "tensorboard", ignore_errors=True)
+            self._board = SummaryWriter(str(self.path / "tensorboard"))
+
+    def _to_board(self, row: dict[str, float]) -> None:
         if self._board is not None:
             with _writing(self.path / "tensorboard"):
                 for name in row.keys() - {"step", "epoch", "seconds"}:
                     self._board.add_scalar(name, row[name], int(row["step"]))
+
+    def _remove_parts(self) -> None:
+        for name in _FILES:
+            for part in self.path.glob(f".{name}.*.part"):
+                part.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Flush and close the logs."""
         if self._board is not None:
             with contextlib.suppress(OSError):  # a full disk was told where it was met first
                 self._board.close()
+
+
+def _number(text: str) -> float:
+    return int(text) if text.lstrip("-").isdigit() else float(text)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,62 @@
+"""Ctrl-C that waits for a step's end, so that what is saved then is whole."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Iterator
+from types import FrameType
+
+
+class HeldInterrupt:
+    """While it is entered, the first Ctrl-C is remembered; a second one interrupts at once.
+
+    Where Ctrl-C doesn't come to this thread, or has a handler that isn't Python's own, nothing is
+    changed.
+    """
+
+    def __init__(self) -> None:
+        self._asked = False
+        self._open = False
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold Ctrl-C back inside."""
+        if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+            yield
+            return
+        try:
+            signal.signal(signal.SIGINT, self._remember)
+        except ValueError:  # not the main thread
+            yield
+            return
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    @contextlib.contextmanager
+    def allowed(self) -> Iterator[None]:
+        """Let it interrupt inside: what runs there leaves no state half changed."""
+        self._open = True
+        try:
+            self.check()
+            yield
+        finally:
+            self._open = False
+
+    def check(self) -> None:
+        """Raise what was held back.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C came in the meantime.
+        """
+        if self._asked:
+            self._asked = False
+            raise KeyboardInterrupt
+
+    def _remember(self, _signal: int, _frame: FrameType | None) -> None:
+        if self._open or self._asked:
+            self._asked = False
+            raise KeyboardInterrupt
+        self._asked = True
