@@ -162,3 +162,27 @@ def test_pins_that_cannot_be_kept_are_told(bundle, monkeypatch):  # noqa: F811
 
 def test_a_model_that_was_not_pinned_says_nothing_of_pins(bundle):  # noqa: F811
     assert "pinned" not in load(bundle).runtime
+
+
+SIGNALLED = """
+import signal, subprocess, sys
+import maskwright
+
+signal.signal(signal.SIGCHLD, lambda *_: None)
+first = maskwright.load(sys.argv[1], runtime=sys.argv[2])
+second = maskwright.load(sys.argv[1], runtime=sys.argv[2])
+del first
+del second
+subprocess.run([sys.executable, "-c", ""], check=True)
+print("alive")
+"""
+
+
+@LINUX
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_models_that_are_dropped_leave_the_hosts_signals_working(bundle, runtime):  # noqa: F811
+    """OpenVINO's cores took the alternate signal stack with them; the next signal was the end."""
+    needs(runtime)
+    command = [sys.executable, "-X", "faulthandler", "-c", SIGNALLED, str(bundle), runtime]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "alive\n"), done.stderr

@@ -1,25 +1,62 @@
-"""`maskwright export`: a checkpoint -> a bundle, through the gate."""
+"""`maskwright export`: a checkpoint -> a bundle, through the gates."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from maskwright.export import ExportReport
 
 
 def export(
     checkpoint: Annotated[Path, typer.Argument(help="A checkpoint or run folder.")],
-    images: Annotated[Path, typer.Option(help="Real photos for the gate: a folder.")],
+    images: Annotated[
+        Path | None, typer.Option(help="Real photos for the gate: a folder; writes fp32.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Instead: the labelled set, to choose a precision on.")
+    ] = None,
+    precision: Annotated[
+        str, typer.Option(help="With --data: auto, fp32, fp16, bf16 or int8.")
+    ] = "auto",
+    max_drop: Annotated[
+        float, typer.Option(help="With --data: points of mIoU that a precision may lose.")
+    ] = 0.5,
     out: Annotated[Path, typer.Option(help="The bundle to write.")] = Path("model.mask"),
-    count: Annotated[int, typer.Option(help="How many photos the gate compares.")] = 16,
+    count: Annotated[int, typer.Option(help="How many of --images the gate compares.")] = 16,
     threads: Annotated[int | None, typer.Option(help="All cores unless given.")] = None,
 ) -> None:
     """Write a bundle that runs without torch.
 
-    One file, written only if it answers as the checkpoint does on real photos.
+    One file, written only if it answers as the checkpoint does on real photos. With --data it is
+    in the fastest precision that loses little enough on the labelled photos.
     """
-    from maskwright.cli.console import find_checkpoint, say
+    from maskwright.core.errors import ConfigError
+
+    if (images is None) == (data is None):
+        raise ConfigError(
+            "expected either --images PHOTOS (plain fp32) or --data SET (choose the precision), "
+            f"got {'neither' if data is None else 'both'}."
+        )
+    if images is not None:
+        if precision not in ("auto", "fp32"):
+            raise ConfigError(
+                f"--precision {precision} needs labelled photos to measure its loss on: give "
+                "--data SET instead of --images."
+            )
+        report = _plain(checkpoint, images, out, count, threads)
+    else:
+        report = _precise(checkpoint, data or Path(), out, precision, max_drop, threads)
+    _tell(report)
+
+
+def _plain(
+    checkpoint: Path, images: Path, out: Path, count: int, threads: int | None
+) -> ExportReport:
+    from maskwright.cli.console import find_checkpoint
     from maskwright.core.errors import ConfigError
     from maskwright.core.image import read_image
     from maskwright.export import export_checkpoint
@@ -29,9 +66,55 @@ def export(
         raise ConfigError(f"expected --count 1 or more for the gate to compare, got {count}.")
     photos = list(find_inputs(images).values())
     chosen = photos[:: max(1, len(photos) // count)][:count]
-    report = export_checkpoint(
+    return export_checkpoint(
         find_checkpoint(checkpoint), out, [read_image(photo) for photo in chosen], threads=threads
     )
+
+
+def _precise(
+    checkpoint: Path, data: Path, out: Path, precision: str, max_drop: float, threads: int | None
+) -> ExportReport:
+    import maskwright.formats as formats
+    from maskwright.cli.console import bar, find_checkpoint, say, show_table
+    from maskwright.export import export_checkpoint_precise
+
+    dataset = formats.read(data)
+    for note in dataset.notes:
+        say(note)
+    with bar("scoring") as progress:
+        report = export_checkpoint_precise(
+            find_checkpoint(checkpoint),
+            out,
+            dataset,
+            precision=precision,  # type: ignore[arg-type]  # checked there
+            max_drop=max_drop,
+            threads=threads,
+            progress=progress,
+        )
+    show_table(
+        ("precision", "ms", "graph MiB", "mIoU on the slice", "drop, points"),
+        [
+            (
+                str(each.route),
+                f"{each.median_ms:.1f}",
+                f"{each.graph_bytes / 2**20:.2f}",
+                f"{each.miou:.4f}",
+                f"{each.drop:.2f}",
+            )
+            for each in report.figures
+        ],
+    )
+    say(report.why)
+    drop = report.drop
+    value, low, high = (100 * share for share in (drop.value, drop.low, drop.high))
+    say(f"drop on validation: {value:.2f} points of mIoU, {drop.confidence:.0%} interval "
+        f"{low:.2f} to {high:.2f} ({drop.images} images)")  # fmt: skip
+    return report.export
+
+
+def _tell(report: ExportReport) -> None:
+    from maskwright.cli.console import say
+
     for runtime, share in report.agreement.items():
         say(f"{runtime} agrees with torch on {share:.4%} of the pixels of {report.images} images "
             f"(worst {report.worst[runtime]:.4%})")  # fmt: skip

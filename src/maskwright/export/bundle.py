@@ -72,6 +72,37 @@ def export(
         ConfigError: no images.
         MaskwrightError: the folder can't be written or the disk is full.
     """
+    checked = check_against_torch(
+        network, card, path, images, threads=threads, minimum_agreement=minimum_agreement
+    )
+    return write_checked(checked, path, checked.bundle.graph)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """A bundle in memory that answers as torch does.
+
+    Attributes:
+        bundle: with the card as it came, this version noted, and the fp32 graph.
+        shares: runtime -> share of pixels, 0..1, that agree with torch, image by image.
+        facts: for the card's `measured["export"]`.
+    """
+
+    bundle: Bundle
+    shares: Mapping[str, Sequence[float]]
+    facts: Mapping[str, Any]
+
+
+def check_against_torch(
+    network: Network,
+    card: ModelCard,
+    path: Path | str,
+    images: Sequence[np.ndarray],
+    *,
+    threads: int | None = None,
+    minimum_agreement: float = MINIMUM_AGREEMENT,
+) -> Checked:
+    """The first half of `export`, with its arguments and errors: nothing is written."""
     if not len(images):
         raise ConfigError("the gate of export needs at least one real image to compare on, got 0.")
     card = replace(card, version=version("maskwright"))
@@ -81,19 +112,41 @@ def export(
     shares: dict[str, list[float]] = {}
     runtimes: dict[str, Mapping[str, Any]] = {}
     for name in _runtimes():
-        shipped = open_bundle(bundle, threads=threads, runtime=name)
+        shipped = open_bundle(bundle, threads=threads, runtime=name, precision="f32")
         pairs = zip(expected, images)
         shares[name] = [pixel_agreement(left, shipped.predict(image)) for left, image in pairs]
         runtimes[name] = shipped.runtime
         _gate(name, shares[name], minimum_agreement, path)
-    card = replace(card, measured={**card.measured, "export": _facts(bundle, shares, runtimes)})
+    return Checked(bundle=bundle, shares=shares, facts=_facts(bundle, shares, runtimes))
+
+
+def write_checked(
+    checked: Checked,
+    path: Path | str,
+    graph: bytes,
+    measured: Mapping[str, Any] | None = None,
+) -> ExportReport:
+    """The second half of `export`: the bundle is written and told about.
+
+    Args:
+        checked: what the gate let through.
+        path: of the bundle.
+        graph: to write: the one that was checked, or one made of it.
+        measured: more for the card.
+
+    Raises:
+        MaskwrightError: the folder can't be written or the disk is full.
+    """
+    card = checked.bundle.card
+    facts = {**checked.facts, "graph_bytes": len(graph)}
+    card = replace(card, measured={**card.measured, "export": facts, **(measured or {})})
     return ExportReport(
         path=Path(path),
-        bytes_on_disk=write_bundle(path, card, bundle.graph),
+        bytes_on_disk=write_bundle(path, card, graph),
         card=card,
-        agreement={name: float(np.mean(values)) for name, values in shares.items()},
-        worst={name: min(values) for name, values in shares.items()},
-        images=len(images),
+        agreement={name: float(np.mean(values)) for name, values in checked.shares.items()},
+        worst={name: min(values) for name, values in checked.shares.items()},
+        images=len(checked.shares["onnxruntime"]),
     )
 
 
@@ -102,7 +155,7 @@ def _runtimes() -> tuple[Runtime, ...]:
 
 
 def _facts(
-    bundle: Bundle, shares: Mapping[str, list[float]], runtimes: Mapping[str, Mapping[str, Any]]
+    bundle: Bundle, shares: Mapping[str, Sequence[float]], runtimes: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, Any]:
     versions = {name: facts["version"] for name, facts in runtimes.items()}
     return {

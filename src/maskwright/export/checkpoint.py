@@ -1,14 +1,18 @@
-"""`export_checkpoint`: the weights of a run -> a bundle."""
+"""The weights of a run -> a bundle: plainly, or in the best precision."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from maskwright.architectures.checkpoint import load_checkpoint
+from maskwright.core.sample import Dataset
 from maskwright.export.bundle import ExportReport, export
+from maskwright.export.precision import PrecisionReport, Tell, export_precise
+from maskwright.export.routes import PrecisionName
 
 
 def export_checkpoint(
@@ -33,3 +37,40 @@ def export_checkpoint(
     """
     network, card = load_checkpoint(checkpoint)
     return export(network, card, path, images, threads=threads)
+
+
+def export_checkpoint_precise(
+    checkpoint: Path | str,
+    path: Path | str,
+    dataset: Dataset,
+    *,
+    precision: PrecisionName | Literal["auto"] = "auto",
+    max_drop: float = 0.5,
+    threads: int | None = None,
+    progress: Tell | None = None,
+) -> PrecisionReport:
+    """Export what a run trained, in the precision that `export_precise` chooses.
+
+    Args:
+        checkpoint: a .safetensors file that `train` wrote.
+        path: of the bundle, ".mask".
+        dataset: that it was trained on, with its splits.
+        precision, max_drop, threads, progress: see `export_precise`.
+
+    Raises:
+        ModelFileError: no checkpoint, torch and the runtimes disagree, or too much is lost.
+        ConfigError: a precision that is unknown or that this machine lacks, or other classes.
+        DataError: a split is missing or unlabelled.
+        MaskwrightError: the folder can't be written or the disk is full.
+    """
+    network, card = load_checkpoint(checkpoint)
+    return export_precise(
+        network,
+        card,
+        path,
+        dataset,
+        precision=precision,
+        max_drop=max_drop,
+        threads=threads,
+        progress=progress,
+    )

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-import warnings
 from collections import Counter
-from collections.abc import Iterator
 
 import onnx
 import torch
@@ -15,6 +10,7 @@ from torch import Tensor, nn
 
 from maskwright.architectures.contract import Network
 from maskwright.architectures.deploy import evaluating
+from maskwright.export.quiet import quiet
 from maskwright.runtimes.session import INPUT
 
 OPSET = 20
@@ -36,7 +32,7 @@ def to_onnx(network: Network, size: tuple[int, int]) -> bytes:
         deploy path names them; weights inside, batch norms folded, no paths of this machine.
     """
     images_B3HW = torch.zeros((1, 3, *size), dtype=torch.uint8, device=network.mean.device)
-    with evaluating(network), _quiet(), torch.no_grad():
+    with evaluating(network), quiet(*_LOGGERS), torch.no_grad():
         wrapped = _Deploy(network, tuple(network.deploy(images_B3HW))).eval()
         program = torch.onnx.export(
             wrapped,
@@ -100,23 +96,3 @@ def _forget_source(model: onnx.ModelProto) -> None:
         tensor.ClearField("doc_string")
         tensor.ClearField("metadata_props")
     graph.ClearField("value_info")  # inner shapes; the runtimes infer them
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """The exporter's progress and warnings concern its authors, not the user."""
-    loggers = [logging.getLogger(name) for name in _LOGGERS]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with (
-            warnings.catch_warnings(),
-            contextlib.redirect_stdout(io.StringIO()),
-            contextlib.redirect_stderr(io.StringIO()),
-        ):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels):
-            logger.setLevel(level)

@@ -117,7 +117,7 @@ def evaluate(
     total = np.zeros((len(classes), len(classes) + 1), np.int64)
     images = []
     for done, sample in enumerate(labelled, start=1):
-        matrix = _count(sample, predict, classes)
+        matrix = image_matrix(sample, predict, classes)
         total += matrix
         own = semantic_scores(matrix, classes.names)
         images.append(
@@ -154,9 +154,20 @@ def require_same_classes(model: Classes, data: Classes) -> None:
     )
 
 
-def _count(
+def image_matrix(
     sample: Sample, predict: Callable[[np.ndarray], Segmentation], classes: Classes
 ) -> np.ndarray:
+    """One image's confusion matrix, int64 [K, K + 1], as `metrics.confusion_matrix` counts it.
+
+    Args:
+        sample: with semantic truth.
+        predict: image uint8 RGB [H, W, 3] -> what is in it, at the image's size.
+        classes: of the truth.
+
+    Raises:
+        DataError: there is no class map in the truth, or a file can't be read.
+        ConfigError: the model has other classes, or doesn't predict class maps.
+    """
     truth = sample.read_truth()
     if truth.semantic is None:
         raise DataError(f"{sample.name} says that it has a class map, but its truth has none.")

@@ -10,9 +10,10 @@ from maskwright.core.errors import ConfigError
 from maskwright.runtimes import ort, ov, pinning
 from maskwright.runtimes.bundle import Bundle, read_bundle
 from maskwright.runtimes.predictor import Predictor
+from maskwright.runtimes.recommendation import recommended
 from maskwright.runtimes.session import check_session
 
-Precision = Literal["f32", "bf16", "f16"]
+Precision = Literal["auto", "f32", "bf16", "f16"]
 Runtime = Literal["auto", "onnxruntime", "openvino"]
 
 RUNTIMES = {"onnxruntime": ort.open_session, "openvino": ov.open_session}
@@ -23,7 +24,7 @@ def load(
     *,
     threads: int | None = None,
     runtime: Runtime = "auto",
-    precision: Precision = "f32",
+    precision: Precision = "auto",
     pin: Sequence[int] = (),
 ) -> Predictor:
     """Make a bundle ready to use.
@@ -31,10 +32,11 @@ def load(
     Args:
         path: a ".mask" file.
         threads: of the computation; None takes every core that the process may run on.
-        runtime: "onnxruntime" or "openvino". "auto" is ONNX Runtime, which is always there, so
-            that a bundle answers alike wherever it runs; `maskwright benchmark` tells whether
-            OpenVINO is faster on a processor.
+        runtime: "onnxruntime" or "openvino". "auto" is what the bundle's card recommends, if
+            `export` measured one and it is installed here; else ONNX Runtime, always there.
         precision: of the float operations; "bf16" and "f16" need OpenVINO and a processor with it.
+            "auto" is f32, or what the card recommends where it chose the runtime, too. What was
+            read back stands in the predictor's `runtime`.
         pin: a core for each thread, such as (2, 3); the thread that calls `predict` computes too
             and is pinned to the first. OpenVINO's models share threads: load the pinned one
             first; it counts for all of them. Linux only.
@@ -53,21 +55,21 @@ def open_bundle(
     *,
     threads: int | None = None,
     runtime: Runtime = "auto",
-    precision: Precision = "f32",
+    precision: Precision = "auto",
     pin: Sequence[int] = (),
 ) -> Predictor:
     """`load` for a bundle in memory; same arguments and errors."""
-    chosen = "onnxruntime" if runtime == "auto" else runtime
+    chosen, floats = recommended(bundle.card) if runtime == "auto" else (str(runtime), "f32")
+    floats = floats if precision == "auto" else precision
     if chosen not in RUNTIMES:
         raise ConfigError(f"expected runtime auto, onnxruntime or openvino, got {runtime!r}.")
     cores = pinning.check_pin(pin, threads)
-    if cores:
-        pinning.unpin_this_thread()  # a model that was pinned before must not narrow this one
     known = pinning.thread_ids()
-    session = RUNTIMES[chosen](bundle, len(cores) or threads, precision, cores)
-    check_session(session, bundle.card, bundle.source)
-    if cores:
-        pinning.warm_up(session)
+    with pinning.born_on(cores):
+        session = RUNTIMES[chosen](bundle, len(cores) or threads, floats, cores)
+        check_session(session, bundle.card, bundle.source)
+        if cores:
+            pinning.warm_up(session)
     started = pinning.threads_since(known, chosen)
     if cores:
         session = pinning.pin_session(session, cores, started)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import sys
@@ -25,8 +26,7 @@ def installed() -> bool:
 
 def supported_precisions() -> tuple[str, ...]:
     """The float precisions that this processor computes in natively; f32 is always among them."""
-    openvino = _import_openvino()
-    able = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    able = _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return tuple(name for name in PRECISIONS if name == "f32" or _capability(name) in able)
 
 
@@ -58,7 +58,7 @@ def open_session(
     if pin:  # its own choice of cores would contradict ours at each answer
         config[openvino.properties.hint.enable_cpu_pinning] = False
     try:
-        core = openvino.Core()
+        core = _core()
         compiled = core.compile_model(_model(core, bundle), "CPU", config)
     except Exception as error:  # RuntimeError mostly, but the frontends raise others too
         raise ModelFileError(
@@ -115,6 +115,17 @@ def _import_openvino() -> Any:
         finally:
             del sys.modules[telemetry]
     return importlib.import_module("openvino")
+
+
+@functools.cache
+def _core() -> Any:
+    """The one core of this process.
+
+    A core's CPU plugin gives the thread that makes it an alternate signal stack, and unmaps that
+    memory as the core is dropped. Of two cores, the second may then leave the thread with the first
+    one's stack, and the next signal that Python handles ends the host's process. This one stays.
+    """
+    return _import_openvino().Core()
 
 
 def _model(core: Any, bundle: Bundle) -> Any:

@@ -7,9 +7,10 @@ and an affinity that can be set and read back.)
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -95,23 +96,54 @@ def pin_session(session: Session, cores: tuple[int, ...], threads: frozenset[int
         The session, whose facts tell under "pinned" the cores that were read back.
 
     Raises:
-        ConfigError: the system refused.
+        ConfigError: the system refused, or a thread left the cores that it was given.
     """
     first, others = {cores[0]}, set(cores[1:] or cores)
-    try:
-        for thread in threads:
-            if not os.sched_getaffinity(thread) <= others:
-                os.sched_setaffinity(thread, others)
-        found = first.union(*(os.sched_getaffinity(thread) for thread in threads))
-    except OSError as error:
-        raise ConfigError(f"could not pin to the cores {cores}: {error.strerror}.") from error
+    for _ in range(_ANSWERS):  # a thread of OpenVINO's may set its own cores once more as it starts
+        found = [_set_cores(thread, others) for thread in threads]
+        if all(own <= others for own in found):
+            break
+        session.run(np.zeros(session.inputs[INPUT], np.uint8))
+    else:
+        raise ConfigError(
+            f"could not pin to the cores {cores}: the runtime's threads keep going back to "
+            f"{sorted(set().union(*found))}."
+        )
 
     def run(images_B3HW: np.ndarray) -> dict[str, np.ndarray]:
         if os.sched_getaffinity(0) != first:
             os.sched_setaffinity(0, first)
         return session.run(images_B3HW)
 
-    return replace(session, run=run, facts={**session.facts, "pinned": sorted(found)})
+    pinned = sorted(first.union(*found))
+    return replace(session, run=run, facts={**session.facts, "pinned": pinned})
+
+
+def _set_cores(thread: int, cores: set[int]) -> set[int]:
+    """Pin a thread where it isn't yet, and tell where it was before; nowhere if it has ended."""
+    try:
+        before = os.sched_getaffinity(thread)
+        if not before <= cores:
+            os.sched_setaffinity(thread, cores)
+    except ProcessLookupError:
+        return set()
+    except OSError as error:
+        raise ConfigError(f"could not pin to the cores {cores}: {error.strerror}.") from error
+    return before
+
+
+@contextlib.contextmanager
+def born_on(cores: tuple[int, ...]) -> Iterator[None]:
+    """Threads that are made inside start on `cores`, if there are any: they inherit that."""
+    if not cores:
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def unpin_this_thread() -> None:

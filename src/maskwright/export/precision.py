@@ -1,0 +1,307 @@
+"""`export_precise`: weights -> a bundle in the fastest precision whose loss is allowed.
+
+The training set calibrates int8, and other images of it choose. Validation only measures what was
+chosen, and may refuse it: so the drop that the card tells is not one that was searched for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from maskwright.architectures.contract import Network
+from maskwright.core.card import ModelCard
+from maskwright.core.errors import ConfigError, DataError, ModelFileError
+from maskwright.core.machine import processor, system
+from maskwright.core.sample import Dataset, Sample
+from maskwright.export.bundle import ExportReport, check_against_torch, write_checked
+from maskwright.export.choice import Figures, explain, rank, refuse_on_validation
+from maskwright.export.quantise import integer_layers, quantise, store_half
+from maskwright.export.routes import (
+    PRECISIONS,
+    PrecisionName,
+    Route,
+    open_routes,
+    routes_of,
+    score_images,
+    time_in_turns,
+)
+from maskwright.jobs.evaluate import require_same_classes
+from maskwright.metrics import PairedInterval, paired_interval, semantic_scores
+from maskwright.runtimes import Bundle, Predictor
+
+CALIBRATION_IMAGES = 128
+SLICE_IMAGES = 64
+GATE_IMAGES = 16
+ROUNDS = 10
+
+Tell = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrecisionReport:
+    """What was written and why.
+
+    Attributes:
+        export: the gate against torch, the path, the card.
+        shipped: the route that the card recommends.
+        drop: mIoU of fp32 minus that of what ships, on validation, 0..1, with its interval.
+        figures: of every route.
+        why: what ships, and why others don't; a line each.
+    """
+
+    export: ExportReport
+    shipped: Route
+    drop: PairedInterval
+    figures: tuple[Figures, ...]
+    why: str
+
+
+def export_precise(
+    network: Network,
+    card: ModelCard,
+    path: Path | str,
+    dataset: Dataset,
+    *,
+    precision: PrecisionName | Literal["auto"] = "auto",
+    max_drop: float = 0.5,
+    threads: int | None = None,
+    rounds: int = ROUNDS,
+    progress: Tell | None = None,
+) -> PrecisionReport:
+    """Export in the precisions asked for, measure them, and write the best that may ship.
+
+    Args:
+        network: trained; left as it was.
+        card: of the network; `measured["export"]` and `measured["precision"]` are added.
+        path: of the bundle, ".mask".
+        dataset: with the split "train" to calibrate and choose on, and "val" (or "test").
+        precision: "auto" tries all that this machine has; another one ships unless it loses more
+            than `max_drop`, even where it is slower.
+        max_drop: points of mIoU (0..100) that may be lost, on the slice and on validation.
+        threads: to measure with; None takes every core.
+        rounds: turns, of three timed answers, that each route gets.
+        progress: called with (done, total) while images are scored.
+
+    Raises:
+        ModelFileError: torch and the runtimes disagree, or the precision that was named loses more
+            than `max_drop`; nothing is written.
+        ConfigError: an unknown precision, one that this machine lacks, other classes than the
+            data's, or no class maps to score.
+        DataError: a split is missing or unlabelled, or a file can't be read.
+        MaskwrightError: the folder can't be written or the disk is full.
+    """
+    precisions = _precisions(precision, max_drop)
+    require_same_classes(card.classes, dataset.classes)
+    calibration, part = training_parts(_labelled(dataset, "train"))
+    validation = _labelled(dataset, "val", "test")
+    photos = [sample.read_image() for sample in spread(validation, GATE_IMAGES)]
+    checked = check_against_torch(network, card, path, photos, threads=threads)
+    graphs, failed = make_graphs(checked.bundle, precisions, calibration)
+    if failed and precision != "auto":
+        raise ModelFileError(f"{path} was not written: {'; '.join(failed.values())}")
+    predictors = open_routes(routes_of(tuple(graphs)), checked.bundle, graphs, threads)
+    figures = measure(predictors, graphs, part, dataset, photos, rounds, progress)
+
+    def drop_of(route: Route) -> PairedInterval:
+        return validation_drop(predictors, route, validation, dataset, progress)
+
+    chosen, drop, refused = choose(figures, max_drop, drop_of, named=precision != "auto")
+    if precision not in ("auto", chosen.route.precision):
+        reasons = "; ".join(f"{route}: {reason}" for route, reason in refused.items())
+        raise ModelFileError(
+            f"{path} was not written: precision {precision} may not ship ({reasons}). Choose "
+            "precision auto, or raise max_drop knowingly."
+        )
+    why = "\n".join(
+        [explain(chosen, figures, refused), *(f"{name}: {text}" for name, text in failed.items())]
+    )
+    facts = {
+        "shipped": chosen.route.precision,
+        "recommended": {"runtime": chosen.route.runtime, "precision": chosen.route.floats},
+        "max_drop_points": max_drop,
+        "validation_drop": drop.to_dict(),
+        "candidates": [each.to_dict() | {"refused": refused.get(each.route)} for each in figures],
+        "why": why,
+        "integer_layers": integer_layers(graphs[chosen.route.precision]),
+        "calibration_images": len(calibration) if "int8" in graphs else 0,
+        "slice_images": len(part),
+        **_machine(predictors),
+    }
+    written = write_checked(checked, path, graphs[chosen.route.precision], {"precision": facts})
+    return PrecisionReport(
+        export=written, shipped=chosen.route, drop=drop, figures=tuple(figures), why=why
+    )
+
+
+def training_parts(samples: Sequence[Sample]) -> tuple[list[Sample], list[Sample]]:
+    """Training images to calibrate on and others to choose on, both spread over the set.
+
+    A set of one image gives it to both.
+    """
+    slice_count = min(SLICE_IMAGES, max(1, len(samples) // 2))
+    part = spread(samples, slice_count)
+    taken = {id(sample) for sample in part}
+    rest = [sample for sample in samples if id(sample) not in taken] or part
+    return spread(rest, CALIBRATION_IMAGES), part
+
+
+def spread(samples: Sequence[Sample], count: int) -> list[Sample]:
+    """At most `count` samples at even distances: neighbours are often frames of one scene."""
+    if len(samples) <= count:
+        return list(samples)
+    return [samples[at * len(samples) // count] for at in range(count)]
+
+
+def make_graphs(
+    bundle: Bundle, precisions: Sequence[PrecisionName], calibration: Sequence[Sample]
+) -> tuple[dict[PrecisionName, bytes], dict[PrecisionName, str]]:
+    """The graph of each precision, and why there is none of the others.
+
+    Args:
+        bundle: with the fp32 graph.
+        precisions: wanted.
+        calibration: training images for int8.
+    """
+    graphs: dict[PrecisionName, bytes] = {}
+    failed: dict[PrecisionName, str] = {}
+    for name in precisions:
+        if name == "fp16":
+            graphs[name] = store_half(bundle.graph)
+        elif name == "int8":
+            try:
+                graphs[name] = quantise(bundle.graph, _inputs(bundle.card, calibration))
+            except ModelFileError as error:
+                failed[name] = str(error)
+        else:
+            graphs[name] = bundle.graph
+    return graphs, failed
+
+
+def measure(
+    predictors: Mapping[Route, Predictor],
+    graphs: Mapping[PrecisionName, bytes],
+    part: Sequence[Sample],
+    dataset: Dataset,
+    photos: Sequence[np.ndarray],
+    rounds: int,
+    progress: Tell | None = None,
+) -> list[Figures]:
+    """Each route's score on the slice, its drop below fp32 there, and its time.
+
+    Args:
+        predictors: by route; the first of fp32 is what the others are held against.
+        graphs: by precision, for their sizes.
+        part: the slice of the training set.
+        dataset: whose classes are scored.
+        photos: to time on.
+        rounds: turns that each route gets.
+        progress: called with (done, total).
+    """
+    matrices = score_images(predictors, part, dataset.classes, progress)
+    names = dataset.classes.names
+    scores = {
+        route: semantic_scores(each.sum(axis=0), names).miou for route, each in matrices.items()
+    }
+    plain = scores[_reference(predictors)]
+    times = time_in_turns(predictors, photos, rounds)
+    return [
+        Figures(
+            route=route,
+            median_ms=times[route],
+            graph_bytes=len(graphs[route.precision]),
+            miou=scores[route],
+            drop=100 * (plain - scores[route]),
+        )
+        for route in predictors
+    ]
+
+
+def validation_drop(
+    predictors: Mapping[Route, Predictor],
+    route: Route,
+    samples: Sequence[Sample],
+    dataset: Dataset,
+    progress: Tell | None = None,
+) -> PairedInterval:
+    """mIoU of fp32 minus that of a route, on validation, with its paired interval."""
+    plain = _reference(predictors)
+    pair = {each: predictors[each] for each in (plain, route)}
+    matrices = score_images(pair, samples, dataset.classes, progress)
+    return paired_interval(matrices[plain], matrices[route])
+
+
+def choose(
+    figures: Sequence[Figures],
+    max_drop: float,
+    drop_of: Callable[[Route], PairedInterval],
+    *,
+    named: bool = False,
+) -> tuple[Figures, PairedInterval, dict[Route, str]]:
+    """The best that validation doesn't refuse, its drop there, and why each refused one was.
+
+    Args:
+        figures: of every route.
+        max_drop: in points.
+        drop_of: measures a route's drop on validation.
+        named: the user named a precision: it goes before fp32, however fast it is.
+    """
+    ranked, refused = rank(figures, max_drop, by_speed=not named)
+    if named:
+        ranked.sort(key=lambda each: (each.route.precision == "fp32", each.median_ms))
+    for each in ranked:
+        drop = drop_of(each.route)
+        reason = refuse_on_validation(100 * drop.value, max_drop)
+        if reason is None or each.route.precision == "fp32":
+            return each, drop, refused
+        refused[each.route] = reason
+    raise ConfigError(f"expected fp32 among the routes, got {len(figures)} without it.")
+
+
+def _precisions(precision: str, max_drop: float) -> tuple[PrecisionName, ...]:
+    if not max_drop >= 0:
+        raise ConfigError(f"expected max_drop of 0 points of mIoU or more, got {max_drop}.")
+    found = tuple(name for name in PRECISIONS if precision in ("auto", name) or name == "fp32")
+    if precision != "auto" and precision not in PRECISIONS:
+        raise ConfigError(f"expected precision auto, {', '.join(PRECISIONS)}, got {precision!r}.")
+    if precision == "bf16" and not routes_of(("bf16",)):
+        raise ConfigError(
+            f"precision 'bf16' needs OpenVINO and a processor that has it, {processor()} or its "
+            "OpenVINO has not; choose precision auto, int8, fp16 or fp32."
+        )
+    return found
+
+
+def _labelled(dataset: Dataset, *splits: str) -> list[Sample]:
+    samples = dataset.split(*splits)
+    found = [sample for sample in samples if "semantic" in sample.tasks]
+    if not found:
+        raise DataError(
+            f"none of the {len(samples)} samples of {dataset.root} ({' or '.join(splits)}) has a "
+            "class map, which choosing a precision needs; choose precision fp32."
+        )
+    return found
+
+
+def _inputs(card: ModelCard, samples: Sequence[Sample]) -> list[np.ndarray]:
+    """What the runtime would give the graph: the card's resize, channels first."""
+    resized = (card.resize.apply(sample.read_image())[0] for sample in samples)
+    return [image_HW3.transpose(2, 0, 1)[None].copy() for image_HW3 in resized]
+
+
+def _reference(predictors: Mapping[Route, Predictor]) -> Route:
+    return next(route for route in predictors if route.precision == "fp32")
+
+
+def _machine(predictors: Mapping[Route, Predictor]) -> dict[str, Any]:
+    facts = [predictor.runtime for predictor in predictors.values()]
+    return {
+        "threads": facts[0]["threads"],
+        "versions": {each["name"]: each["version"] for each in facts},
+        "processor": processor(),
+        "system": system(),
+    }

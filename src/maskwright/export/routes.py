@@ -1,0 +1,140 @@
+"""Routes: a graph in a precision, on a runtime: opened, timed in turns, scored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import cycle
+from typing import Literal
+
+import numpy as np
+
+from maskwright.core.classes import Classes
+from maskwright.core.sample import Sample
+from maskwright.jobs.evaluate import image_matrix
+from maskwright.runtimes import Bundle, Predictor, open_bundle
+from maskwright.runtimes.loading import Precision, Runtime
+from maskwright.runtimes.ov import installed, supported_precisions
+
+PrecisionName = Literal["fp32", "fp16", "bf16", "int8"]
+PRECISIONS: tuple[PrecisionName, ...] = ("fp32", "fp16", "bf16", "int8")
+"""fp16 is stored as fp16 and computed in fp32; bf16 is stored as fp32 and computed by OpenVINO."""
+
+ANSWERS_A_TURN = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Route:
+    """One way to run a network.
+
+    Attributes:
+        precision: what the bundle would be shipped as.
+        runtime: "onnxruntime" or "openvino".
+        floats: what the runtime computes float operations in.
+    """
+
+    precision: PrecisionName
+    runtime: Runtime
+    floats: Precision
+
+    def __str__(self) -> str:
+        runtime = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}[self.runtime]
+        mixed = self.precision == "int8" and self.floats != "f32"
+        return f"{self.precision} on {runtime}" + (f" ({self.floats} between)" if mixed else "")
+
+
+def routes_of(precisions: Sequence[PrecisionName]) -> list[Route]:
+    """The ways to run these precisions that this machine has; bf16 only where it is native."""
+    native = supported_precisions() if installed() else ()
+    floats: dict[PrecisionName, tuple[Precision, ...]] = {
+        "fp32": ("f32",),
+        "fp16": ("f32",),
+        "bf16": ("bf16",),
+        "int8": ("f32", "bf16"),
+    }
+    found = []
+    for precision in precisions:
+        if "f32" in floats[precision]:
+            found.append(Route(precision=precision, runtime="onnxruntime", floats="f32"))
+        found += [
+            Route(precision=precision, runtime="openvino", floats=kind)
+            for kind in floats[precision]
+            if kind in native
+        ]
+    return found
+
+
+def open_routes(
+    routes: Sequence[Route],
+    bundle: Bundle,
+    graphs: Mapping[PrecisionName, bytes],
+    threads: int | None,
+) -> dict[Route, Predictor]:
+    """A predictor for each route.
+
+    Args:
+        routes: to open.
+        bundle: its card and name; the graph is taken from `graphs`.
+        graphs: precision -> serialised ONNX.
+        threads: None takes every core.
+
+    Raises:
+        ModelFileError: a runtime can't run a graph.
+    """
+    return {
+        route: open_bundle(
+            replace(bundle, graph=graphs[route.precision]),
+            threads=threads,
+            runtime=route.runtime,
+            precision=route.floats,
+        )
+        for route in routes
+    }
+
+
+def time_in_turns(
+    predictors: Mapping[Route, Predictor], images: Sequence[np.ndarray], rounds: int
+) -> dict[Route, float]:
+    """Median milliseconds of the network alone; the routes take turns in an order that rotates.
+
+    A machine's speed drifts with heat and neighbours, so routes timed one after the other can't be
+    compared. A turn begins with an answer that is not timed, as the turn before filled the caches.
+
+    Args:
+        predictors: by route.
+        images: real ones, uint8 RGB [H, W, 3]; taken one after the other.
+        rounds: turns that each gets, of three timed answers.
+    """
+    routes = list(predictors)
+    times: dict[Route, list[float]] = {route: [] for route in routes}
+    endless = cycle(images)
+    for number in range(rounds):
+        turn = [next(endless) for _ in range(ANSWERS_A_TURN)]
+        for place in range(len(routes)):
+            route = routes[(place + number) % len(routes)]
+            predictors[route].predict(turn[-1])
+            times[route] += [
+                1000 * predictors[route].predict(image).times["network"] for image in turn
+            ]
+    return {route: float(np.median(values)) for route, values in times.items()}
+
+
+def score_images(
+    predictors: Mapping[Route, Predictor],
+    samples: Sequence[Sample],
+    classes: Classes,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[Route, np.ndarray]:
+    """Confusion matrices int64 [N, K, K + 1] of every route, one for each image.
+
+    Raises:
+        DataError: a sample has no class map, or a file can't be read.
+        ConfigError: the network gives no class map, or has other classes.
+    """
+    found: dict[Route, list[np.ndarray]] = {route: [] for route in predictors}
+    for done, sample in enumerate(samples, start=1):
+        for route, predictor in predictors.items():
+            found[route].append(image_matrix(sample, predictor.predict, classes))
+        if progress is not None:
+            progress(done, len(samples))
+    return {route: np.stack(matrices) for route, matrices in found.items()}
