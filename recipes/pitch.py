@@ -1,6 +1,7 @@
 """Pitch lines and ball: a small network for photos of football pitches.
 
     python recipes/pitch.py ../shared/data/fieldlines_msl --budget 15m --out runs/pitch
+    python recipes/pitch.py ../shared/data/fieldlines_msl --out runs/pitch --ship pitch.mask
 
 Scenes of our own generator, and the photos of fieldlines_msl (Apache-2.0; RoboCup Middle Size
 League; its line labels come from a rule, not from people). Its boxes of balls become discs. Robots
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -19,13 +21,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from maskwright.core import Classes, Dataset, Instance, Sample, Segmentation
+from maskwright.architectures.checkpoint import load_checkpoint
+from maskwright.core import Classes, Dataset, Instance, Resize, Sample, Segmentation
 from maskwright.core.errors import MaskwrightError
+from maskwright.core.files import write_json
 from maskwright.data import Augmentation
+from maskwright.export import export, pixel_agreement, store_half
 from maskwright.formats import read
-from maskwright.jobs import synthesize
+from maskwright.jobs import evaluate, synthesize
+from maskwright.runtimes import Bundle, load, open_bundle, read_bundle, write_bundle
 from maskwright.synthesis import PITCH_CLASSES, pitch_scene
-from maskwright.training import Terminal, TrainConfig, parse_duration, train
+from maskwright.training import Terminal, TrainConfig, environment, parse_duration, train
 
 CLASSES = Classes.of(
     ["background", "field", "line", "ball"],
@@ -130,8 +136,56 @@ def _draw_balls(sample: Sample, balls: tuple[Instance, ...]) -> Segmentation:
     return Segmentation(size=truth.size, classes=CLASSES, semantic=semantic)
 
 
+def ship(run: Path, data: Dataset, path: Path) -> dict[str, object]:
+    """Export the run with its weights stored in half precision, and score what ships on test.
+
+    Args:
+        run: the run's folder.
+        data: photos; test is another event than train and val.
+        path: of the bundle.
+
+    Returns:
+        What `benchmarks/results/pitch.json` holds.
+    """
+    network, card = load_checkpoint(run / "best.safetensors")
+    # Photos come upright and lying: padding keeps their shape.
+    card = replace(
+        card,
+        name="pitch",
+        resize=Resize(size=card.resize.size, mode="letterbox"),
+        measured={},  # what training measured was stretched
+        training={
+            **card.training,
+            "recipe": "recipes/pitch.py",
+            "data": "generated scenes and fieldlines_msl (Apache-2.0)",
+            "first_weights": "EfficientNet-Lite0, ImageNet (Apache-2.0)",
+        },
+    )
+    images = [sample.read_image() for sample in data.splits["val"]]
+    with tempfile.TemporaryDirectory() as folder:
+        whole = Path(folder) / "whole.mask"
+        export(network, card, whole, images)
+        bundle = read_bundle(whole)
+        expected = [load(whole, runtime="onnxruntime").predict(image) for image in images]
+        half = Bundle(card=bundle.card, graph=store_half(bundle.graph), source=str(path))
+        predictor = open_bundle(half, runtime="onnxruntime")
+    agreement = [pixel_agreement(a, predictor.predict(b)) for a, b in zip(expected, images)]
+    scores = evaluate(data.splits["test"], predictor.predict, CLASSES).scores.to_dict()
+    measured = {
+        **bundle.card.measured,
+        "half_precision_weights": {"agreement_with_fp32": float(np.mean(agreement))},
+        "test": {
+            "data": "fieldlines_msl test",
+            "miou": scores["miou"],
+            "classes": scores["classes"],
+        },
+    }
+    size = write_bundle(path, replace(bundle.card, measured=measured), half.graph)
+    return {**environment(), "bytes": size, "measured": measured}
+
+
 def main() -> None:
-    """Make the scenes and train."""
+    """Make the scenes, train, and ship where asked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("photos", type=Path, help="fieldlines_msl")
     parser.add_argument("--budget", default="15m", help="time for training")
@@ -139,10 +193,17 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/pitch"))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--overwrite", action="store_true")
+    parser.add_argument("--ship", type=Path, help="export the run that lies in --out to this file")
+    parser.add_argument("--record", type=Path, help="with --ship: write the figures as JSON")
     chosen = parser.parse_args()
     try:
         scenes = chosen.out.with_name(f"{chosen.out.name}-scenes")
         data = dataset(chosen.photos, scenes, chosen.scenes)
+        if chosen.ship is not None:
+            figures = ship(chosen.out, data, chosen.ship)
+            if chosen.record is not None:
+                write_json(chosen.record, figures)
+            return
         config = recipe(parse_duration(chosen.budget), chosen.seed)
         train(
             config, data, chosen.out, licence="Apache-2.0", overwrite=chosen.overwrite,

@@ -132,6 +132,12 @@ def test_damaged_class_names(refused, labelled):
     assert "classes.json" in refused("data", "stats", labelled)
 
 
+def test_predict_with_a_model_and_no_photos(refused, bundle, tmp_path):
+    assert "expected photos after the model" in refused(
+        "predict", bundle, "--out", tmp_path / "none"
+    )
+
+
 def test_predict_on_what_is_no_photo(refused, bundle, labelled, tmp_path, run):
     images = labelled / "val" / "images"
     (images / "im1.png").write_bytes(b"no picture")

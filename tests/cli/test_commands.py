@@ -120,6 +120,14 @@ def test_predict_writes_masks_and_overlays(run, original, bundle, tmp_path):
         assert np.array(mask).max() < 3
 
 
+def test_predict_without_a_model_takes_the_one_that_ships(run, original, tmp_path):
+    photos = original / "val" / "images"
+    result = run("predict", photos, "--out", tmp_path / "found")
+    assert result.code == 0, result.text
+    masks = list((tmp_path / "found").rglob("*.png"))
+    assert len(masks) >= len(list(photos.iterdir()))
+
+
 def test_predict_with_weights_and_single_files(run, original, trained, tmp_path):
     photos = sorted((original / "val" / "images").iterdir())[:2]
     result = run("predict", trained, *photos, "--out", tmp_path / "found", "--threads", 1)

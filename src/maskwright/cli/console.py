@@ -114,6 +114,28 @@ def find_checkpoint(path: Path) -> Path:
     return path / "best.safetensors" if path.is_dir() else path
 
 
+def split_model(paths: Sequence[Path]) -> tuple[Path, list[Path]]:
+    """[MODEL] PHOTOS... -> the model and the photos.
+
+    The first path is the model, unless it is a photo or the only one: then the model is the one
+    that ships.
+
+    Raises:
+        ConfigError: a model, but no photos.
+    """
+    from maskwright.core.errors import ConfigError
+    from maskwright.core.image import IMAGE_SUFFIXES
+
+    first, *rest = paths
+    if rest and first.suffix.lower() not in IMAGE_SUFFIXES:
+        return first, rest
+    if first.suffix.lower() in {".mask", ".safetensors"} or (first / "best.safetensors").exists():
+        raise ConfigError(f"expected photos after the model {first}, got none.")
+    from maskwright.runtimes import bundled
+
+    return bundled(), list(paths)
+
+
 def open_predictor(model: Path, threads: int | None = None, runtime: str = "auto") -> Predictor:
     """A bundle without torch, or a checkpoint (or run folder) with it.
 

@@ -9,8 +9,14 @@ import typer
 
 
 def predict(
-    model: Annotated[Path, typer.Argument(help="A .mask bundle, checkpoint or run folder.")],
-    images: Annotated[list[Path], typer.Argument(help="Photos, or one folder of them.")],
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="[MODEL] PHOTOS...",
+            help="A .mask bundle, checkpoint or run folder; then photos, or one folder of them. "
+            "Without a model, the one for football pitches that ships with Maskwright.",
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("predictions"),
     overwrite: Annotated[bool, typer.Option(help="Write into a folder that has files.")] = False,
     skip_bad: Annotated[bool, typer.Option(help="Go on past damaged photos; counted.")] = False,
@@ -22,8 +28,9 @@ def predict(
     Writes masks as palette PNGs, overlays to look at, and the objects where the model finds any.
     """
     import maskwright.jobs as jobs
-    from maskwright.cli.console import bar, open_predictor, say
+    from maskwright.cli.console import bar, open_predictor, say, split_model
 
+    model, images = split_model(paths)
     predictor = open_predictor(model, threads, runtime)
     inputs: Path | list[Path] = images[0] if len(images) == 1 else images
     with bar("predicting") as progress:

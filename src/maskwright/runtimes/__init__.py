@@ -12,14 +12,17 @@ from maskwright.runtimes.loading import load, open_bundle
 from maskwright.runtimes.pixels import ColourOrder
 from maskwright.runtimes.predictor import Predictor, Run
 from maskwright.runtimes.stream import Stream, StreamResult, stream
+from maskwright.runtimes.zoo import BUNDLED, bundled
 
 __all__ = [
+    "BUNDLED",
     "Bundle",
     "ColourOrder",
     "Predictor",
     "Run",
     "Stream",
     "StreamResult",
+    "bundled",
     "load",
     "open_bundle",
     "read_bundle",

@@ -12,6 +12,7 @@ from maskwright.runtimes.bundle import Bundle, read_bundle
 from maskwright.runtimes.predictor import Predictor
 from maskwright.runtimes.recommendation import recommended
 from maskwright.runtimes.session import check_session
+from maskwright.runtimes.zoo import BUNDLED, bundled
 
 Precision = Literal["auto", "f32", "bf16", "f16"]
 Runtime = Literal["auto", "onnxruntime", "openvino"]
@@ -30,7 +31,7 @@ def load(
     """Make a bundle ready to use.
 
     Args:
-        path: a ".mask" file.
+        path: a ".mask" file, or the name of a bundle that ships, such as "pitch".
         threads: of the computation; None takes every core that the process may run on.
         runtime: "onnxruntime" or "openvino". "auto" is what the bundle's card recommends, if
             `export` measured one and it is installed here; else ONNX Runtime, always there.
@@ -45,6 +46,8 @@ def load(
         ModelFileError: missing, no bundle, damaged, from a newer version, or unsafe.
         ConfigError: OpenVINO is not installed, or a setting that the machine can't keep.
     """
+    if str(path) in BUNDLED and not Path(path).exists():
+        path = bundled(str(path))
     return open_bundle(
         read_bundle(path), threads=threads, runtime=runtime, precision=precision, pin=pin
     )
@@ -70,7 +73,9 @@ def open_bundle(
         check_session(session, bundle.card, bundle.source)
         if cores:
             pinning.warm_up(session)
-    started = pinning.threads_since(known, chosen)
-    if cores:
-        session = pinning.pin_session(session, cores, started)
+            session = pinning.pin_session(
+                session, cores, lambda: pinning.threads_since(known, chosen)
+            )
+        else:
+            pinning.threads_since(known, chosen)  # OpenVINO's are remembered for the next model
     return Predictor(bundle.card, session.run, session.facts)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -82,7 +82,9 @@ def warm_up(session: Session) -> None:
         session.run(empty_B3HW)
 
 
-def pin_session(session: Session, cores: tuple[int, ...], threads: frozenset[int]) -> Session:
+def pin_session(
+    session: Session, cores: tuple[int, ...], started: Callable[[], frozenset[int]]
+) -> Session:
     """Pin a session: whoever calls it to the first core, its own threads to the others.
 
     The calling thread computes too. It is pinned at its first call and stays so after it.
@@ -90,30 +92,40 @@ def pin_session(session: Session, cores: tuple[int, ...], threads: frozenset[int
     Args:
         session: just opened and warmed up.
         cores: from `check_pin`, not empty.
-        threads: that the runtime started.
+        started: lists the threads that the runtime has started so far.
 
     Returns:
         The session, whose facts tell under "pinned" the cores that were read back.
 
     Raises:
-        ConfigError: the system refused, or a thread left the cores that it was given.
+        ConfigError: the system refused, or threads left the cores that they were given.
     """
     first, others = {cores[0]}, set(cores[1:] or cores)
-    for _ in range(_ANSWERS):  # a thread of OpenVINO's may set its own cores once more as it starts
+    for _ in range(_ANSWERS):
+        # A thread may start another, which inherits its cores, while we are at it: so look again.
+        threads = started()
         found = [_set_cores(thread, others) for thread in threads]
         if all(own <= others for own in found):
             break
-        session.run(np.zeros(session.inputs[INPUT], np.uint8))
     else:
         raise ConfigError(
             f"could not pin to the cores {cores}: the runtime's threads keep going back to "
             f"{sorted(set().union(*found))}."
         )
+    watched = _ANSWERS
 
     def run(images_B3HW: np.ndarray) -> dict[str, np.ndarray]:
+        nonlocal watched, threads
         if os.sched_getaffinity(0) != first:
             os.sched_setaffinity(0, first)
-        return session.run(images_B3HW)
+        known = thread_ids() if watched else None
+        answers = session.run(images_B3HW)
+        if known is not None:  # on a busy machine the runtime may start some of its threads late
+            watched -= 1
+            threads |= thread_ids() - known
+        for thread in threads:  # OpenVINO's set their own cores once they come to run
+            _set_cores(thread, others)
+        return answers
 
     pinned = sorted(first.union(*found))
     return replace(session, run=run, facts={**session.facts, "pinned": pinned})
