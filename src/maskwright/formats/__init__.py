@@ -15,6 +15,7 @@ from maskwright.core.sample import Dataset
 from maskwright.formats import coco, index_masks, yolo
 from maskwright.formats.folders import what_is_in
 from maskwright.formats.format import Format
+from maskwright.formats.predictions import Predictions, read_predictions
 
 FORMATS: dict[str, Format] = {
     "index_masks": Format(
@@ -94,4 +95,4 @@ def read(
     return replace(dataset, notes=(*notes, *dataset.notes))
 
 
-__all__ = ["FORMATS", "Format", "read"]
+__all__ = ["FORMATS", "Format", "Predictions", "read", "read_predictions"]

@@ -1,0 +1,248 @@
+"""COCO results: a list of scored boxes or masks, and COCO annotations used as predictions.
+
+    [{"image_id": 42, "category_id": 18, "bbox": [x, y, width, height], "score": 0.236}, ...]
+    [{"image_id": 42, "category_id": 18, "segmentation": RLE or polygons, "score": 0.236}, ...]
+
+Ids are those of the labelled set's COCO file. Where the labelled set is no COCO file, an image id
+is a name (or the number that a name is), and a category id is a class id.
+
+Reference: cocodataset.org, "Results Format".
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from maskwright.core.classes import Classes
+from maskwright.core.errors import DataError, MaskwrightError
+from maskwright.core.mask import Mask
+from maskwright.core.sample import Dataset, Sample
+from maskwright.core.segmentation import Instance, Segmentation
+from maskwright.formats import coco_entries, coco_files, folders
+from maskwright.formats.coco_entries import Entry
+
+FILE_NAMES = ("instances.json", "results.json", "predictions.json")
+"""In the order in which they are preferred where a folder has several."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Results:
+    """The entries of a file, each image's together.
+
+    Attributes:
+        entries: name of an image -> its entries, in the file's order.
+        class_of: category id -> class id of the labelled set.
+        classes: of the labelled set.
+        masks: whether there are any.
+        covers_set: whether images without an entry were looked at: a list of results tells only
+            of images where something was found.
+        notes: what was decided.
+    """
+
+    entries: Mapping[str, Sequence[Entry]]
+    class_of: Mapping[int, int]
+    classes: Classes
+    masks: bool
+    covers_set: bool
+    notes: tuple[str, ...] = ()
+
+
+def read(file: Path, dataset: Dataset) -> Results:
+    """Read a list of results, or annotations with scores.
+
+    Args:
+        file: the JSON.
+        dataset: the labelled set, whose ids the results use.
+
+    Raises:
+        DataError: it is neither, or an entry is at fault (the text names it).
+    """
+    content = folders.read_json(file)
+    if isinstance(content, list):
+        return _results(file, content, dataset)
+    return _annotations(file, coco_entries.load(file), dataset)
+
+
+def read_image(
+    entries: Sequence[Entry], results: Results, file: Path, sample: Sample, size: tuple[int, int]
+) -> Segmentation:
+    """The objects of one image, masks decoded.
+
+    Args:
+        entries: of the image.
+        results: that they belong to.
+        file: for the errors' text.
+        sample: the image.
+        size: its (height, width).
+
+    Raises:
+        DataError: a mask is malformed, or of another size.
+    """
+    instances = tuple(_instance(entry, results.class_of, size, file, sample) for entry in entries)
+    return Segmentation(size=size, classes=results.classes, instances=instances)
+
+
+def _instance(
+    entry: Entry, class_of: Mapping[int, int], size: tuple[int, int], file: Path, sample: Sample
+) -> Instance:
+    mask = None
+    if entry.get("segmentation"):
+        coded = entry["segmentation"]
+        try:
+            mask = Mask.from_polygons(coded, size) if isinstance(coded, list) else _mask(coded)
+        except (MaskwrightError, ValueError, TypeError, KeyError) as error:
+            raise DataError(f"{file}: {_called(entry)} has no usable mask: {error}") from None
+        if mask.size != size:
+            raise DataError(
+                f"{file}: {_called(entry)} has a mask of {mask.size} (height, width), but "
+                f"{sample.name} is {size}; expected masks in the image's own size."
+            )
+    box = entry.get("bbox")
+    if box is None:
+        if mask is None:
+            raise DataError(f'{file}: {_called(entry)} has neither "bbox" nor "segmentation".')
+        edges = mask.box_xyxy
+    else:
+        left, top, width, height = (float(edge) for edge in box)
+        edges = (left, top, left + width, top + height)
+    score = entry.get("score")
+    return Instance(
+        class_id=class_of[entry["category_id"]],
+        box_xyxy=edges,
+        mask=mask,
+        score=1.0 if score is None else float(score),
+        crowd=bool(entry.get("iscrowd", 0)),
+    )
+
+
+def _mask(coded: object) -> Mask:
+    if not isinstance(coded, dict):
+        raise DataError(f"expected polygons or run lengths, got {str(coded)[:60]}.")
+    return Mask.from_coco(coded)
+
+
+def _results(file: Path, content: Sequence[Entry], dataset: Dataset) -> Results:
+    image_names, class_of, note = _ids(dataset)
+    entries: dict[str, list[Entry]] = {}
+    for number, entry in enumerate(content):
+        fault = _fault(entry, class_of)
+        if fault:
+            raise DataError(f"{file}: entry {number} {fault}")
+        name = image_names.get(entry["image_id"])
+        if name is None:
+            raise DataError(
+                f"{file}: entry {number} has image_id {entry['image_id']!r}, which no image of "
+                f"{dataset.root} has; score on the set that the results are for."
+            )
+        entries.setdefault(name, []).append(entry)
+    return Results(
+        entries=entries,
+        class_of=class_of,
+        classes=dataset.classes,
+        masks=any(entry.get("segmentation") for entry in content),
+        covers_set=True,
+        notes=(note,) if note else (),
+    )
+
+
+def _annotations(file: Path, document: coco_entries.Document, dataset: Dataset) -> Results:
+    classes, rank_of = coco_entries.join_categories({file: document}, ())
+    lacking = [name for name in classes.names if name not in dataset.classes.names]
+    if lacking:
+        raise DataError(
+            f"{file} names the categories {folders.shortlist(lacking)}, which the labelled set "
+            f"lacks (it has {', '.join(dataset.classes.names)})."
+        )
+    class_of = {i: dataset.classes.index(classes.names[rank]) for i, rank in rank_of.items()}
+    images = coco_entries.images_by_id(document["images"], file)
+    names = {i: _stem(image["file_name"]) for i, image in images.items()}
+    entries: dict[str, list[Entry]] = {name: [] for name in names.values()}
+    unscored = 0
+    for entry in document["annotations"]:
+        fault = coco_entries.fault_of(entry, images, set(class_of)) or _fault(entry, class_of)
+        if fault:
+            raise DataError(f"{file}: {coco_entries.called(entry)} {fault}")
+        entries[names[entry["image_id"]]].append(entry)
+        unscored += entry.get("score") is None
+    notes = (
+        (f"{file}: {unscored} objects have no score and count as certain (1).",) if unscored else ()
+    )
+    return Results(
+        entries=entries,
+        class_of=class_of,
+        classes=dataset.classes,
+        masks=any(entry.get("segmentation") for entry in document["annotations"]),
+        covers_set=False,
+        notes=notes,
+    )
+
+
+def _ids(dataset: Dataset) -> tuple[dict[int | str, str], dict[int, int], str]:
+    """Image id -> sample name, category id -> class id, and what was guessed."""
+    names: dict[int | str, str] = {}
+    if dataset.format == "coco":
+        parts = coco_files.find_parts(dataset.root)
+        documents = {part.file: coco_entries.load(part.file) for part in parts}
+        found, rank_of = coco_entries.join_categories(documents, ())
+        for file, document in documents.items():
+            for image_id, image in coco_entries.images_by_id(document["images"], file).items():
+                stem = _stem(image["file_name"])
+                if names.setdefault(image_id, stem) != stem:
+                    raise DataError(
+                        f"{dataset.root}: image id {image_id} means {names[image_id]} in one split "
+                        f"and {stem} in another; give one split's .json file instead."
+                    )
+        kept = {name: i for i, name in enumerate(dataset.classes.names)}
+        class_of = {i: kept[n] for i, rank in rank_of.items() if (n := found.names[rank]) in kept}
+        return names, class_of, ""
+    for samples in dataset.splits.values():
+        for sample in samples:
+            stem = PurePosixPath(sample.name).name
+            names[sample.name] = names[stem] = sample.name
+            if stem.isdigit():
+                names[int(stem)] = sample.name
+    classes = dataset.classes
+    note = (
+        f"{dataset.root} is no COCO set: image ids are taken as names, category ids as 0 "
+        f"{classes.names[0]} to {len(classes) - 1} {classes.names[-1]}."
+    )
+    return names, {i: i for i in range(len(classes))}, note
+
+
+def _fault(entry: object, class_of: Mapping[int, int]) -> str:
+    """What is wrong with an entry, or ""; masks are looked at when decoded."""
+    if not isinstance(entry, dict):
+        return f'is {str(entry)[:80]}, expected an object with "image_id", "category_id" ...; mend.'
+    if not isinstance(entry.get("image_id"), int | str):
+        return f"has image_id {entry.get('image_id')!r}, expected a number or a name."
+    if entry.get("category_id") not in class_of:
+        return (
+            f"has category_id {entry.get('category_id')!r}, which the labelled set lacks (it has "
+            f"{sorted(class_of)})."
+        )
+    score = entry.get("score")
+    if score is not None and not (_is_number(score) and math.isfinite(score)):
+        return f"has the score {score!r}, expected a finite number."
+    box = entry.get("bbox")
+    if box is None:
+        return "" if entry.get("segmentation") else 'has neither "bbox" nor "segmentation".'
+    edges = box if isinstance(box, list) and len(box) == 4 else [math.nan]
+    whole = all(_is_number(edge) and math.isfinite(edge) for edge in edges)
+    if not whole or edges[2] < 0 or edges[3] < 0:
+        return f"has the box {box!r}, expected [left, top, width, height] in pixels."
+    return ""
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _stem(name: str) -> str:
+    return PurePosixPath(name).with_suffix("").as_posix()
+
+
+def _called(entry: Entry) -> str:
+    return f"the object of image {entry.get('image_id')!r} with category {entry.get('category_id')}"

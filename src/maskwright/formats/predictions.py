@@ -1,0 +1,325 @@
+"""What anybody's model found, on files without images -> `Segmentation`s for a labelled set.
+
+    masks/NAME.png and instances.json        what `maskwright predict` writes, both or either
+    NAME.png                                 class ids, as classes.json beside them names them
+    results.json                             COCO results: a list of scored boxes or masks
+    instances.json                           COCO annotations with scores
+    NAME.txt (or labels/NAME.txt)            YOLO rows, the confidence last
+
+Files belong to images by their names without suffix, COCO results by their image ids. Classes are
+matched by their names where the files tell them, else by the ids of the labelled set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from maskwright.core.classes import Classes
+from maskwright.core.errors import DataError
+from maskwright.core.image import read_index_png
+from maskwright.core.outline import Vertices
+from maskwright.core.sample import Dataset, Sample, Task
+from maskwright.core.segmentation import Segmentation
+from maskwright.formats import coco_results, folders
+from maskwright.formats.class_ids import IdTable, read_classes
+from maskwright.formats.yolo_rows import read_instance, read_rows
+
+Reader = Callable[[Sample, tuple[int, int]], Segmentation]
+"""(sample, its (height, width)) -> what was found in it."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Predictions:
+    """What a model found in the images of a labelled set, read late.
+
+    Attributes:
+        source: the folder or file.
+        tasks: what is predicted.
+        classes: of the labelled set, which every id refers to.
+        readers: sample name -> reads what was found there.
+        missing: samples for which nothing is there; they count as images where nothing was found.
+        notes: what was decided or guessed, to be shown to the user.
+    """
+
+    source: Path
+    tasks: frozenset[Task]
+    classes: Classes
+    readers: Mapping[str, Reader]
+    missing: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def read(self, sample: Sample, size: tuple[int, int]) -> Segmentation:
+        """What was found in a sample of (height, width) `size`.
+
+        Raises:
+            DataError: a file is damaged, or of another size.
+        """
+        if sample.name in self.readers:
+            return self.readers[sample.name](sample, size)
+        return _nothing(self.tasks, size, self.classes)
+
+
+def read_predictions(
+    path: Path | str,
+    dataset: Dataset,
+    samples: Sequence[Sample],
+    vertices: Vertices = "centre",
+) -> Predictions:
+    """Find the predictions for some samples of a labelled set.
+
+    Args:
+        path: a folder, or one .json file.
+        dataset: the labelled set.
+        samples: those that are to be scored.
+        vertices: what the corners of YOLO polygons mean.
+
+    Raises:
+        DataError: nothing is there that could be read; files that belong to no sample; classes
+            that the labelled set lacks; two files for one image.
+    """
+    source = Path(path)
+    if not source.exists():
+        raise DataError(f"{source} does not exist; expected predictions, a file or a folder.")
+    parts = _parts(source, dataset, samples, vertices)
+    if not parts:
+        raise DataError(
+            f"{source} holds no predictions: expected masks as NAME.png, a COCO .json file, or "
+            f"YOLO rows in NAME.txt; found {folders.what_is_in(source)}."
+        )
+    found = parts[0]
+    for part in parts[1:]:
+        found = _joined(found, part)
+    missing = tuple(sample.name for sample in samples if sample.name not in found.readers)
+    if len(missing) == len(samples):
+        raise DataError(
+            f"{source} has predictions for none of the {len(samples)} images (such as "
+            f"{folders.shortlist([s.name for s in samples], 2)}); they must have the images' names."
+        )
+    notes = found.notes
+    if missing:
+        notes += (
+            f"{len(missing)} of {len(samples)} images have no prediction and count as images where "
+            f"nothing was found: {folders.shortlist(missing)}.",
+        )
+    return replace(found, missing=missing, notes=notes)
+
+
+def _parts(
+    source: Path, dataset: Dataset, samples: Sequence[Sample], vertices: Vertices
+) -> list[Predictions]:
+    if source.is_file():
+        return [_coco(source, dataset, samples)]
+    parts = []
+    masks = source / "masks" if (source / "masks").is_dir() else source
+    if files := _files(masks, ".png", skip=("overlays",)):
+        parts.append(_masks(source, masks, files, dataset.classes, samples))
+    instances = [name for name in coco_results.FILE_NAMES if (source / name).is_file()]
+    if instances:
+        parts.append(_coco(source / instances[0], dataset, samples))
+    labels = source / "labels" if (source / "labels").is_dir() else source
+    if not parts and (files := _files(labels, ".txt", skip=("classes",))):
+        parts.append(_yolo(source, files, dataset.classes, samples, vertices))
+    return parts
+
+
+def _files(folder: Path, suffix: str, skip: tuple[str, ...]) -> dict[str, Path]:
+    """Relative path without suffix -> file."""
+    found = {}
+    for path in sorted(folder.rglob(f"*{suffix}")):
+        relative = path.relative_to(folder).with_suffix("")
+        if path.is_file() and relative.parts[0] not in skip:
+            found[relative.as_posix()] = path
+    return found
+
+
+# --- masks --------------------------------------------------------------------------------------
+
+
+def _masks(
+    source: Path,
+    folder: Path,
+    files: Mapping[str, Path],
+    classes: Classes,
+    samples: Sequence[Sample],
+) -> Predictions:
+    named = next(
+        (place / "classes.json" for place in (folder, source) if (place / "classes.json").exists()),
+        None,
+    )
+    if named is None:
+        table = IdTable(classes=classes, table=np.arange(len(classes), dtype=np.int32))
+        notes: tuple[str, ...] = (
+            f"{folder} has no classes.json: its ids are taken as 0 {classes.names[0]} to "
+            f"{len(classes) - 1} {classes.names[-1]}, as in the labelled set.",
+        )
+    else:
+        table, notes = _by_names(named, classes), ()
+    readers = {
+        sample: partial(_read_mask, files[name], table)
+        for sample, name in match_names(folder, files, samples).items()
+    }
+    return Predictions(
+        source=source,
+        tasks=frozenset({"semantic"}),
+        classes=classes,
+        readers=readers,
+        notes=notes,
+    )
+
+
+def _by_names(source: Path, classes: Classes) -> IdTable:
+    theirs, ignored = read_classes(source)
+    lacking = [name for name in theirs.names if name not in classes.names]
+    if lacking:
+        raise DataError(
+            f"{source} names {folders.shortlist(lacking)}, which the labelled set lacks (it has "
+            f"{', '.join(classes.names)}); rename the classes, or score on the set that it is for."
+        )
+    table = np.array([classes.index(name) for name in theirs.names], np.int32)
+    if ignored is not None and 0 <= ignored < len(table):
+        table[ignored] = classes.void
+    return IdTable(classes=classes, table=table)
+
+
+def _read_mask(file: Path, table: IdTable, sample: Sample, size: tuple[int, int]) -> Segmentation:
+    ids = table.apply(read_index_png(file), file)
+    folders.check_size(str(file), ids.shape, np.empty((*size, 0)))
+    return Segmentation(size=size, classes=table.classes, semantic=ids)
+
+
+# --- objects ------------------------------------------------------------------------------------
+
+
+def _coco(file: Path, dataset: Dataset, samples: Sequence[Sample]) -> Predictions:
+    found = coco_results.read(file, dataset)
+    matched = match_names(file, found.entries, samples, optional=found.covers_set)
+    readers = {
+        sample: partial(coco_results.read_image, found.entries[name], found, file)
+        for sample, name in matched.items()
+    }
+    if found.covers_set:  # results name only the images where something was found
+        readers = {
+            sample.name: readers.get(sample.name, partial(coco_results.read_image, (), found, file))
+            for sample in samples
+        }
+    tasks: frozenset[Task] = frozenset({"instances", "boxes"} if found.masks else {"boxes"})
+    return Predictions(
+        source=file, tasks=tasks, classes=dataset.classes, readers=readers, notes=found.notes
+    )
+
+
+def _yolo(
+    source: Path,
+    files: Mapping[str, Path],
+    classes: Classes,
+    samples: Sequence[Sample],
+    vertices: Vertices,
+) -> Predictions:
+    ids = range(len(classes))
+    rows = {name: read_rows(file, ids) for name, file in files.items()}
+    polygons = any(row.is_polygon for found in rows.values() for row in found)
+    unscored = sum(row.score is None for found in rows.values() for row in found)
+
+    def reader(sample: Sample, size: tuple[int, int], *, name: str) -> Segmentation:
+        instances = tuple(
+            replace(found, score=1.0 if found.score is None else found.score)
+            for row in rows[name]
+            for found in (read_instance(row, row.class_id, size, vertices),)
+        )
+        return Segmentation(size=size, classes=classes, instances=instances)
+
+    matched = match_names(source, files, samples)
+    readers: dict[str, Reader] = {
+        sample: partial(reader, name=name) for sample, name in matched.items()
+    }
+    for sample in samples:  # YOLO tools write no file where nothing was found
+        readers.setdefault(
+            sample.name, lambda _, size: Segmentation(size=size, classes=classes, instances=())
+        )
+    notes = (
+        f"{source}: class ids are taken as 0 {classes.names[0]} to {len(classes) - 1} "
+        f"{classes.names[-1]}"
+        + (f", corners of polygons as {vertices}s of pixels." if polygons else "."),
+    )
+    if unscored:
+        notes += (f"{source}: {unscored} rows have no confidence and count as certain (1).",)
+    tasks: frozenset[Task] = frozenset({"instances", "boxes"} if polygons else {"boxes"})
+    return Predictions(source=source, tasks=tasks, classes=classes, readers=readers, notes=notes)
+
+
+# --- together -----------------------------------------------------------------------------------
+
+
+def match_names(
+    source: Path, names: Mapping[str, object], samples: Sequence[Sample], optional: bool = False
+) -> dict[str, str]:
+    """Sample name -> the name among `names` that means it, with its folders or without.
+
+    Args:
+        source: where the names stand, for messages.
+        names: of the predictions.
+        samples: of the labelled set.
+        optional: whether names may belong to no sample (to those of another split).
+
+    Raises:
+        DataError: a name that means no sample, or two; two names for one sample.
+    """
+    whole = {sample.name for sample in samples}
+    last: dict[str, list[str]] = {}
+    for sample in samples:
+        last.setdefault(PurePosixPath(sample.name).name, []).append(sample.name)
+    found: dict[str, str] = {}
+    strangers = []
+    for name in names:
+        stem = PurePosixPath(name).name
+        wanted = [name] if name in whole else last.get(stem, [])
+        if len(wanted) > 1:
+            raise DataError(
+                f"{source}: {name} could mean {' or '.join(wanted)}; keep the images' folders in "
+                "the predictions' names."
+            )
+        if not wanted:
+            strangers.append(name)
+        elif found.setdefault(wanted[0], name) != name:
+            raise DataError(
+                f"{source}: {found[wanted[0]]} and {name} both claim the image {wanted[0]}; "
+                "remove one."
+            )
+    if strangers and not optional:
+        raise DataError(
+            f"{source} has predictions for {len(strangers)} images that the labelled split lacks: "
+            f"{folders.shortlist(strangers)}. Choose another split, or remove them."
+        )
+    return found
+
+
+def _joined(first: Predictions, second: Predictions) -> Predictions:
+    """Class maps and objects of the same images."""
+
+    def reader(sample: Sample, size: tuple[int, int]) -> Segmentation:
+        one, other = first.read(sample, size), second.read(sample, size)
+        return replace(one, instances=other.instances)
+
+    names = [*first.readers, *(name for name in second.readers if name not in first.readers)]
+    return Predictions(
+        source=first.source,
+        tasks=first.tasks | second.tasks,
+        classes=first.classes,
+        readers=dict.fromkeys(names, reader),
+        notes=first.notes + second.notes,
+    )
+
+
+def _nothing(tasks: frozenset[Task], size: tuple[int, int], classes: Classes) -> Segmentation:
+    dtype = np.uint8 if classes.void == 255 else np.uint16
+    return Segmentation(
+        size=size,
+        classes=classes,
+        semantic=np.full(size, classes.void, dtype) if "semantic" in tasks else None,
+        instances=() if tasks & {"instances", "boxes"} else None,
+    )
