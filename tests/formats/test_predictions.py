@@ -92,7 +92,7 @@ def test_masks_that_cannot_be_meant_are_told(tmp_path):
     with pytest.raises(DataError, match="does not exist"):
         read_predictions(tmp_path / "nothing", truth, samples)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="holds no predictions.*found nothing"):
+    with pytest.raises(DataError, match=r"holds no predictions.*found nothing"):
         read_predictions(tmp_path / "empty", truth, samples)
     save(tmp_path / "other" / "im7.png", ids(0))
     with pytest.raises(DataError, match="1 images that the labelled split lacks: im7"):
@@ -102,7 +102,7 @@ def test_masks_that_cannot_be_meant_are_told(tmp_path):
     with pytest.raises(DataError, match="a/im0 and b/im0 both claim the image im0"):
         read_predictions(tmp_path / "two", truth, samples)
     save(tmp_path / "small" / "im0.png", ids(0, (12, 16)))
-    with pytest.raises(DataError, match="12x16.*24x32"):
+    with pytest.raises(DataError, match=r"12x16.*24x32"):
         read_predictions(tmp_path / "small", truth, samples).read(samples[0], SIZE)
     save(tmp_path / "names" / "im0.png", ids(0))
     (tmp_path / "names" / "classes.json").write_text('["grass", "line", "tree"]')
@@ -210,7 +210,7 @@ def test_masks_of_another_size_and_broken_json_are_told(tmp_path):
     with pytest.raises(DataError, match=r"has a mask of \(8, 8\).*is \(24, 32\)"):
         predictions.read(samples[0], SIZE)
     file.write_text('[{"image_id": 1,')
-    with pytest.raises(DataError, match="results.json is no valid JSON"):
+    with pytest.raises(DataError, match=r"results\.json is no valid JSON"):
         read_predictions(file, truth, samples)
 
 
