@@ -1,24 +1,97 @@
 """Scores: a function, and a thin accumulating class over it.
 
 Everything is counted exactly and at the image's original resolution; each file states on top what
-it does with void, absent and ignored classes. Torch-free.
+it does with void, absent and ignored classes. Accumulators add up over processes without a digit's
+difference (`merge`, `+`, `sum`). Torch-free.
 """
 
 from __future__ import annotations
 
-from maskwright.metrics.bootstrap import PairedInterval, paired_interval
+from maskwright.metrics.accumulator import Accumulator
+from maskwright.metrics.bootstrap import (
+    Interval,
+    PairedInterval,
+    bootstrap,
+    interval,
+    paired_interval,
+)
+from maskwright.metrics.boundary import (
+    BoundaryIou,
+    boundary_band,
+    boundary_iou,
+    boundary_mask,
+    boundary_overlaps,
+    boundary_width,
+)
+from maskwright.metrics.boundary_f import (
+    BoundaryF,
+    BoundaryFScores,
+    boundary_f,
+    boundary_f_scores,
+    boundary_matches,
+    mean_boundary_f,
+)
+from maskwright.metrics.overlap import (
+    OverlapScores,
+    iou,
+    matrix_overlaps,
+    mean_iou,
+    overlap_scores,
+)
 from maskwright.metrics.semantic import (
     ConfusionMatrix,
     SemanticScores,
     confusion_matrix,
     semantic_scores,
 )
+from maskwright.metrics.stability import (
+    Flips,
+    Stability,
+    StabilityScores,
+    frame_flips,
+    map_flips,
+    noise_flips,
+    shift_flips,
+)
+from maskwright.metrics.thin import ThinIou, thin_overlaps, thin_region, white_top_hat
 
 __all__ = [
+    "Accumulator",
+    "BoundaryF",
+    "BoundaryFScores",
+    "BoundaryIou",
     "ConfusionMatrix",
+    "Flips",
+    "Interval",
+    "OverlapScores",
     "PairedInterval",
     "SemanticScores",
+    "Stability",
+    "StabilityScores",
+    "ThinIou",
+    "bootstrap",
+    "boundary_band",
+    "boundary_f",
+    "boundary_f_scores",
+    "boundary_iou",
+    "boundary_mask",
+    "boundary_matches",
+    "boundary_overlaps",
+    "boundary_width",
     "confusion_matrix",
+    "frame_flips",
+    "interval",
+    "iou",
+    "map_flips",
+    "matrix_overlaps",
+    "mean_boundary_f",
+    "mean_iou",
+    "noise_flips",
+    "overlap_scores",
     "paired_interval",
     "semantic_scores",
+    "shift_flips",
+    "thin_overlaps",
+    "thin_region",
+    "white_top_hat",
 ]

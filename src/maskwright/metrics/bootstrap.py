@@ -1,30 +1,54 @@
-"""How sure a difference of mIoU is: a paired bootstrap over images (Efron, Tibshirani, 1993).
+"""How sure a score is: the bootstrap over images, percentile method.
 
-Both models have seen the same images. Each resample draws as many images as there are, with
-replacement, the same for both models, adds up their confusion matrices and takes the difference of
-the two mIoUs; the interval holds the middle share of those differences. What varies is which
-images were photographed, not how the models were trained.
+Reference: B. Efron, R. J. Tibshirani, An Introduction to the Bootstrap, 1993, chapters 6 and 13.
+Each resample draws as many images as there are, with replacement, adds up their counts and scores
+the sum; the interval holds the middle share of those scores. For two models that have seen the same
+images, each resample draws the same images for both and takes the difference of their scores. What
+varies is which images were photographed, not how the models were trained; images that resemble each
+other (neighbouring frames) make the interval too narrow.
+
+Whatever adds up over images can be resampled: stack what a counting function returns for each
+image, and name the score of the sum.
+
+| counts an image | counted by | score of the sum |
+|---|---|---|
+| [K, K + 1] | `confusion_matrix` | none named: mIoU |
+| [K, 3] | `matrix_overlaps` of those | `mean_iou`, one class of `iou` |
+| [K, 3] | `boundary_overlaps`, `thin_overlaps` | `mean_iou`, one class of `iou` |
+| [K, 4] | `boundary_matches` | `mean_boundary_f`, one class of `boundary_f` |
+
+What doesn't add up (AP sorts the detections of all images) gives `bootstrap` a function of how
+often each image was drawn.
+
+Policy: a resample without a score (none of its images holds a class) is left out; counts are exact
+up to 2^53 pixels.
+
+Legend: N images, R resamples, K classes, `...` the axes of one image's counts.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from maskwright.core.errors import ConfigError
-from maskwright.metrics.semantic import semantic_scores
+from maskwright.metrics.overlap import matrix_overlaps, mean_iou
+
+Score = Callable[[np.ndarray], np.ndarray]
+"""Summed counts float64 [R, ...] -> scores float64 [R]; NaN where there is none."""
 
 _DRAWS_AT_ONCE = 256
 
 
 @dataclass(frozen=True, kw_only=True)
-class PairedInterval:
-    """A difference and how far it may be off.
+class Interval:
+    """A score and how far it may be off.
 
     Attributes:
-        value: mIoU of the first minus mIoU of the second, -1..1, over all images.
+        value: over all images.
         low, high: the percentile interval around it.
         confidence: the share of resamples between them.
         images: how many were resampled.
@@ -43,45 +67,116 @@ class PairedInterval:
         return asdict(self)
 
 
-def paired_interval(
-    first_NKL: np.ndarray,
-    second_NKL: np.ndarray,
+@dataclass(frozen=True, kw_only=True)
+class PairedInterval(Interval):
+    """The score of the first model minus that of the second, and how far it may be off."""
+
+
+def interval(
+    counts_NKL: np.ndarray,
+    score: Score | None = None,
     *,
     resamples: int = 2000,
     confidence: float = 0.95,
     seed: int = 0,
-) -> PairedInterval:
-    """The difference of two models' mIoU on the same images, with its interval.
+) -> Interval:
+    """One model's score with its interval.
 
     Args:
-        first_NKL: int [N, K, K + 1], a confusion matrix an image as `confusion_matrix` counts it.
-        second_NKL: of the other model, the same images in the same order.
+        counts_NKL: [N, ...], the counts of each image; without `score` int [N, K, K + 1], a
+            confusion matrix an image as `confusion_matrix` counts it.
+        score: of summed counts, vectorised over resamples: [R, ...] -> [R]. None: the mIoU of
+            confusion matrices.
         resamples: how often the images are drawn anew.
         confidence: share of the resamples that the interval holds, between 0 and 1.
         seed: of the drawing.
 
     Raises:
-        ConfigError: the shapes differ or are no matrices, there is no labelled pixel, or a number
-            makes no sense.
+        ConfigError: no image, the counts are no matrices or all 0, or a number makes no sense.
     """
-    _check(first_NKL, second_NKL, resamples, confidence)
-    images = len(first_NKL)
+    _check_counts([counts_NKL], matrices=score is None)
+    return bootstrap(
+        _of_draws(counts_NKL, score),
+        len(counts_NKL),
+        resamples=resamples,
+        confidence=confidence,
+        seed=seed,
+    )
+
+
+def paired_interval(
+    first_NKL: np.ndarray,
+    second_NKL: np.ndarray,
+    score: Score | None = None,
+    *,
+    resamples: int = 2000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> PairedInterval:
+    """The difference of two models' scores on the same images, with its interval.
+
+    Args:
+        first_NKL: [N, ...], the counts of each image; without `score` int [N, K, K + 1], a
+            confusion matrix an image as `confusion_matrix` counts it.
+        second_NKL: of the other model, the same images in the same order.
+        score: of summed counts, vectorised over resamples: [R, ...] -> [R]. None: the mIoU of
+            confusion matrices.
+        resamples: how often the images are drawn anew.
+        confidence: share of the resamples that the interval holds, between 0 and 1.
+        seed: of the drawing.
+
+    Raises:
+        ConfigError: the shapes differ or are no matrices, all counts are 0, or a number makes no
+            sense.
+    """
+    pair = [first_NKL, second_NKL]
+    _check_counts(pair, matrices=score is None)
+    first, second = (_of_draws(counts, score) for counts in pair)
+    found = bootstrap(
+        lambda times_RN: first(times_RN) - second(times_RN),
+        len(first_NKL),
+        resamples=resamples,
+        confidence=confidence,
+        seed=seed,
+    )
+    return PairedInterval(**found.to_dict())
+
+
+def bootstrap(
+    score_of_draws: Callable[[np.ndarray], np.ndarray],
+    images: int,
+    *,
+    resamples: int = 2000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> Interval:
+    """The interval of anything that can be scored on images drawn several times or not at all.
+
+    Args:
+        score_of_draws: how often each image was drawn, int [R, N] -> scores float64 [R]; NaN where
+            there is none. It is asked for all images once first, then for up to 256 at once.
+        images: N.
+        resamples: how often the images are drawn anew.
+        confidence: share of the resamples that the interval holds, between 0 and 1.
+        seed: of the drawing.
+
+    Raises:
+        ConfigError: a number makes no sense.
+    """
+    _check_numbers(images, resamples, confidence)
     rng = np.random.default_rng(seed)
-    columns = [_counts(matrices) for matrices in (first_NKL, second_NKL)]
-    differences: list[np.ndarray] = []
+    value = float(score_of_draws(np.ones((1, images), np.int64))[0])
+    scores: list[np.ndarray] = []
     for start in range(0, resamples, _DRAWS_AT_ONCE):
         draws = min(_DRAWS_AT_ONCE, resamples - start)
         times_RN = rng.multinomial(images, np.full(images, 1 / images), size=draws)
-        first, second = (_miou(times_RN @ counts) for counts in columns)
-        differences.append(first - second)
+        scores.append(score_of_draws(times_RN))
     edges = (50 * (1 - confidence), 50 * (1 + confidence))
-    low, high = np.nanpercentile(np.concatenate(differences), edges)
-    names = [str(i) for i in range(first_NKL.shape[1])]
-    of_first, of_second = (
-        semantic_scores(matrices.sum(axis=0), names).miou for matrices in (first_NKL, second_NKL)
-    )
-    return PairedInterval(
-        value=of_first - of_second,
+    defined = np.concatenate(scores)
+    defined = defined[~np.isnan(defined)]
+    low, high = np.percentile(defined, edges) if defined.size else (np.nan, np.nan)
+    return Interval(
+        value=value,
         low=float(low),
         high=float(high),
         confidence=confidence,
@@ -90,37 +185,33 @@ def paired_interval(
     )
 
 
-def _check(
-    first_NKL: np.ndarray, second_NKL: np.ndarray, resamples: int, confidence: float
-) -> None:
-    shape = first_NKL.shape
-    if len(shape) != 3 or shape[2] != shape[1] + 1 or second_NKL.shape != shape:
+def _of_draws(counts_NKL: np.ndarray, score: Score | None) -> Callable[[np.ndarray], np.ndarray]:
+    counts_N = matrix_overlaps(counts_NKL) if score is None else counts_NKL
+    of_sum = mean_iou if score is None else score
+    shape = counts_N.shape[1:]
+    flat = counts_N.reshape(len(counts_N), -1).astype(np.float64)
+    return lambda times_RN: of_sum((times_RN @ flat).reshape(len(times_RN), *shape))
+
+
+def _check_counts(stacks: Sequence[np.ndarray], matrices: bool) -> None:
+    shapes = [list(counts.shape) for counts in stacks]
+    shape = shapes[0]
+    fits = len(shape) == 3 and shape[2] == shape[1] + 1 if matrices else len(shape) > 1
+    if not fits or any(other != shape for other in shapes):
+        expected = "matrices [images, K, K + 1]" if matrices else "counts [images, ...]"
         raise ConfigError(
-            "expected two stacks of matrices [images, K, K + 1] of the same shape, got "
-            f"{list(shape)} and {list(second_NKL.shape)}."
+            f"expected a stack of {expected} for each model, all of one shape, got "
+            f"{' and '.join(str(each) for each in shapes)}."
         )
-    if not first_NKL.any() or not second_NKL.any():
-        raise ConfigError(f"expected labelled pixels to compare, got none in {shape[0]} images.")
+    if not all(counts.any() for counts in stacks):
+        raise ConfigError(f"expected labelled pixels to score, got none in {shape[0]} images.")
+
+
+def _check_numbers(images: int, resamples: int, confidence: float) -> None:
+    if images < 1:
+        raise ConfigError(f"expected one image or more to draw from, got {images}.")
     if resamples < 1 or not 0 < confidence < 1:
         raise ConfigError(
             "expected one resample or more and a confidence between 0 and 1, got "
             f"{resamples} and {confidence}."
         )
-
-
-def _counts(matrices_NKL: np.ndarray) -> np.ndarray:
-    """float64 [N, 3 K]: right, true and predicted pixels of each class; exact up to 2^53."""
-    classes = matrices_NKL.shape[1]
-    right = np.diagonal(matrices_NKL, axis1=1, axis2=2)
-    truth, predicted = matrices_NKL.sum(axis=2), matrices_NKL[:, :, :classes].sum(axis=1)
-    return np.concatenate([right, truth, predicted], axis=1).astype(np.float64)
-
-
-def _miou(counts_RM: np.ndarray) -> np.ndarray:
-    """[R] from [R, 3 K], by the policies of `semantic_scores`; NaN where no class occurs."""
-    right, truth, predicted = np.split(counts_RM, 3, axis=1)
-    union = truth + predicted - right
-    iou = np.divide(right, union, out=np.zeros_like(right), where=union > 0)
-    present = (union > 0).sum(axis=1)
-    total = iou.sum(axis=1)
-    return np.divide(total, present, out=np.full(len(total), np.nan), where=present > 0)

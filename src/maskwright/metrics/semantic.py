@@ -9,7 +9,8 @@ The policies, stated once:
 * A class that occurs in neither truth nor prediction has no score (NaN) and is left out of means.
 * A class that is predicted but never true has IoU and Dice 0 and counts in mIoU and mean Dice (the
   union is not empty: the mistake is real); its recall is NaN and no part of the mean accuracy.
-* A class that is true but never predicted has IoU, Dice and recall 0; its precision is NaN.
+* A class that is true but never predicted has IoU, Dice and recall 0; its precision is NaN and no
+  part of the mean precision. F-beta is treated as Dice is, which is F-beta at beta 1.
 * An ignored class is treated as void: pixels of its truth are not counted, its scores are NaN. A
   prediction of it on a pixel of another class stays a miss of that class.
 
@@ -27,10 +28,23 @@ from typing import Any
 import cv2
 import numpy as np
 
-from maskwright.core.errors import ConfigError, DataError
+from maskwright.core.errors import ConfigError
+from maskwright.metrics.accumulator import Accumulator
+from maskwright.metrics.maps import check_ignored, check_maps, check_void, out_of_range
+from maskwright.metrics.overlap import check_beta, mean_defined, ratio, score_rows
 
 # OpenCV returns counts as float32, which holds every integer up to 2^24 exactly.
 _EXACT_PIXELS = 1 << 24
+
+_MEANS = (
+    "miou",
+    "fwiou",
+    "pixel_accuracy",
+    "mean_accuracy",
+    "mean_precision",
+    "mean_dice",
+    "mean_f_beta",
+)
 
 
 def confusion_matrix(
@@ -52,13 +66,13 @@ def confusion_matrix(
         DataError: sizes differ, the ids aren't integers, or the truth holds an id out of range.
         ConfigError: `void` is the id of a class.
     """
-    _check_maps(truth_HW, prediction_HW)
-    _check_void(classes, void)
+    check_maps(truth_HW, prediction_HW)
+    check_void(classes, void)
     if truth_HW.dtype == np.uint8 and prediction_HW.dtype == np.uint8 and classes <= 256:
         joint = _joint_histogram(truth_HW, prediction_HW)
         unknown = [i for i in range(classes, 256) if i != void and joint[i].any()]
         if unknown:
-            raise _out_of_range(unknown, classes, void)
+            raise out_of_range(unknown, classes, void)
         counted = joint[:classes]
         unpredicted = counted[:, classes:].sum(axis=1, keepdims=True)
         return np.concatenate([counted[:, :classes], unpredicted], axis=1)
@@ -86,41 +100,11 @@ def _counted_matrix(
     prediction = prediction_HW[labelled].astype(np.int64)
     outside = (truth < 0) | (truth >= classes)
     if outside.any():
-        raise _out_of_range(np.unique(truth[outside]).tolist(), classes, void)
+        raise out_of_range(np.unique(truth[outside]).tolist(), classes, void)
     prediction[(prediction < 0) | (prediction > classes)] = classes
     codes = truth * (classes + 1) + prediction
     counts = np.bincount(codes, minlength=classes * (classes + 1))
     return counts.reshape(classes, classes + 1).astype(np.int64)
-
-
-def _check_maps(truth_HW: np.ndarray, prediction_HW: np.ndarray) -> None:
-    if truth_HW.shape != prediction_HW.shape or truth_HW.ndim != 2:
-        raise DataError(
-            "expected truth and prediction of the same size [height, width], got "
-            f"{truth_HW.shape} and {prediction_HW.shape}; bring the prediction to the size of "
-            "the truth, by nearest neighbour."
-        )
-    for name, ids in (("truth", truth_HW), ("prediction", prediction_HW)):
-        if not np.issubdtype(ids.dtype, np.integer):
-            raise DataError(f"expected the {name} as integer class ids, got {ids.dtype}.")
-
-
-def _check_void(classes: int, void: int) -> None:
-    if classes < 1:
-        raise ConfigError(f"expected at least one class, got {classes}.")
-    if 0 <= void < classes:
-        raise ConfigError(
-            f"void id {void} is also a class (0..{classes - 1}); take another id for void, or "
-            f"score with ignore=({void},)."
-        )
-
-
-def _out_of_range(ids: Sequence[int], classes: int, void: int) -> DataError:
-    shown = ", ".join(str(i) for i in ids[:10]) + (", ..." if len(ids) > 10 else "")
-    return DataError(
-        f"the truth holds class ids {shown}, expected 0..{classes - 1} or void {void}; check the "
-        "class list, or map these ids to void."
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,6 +117,9 @@ class SemanticScores:
         precision: TP / (TP + FP).
         recall: TP / (TP + FN), the class's accuracy.
         dice: 2 TP / (2 TP + FP + FN), the F1 score.
+        f_beta: (1 + beta^2) TP / ((1 + beta^2) TP + beta^2 FN + FP).
+        beta: how many times recall weighs as much as precision in it (C. J. van Rijsbergen,
+            Information Retrieval, 1979, chapter 7).
         truth_pixels: labelled pixels of the class, TP + FN.
         predicted_pixels: labelled pixels predicted as the class, TP + FP.
         unpredicted_pixels: labelled pixels whose prediction was no class.
@@ -140,7 +127,9 @@ class SemanticScores:
         fwiou: IoU weighted by the class's share of the labelled pixels.
         pixel_accuracy: share of labelled pixels predicted right.
         mean_accuracy: mean recall over classes that occur in the truth.
+        mean_precision: mean precision over classes that are predicted.
         mean_dice: mean Dice over classes that occur in truth or prediction.
+        mean_f_beta: mean F-beta over the same classes.
     """
 
     names: tuple[str, ...]
@@ -148,6 +137,8 @@ class SemanticScores:
     precision: tuple[float, ...]
     recall: tuple[float, ...]
     dice: tuple[float, ...]
+    f_beta: tuple[float, ...]
+    beta: float
     truth_pixels: tuple[int, ...]
     predicted_pixels: tuple[int, ...]
     unpredicted_pixels: int
@@ -155,24 +146,22 @@ class SemanticScores:
     fwiou: float
     pixel_accuracy: float
     mean_accuracy: float
+    mean_precision: float
     mean_dice: float
+    mean_f_beta: float
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON: NaN becomes None, classes a list of rows."""
-        columns = ("iou", "precision", "recall", "dice", "truth_pixels", "predicted_pixels")
-        means = ("miou", "fwiou", "pixel_accuracy", "mean_accuracy", "mean_dice")
+        columns = ("iou", "precision", "recall", "dice", "f_beta", "truth_pixels")
         return {
-            **{name: _or_none(getattr(self, name)) for name in means},
+            **score_rows(self, _MEANS, (*columns, "predicted_pixels")),
+            "beta": self.beta,
             "unpredicted_pixels": self.unpredicted_pixels,
-            "classes": [
-                {"name": name, **{c: _or_none(getattr(self, c)[index]) for c in columns}}
-                for index, name in enumerate(self.names)
-            ],
         }
 
 
 def semantic_scores(
-    matrix: np.ndarray, names: Sequence[str], ignore: Collection[int] = ()
+    matrix: np.ndarray, names: Sequence[str], ignore: Collection[int] = (), *, beta: float = 1.0
 ) -> SemanticScores:
     """Scores of a confusion matrix; the head of this file states the policies.
 
@@ -180,9 +169,11 @@ def semantic_scores(
         matrix: int64 [K, K + 1] as `confusion_matrix` returns, summed over the images.
         names: of the K classes.
         ignore: class ids that are treated as void.
+        beta: of F-beta; above 1 recall weighs more, below 1 precision.
 
     Raises:
-        ConfigError: the matrix doesn't fit the names, or an ignored id is no class.
+        ConfigError: the matrix doesn't fit the names, an ignored id is no class, or beta isn't
+            positive.
     """
     classes = len(names)
     if matrix.shape != (classes, classes + 1):
@@ -190,38 +181,41 @@ def semantic_scores(
             f"expected a matrix [{classes}, {classes + 1}] for {classes} names (the last column "
             f"counts unpredicted pixels), got {list(matrix.shape)}."
         )
-    wrong = sorted(i for i in ignore if not 0 <= i < classes)
-    if wrong:
-        raise ConfigError(f"ignored ids must lie in 0..{classes - 1}, got {wrong}.")
+    check_ignored(classes, ignore)
+    check_beta(beta)
     ignored = sorted(ignore)
     counts = matrix.astype(np.int64)
     counts[ignored] = 0
     truth, predicted = counts.sum(axis=1), counts[:, :classes].sum(axis=0)
     predicted[ignored] = 0
     right = np.diagonal(counts)
-    iou = _ratio(right, truth + predicted - right)
-    recall = _ratio(right, truth)
-    dice = _ratio(2 * right, truth + predicted)
+    iou, precision = ratio(right, truth + predicted - right), ratio(right, predicted)
+    recall, dice = ratio(right, truth), ratio(2 * right, truth + predicted)
+    f_beta = ratio((1 + beta**2) * right, beta**2 * truth + predicted)
     total = int(truth.sum())
     weighted = float((truth * np.nan_to_num(iou)).sum())
     return SemanticScores(
         names=tuple(names),
         iou=tuple(iou.tolist()),
-        precision=tuple(_ratio(right, predicted).tolist()),
+        precision=tuple(precision.tolist()),
         recall=tuple(recall.tolist()),
         dice=tuple(dice.tolist()),
+        f_beta=tuple(f_beta.tolist()),
+        beta=beta,
         truth_pixels=tuple(truth.tolist()),
         predicted_pixels=tuple(predicted.tolist()),
         unpredicted_pixels=int(counts[:, classes].sum()),
-        miou=_mean(iou),
+        miou=float(mean_defined(iou)),
         fwiou=weighted / total if total else math.nan,
         pixel_accuracy=int(right.sum()) / total if total else math.nan,
-        mean_accuracy=_mean(recall),
-        mean_dice=_mean(dice),
+        mean_accuracy=float(mean_defined(recall)),
+        mean_precision=float(mean_defined(precision)),
+        mean_dice=float(mean_defined(dice)),
+        mean_f_beta=float(mean_defined(f_beta)),
     )
 
 
-class ConfusionMatrix:
+class ConfusionMatrix(Accumulator):
     """Adds up images; a thin layer over `confusion_matrix` and `semantic_scores`.
 
     Args:
@@ -229,50 +223,31 @@ class ConfusionMatrix:
         void: the id of unlabelled pixels.
 
     Attributes:
-        matrix: int64 [K, K + 1], all images so far.
+        counts: int64 [K, K + 1], all images so far.
     """
 
     def __init__(self, classes: int, void: int = 255) -> None:
-        _check_void(classes, void)
+        check_void(classes, void)
+        super().__init__(np.zeros((classes, classes + 1), np.int64))
         self.classes = classes
         self.void = void
-        self.matrix = np.zeros((classes, classes + 1), np.int64)
+
+    @property
+    def matrix(self) -> np.ndarray:
+        """The counts: int64 [K, K + 1], row = truth, column = prediction, column K = no class."""
+        return self.counts
 
     def update(self, truth_HW: np.ndarray, prediction_HW: np.ndarray) -> None:
         """Add one image; on an error nothing is added."""
-        self.matrix += confusion_matrix(truth_HW, prediction_HW, self.classes, self.void)
-
-    def merge(self, other: ConfusionMatrix) -> None:
-        """Add what another one has counted, such as another process's share of the images.
-
-        Raises:
-            ConfigError: it counts another number of classes.
-        """
-        if other.classes != self.classes:
-            raise ConfigError(
-                f"can't merge counts of {other.classes} classes into counts of {self.classes}."
-            )
-        self.matrix += other.matrix
+        self.counts += confusion_matrix(truth_HW, prediction_HW, self.classes, self.void)
 
     def scores(
-        self, names: Sequence[str] | None = None, ignore: Collection[int] = ()
+        self,
+        names: Sequence[str] | None = None,
+        ignore: Collection[int] = (),
+        *,
+        beta: float = 1.0,
     ) -> SemanticScores:
         """Scores so far; without names the classes are called by their ids."""
         chosen = [str(i) for i in range(self.classes)] if names is None else names
-        return semantic_scores(self.matrix, chosen, ignore)
-
-
-def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    """float64 quotient; NaN where the denominator is 0."""
-    result = np.full(numerator.shape, np.nan)
-    np.divide(numerator, denominator, out=result, where=denominator > 0)
-    return result
-
-
-def _mean(values: np.ndarray) -> float:
-    defined = values[~np.isnan(values)]
-    return float(defined.mean()) if defined.size else math.nan
-
-
-def _or_none(value: float) -> float | None:
-    return None if math.isnan(value) else value
+        return semantic_scores(self.counts, chosen, ignore, beta=beta)
