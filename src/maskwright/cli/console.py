@@ -129,11 +129,22 @@ def split_model(paths: Sequence[Path]) -> tuple[Path, list[Path]]:
     first, *rest = paths
     if rest and first.suffix.lower() not in IMAGE_SUFFIXES:
         return first, rest
-    if first.suffix.lower() in {".mask", ".safetensors"} or (first / "best.safetensors").exists():
+    if is_model(first):
         raise ConfigError(f"expected photos after the model {first}, got none.")
     from maskwright.runtimes import bundled
 
     return bundled(), list(paths)
+
+
+def is_model(path: Path) -> bool:
+    """Whether a path means a model: a bundle, a checkpoint, a run folder, a bundle's name."""
+    from maskwright.runtimes import BUNDLED
+
+    return (
+        path.suffix.lower() in {".mask", ".safetensors"}
+        or (path / "best.safetensors").exists()
+        or (str(path) in BUNDLED and not path.exists())
+    )
 
 
 def open_predictor(model: Path, threads: int | None = None, runtime: str = "auto") -> Predictor:

@@ -11,6 +11,11 @@ from maskwright.jobs.evaluate import Evaluation, ImageScore, evaluate, require_s
 from maskwright.jobs.inspect import ClassStats, Progress, Stats, stats, thin_pixels
 from maskwright.jobs.predict import PredictionSummary, find_inputs, predict_files
 from maskwright.jobs.preview import contact_sheet
+from maskwright.jobs.score import Find, Scores, compare, find_by, score
+from maskwright.jobs.score_maps import MapScores
+from maskwright.jobs.score_objects import ObjectScores
+from maskwright.jobs.score_panoptic import SegmentScores
+from maskwright.jobs.score_report import write_score_report
 from maskwright.jobs.showcase import examples_of
 from maskwright.jobs.synthesize import SceneMaker, Synthesis, synthesize
 
@@ -35,5 +40,14 @@ __all__ = [
     "require_same_classes",
     "stats",
     "synthesize",
+    "Find",
+    "Scores",
+    "compare",
+    "find_by",
+    "score",
+    "MapScores",
+    "ObjectScores",
+    "SegmentScores",
+    "write_score_report",
     "thin_pixels",
 ]

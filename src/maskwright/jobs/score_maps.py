@@ -99,7 +99,8 @@ class MapScores:
         if other.images != self.images:
             raise ConfigError(
                 f"expected scores of the same images to compare, got {len(self.images)} and "
-                f"{len(other.images)} with {len(set(self.images) & set(other.images))} in common."
+                f"{len(other.images)} with {len(set(self.images) & set(other.images))} in common; "
+                "mend those that were left out."
             )
         theirs = other._countings()
         return {

@@ -30,10 +30,17 @@ from maskwright.report.results import (
     Example,
     Speed,
     choose_examples,
+    example_gallery,
     semantic_headline,
     semantic_sections,
     semantic_summary,
     settings,
+)
+from maskwright.report.scores import (
+    gain_table,
+    object_gallery,
+    precision_recall_curves,
+    score_tables,
 )
 
 __all__ = [
@@ -56,10 +63,15 @@ __all__ = [
     "Table",
     "Text",
     "choose_examples",
+    "example_gallery",
     "render",
     "semantic_headline",
     "semantic_sections",
     "semantic_summary",
     "settings",
+    "gain_table",
+    "object_gallery",
+    "precision_recall_curves",
+    "score_tables",
     "write_report",
 ]
