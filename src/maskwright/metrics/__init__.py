@@ -6,7 +6,17 @@ it does with void, absent and ignored classes. Torch-free.
 
 from __future__ import annotations
 
+from maskwright.metrics.ap_scores import APScores, PRCurve
+from maskwright.metrics.average_precision import (
+    AveragePrecision,
+    DetectionVerdicts,
+    average_precision,
+)
 from maskwright.metrics.bootstrap import PairedInterval, paired_interval
+from maskwright.metrics.matching import boundary_band
+from maskwright.metrics.objects import Objects, Spans
+from maskwright.metrics.panoptic import PanopticQuality, PanopticScores, panoptic_quality
+from maskwright.metrics.protocols import PROTOCOLS, Kind, Protocol
 from maskwright.metrics.semantic import (
     ConfusionMatrix,
     SemanticScores,
@@ -15,10 +25,24 @@ from maskwright.metrics.semantic import (
 )
 
 __all__ = [
+    "PROTOCOLS",
+    "APScores",
+    "AveragePrecision",
     "ConfusionMatrix",
+    "DetectionVerdicts",
+    "Kind",
+    "Objects",
+    "PRCurve",
     "PairedInterval",
+    "PanopticQuality",
+    "PanopticScores",
+    "Protocol",
     "SemanticScores",
+    "Spans",
+    "average_precision",
+    "boundary_band",
     "confusion_matrix",
     "paired_interval",
+    "panoptic_quality",
     "semantic_scores",
 ]
