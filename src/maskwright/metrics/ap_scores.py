@@ -1,8 +1,8 @@
 """`APScores`: average precision and recall from the verdicts on all detections.
 
 Classes without truth, under every protocol: a class of which nothing is to be found (none in the
-truth, or all of it ignored) has no AP and no recall (NaN) and is left out of means over classes. Its
-detections are still wrong ones where all classes are pooled.
+truth, or all of it ignored) has no AP and no recall (NaN) and is left out of means over classes.
+Its detections are still wrong ones where all classes are pooled.
 
 *Macro* is the mean over classes. *Pooled* (micro) ranks the detections of all classes together by
 their scores, against the truth of all classes; matches stay within a class.
@@ -134,7 +134,7 @@ class APScores:
         return np.array([-1.0 if math.isnan(value) else value for value in self.summary.values()])
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON: NaN becomes None, classes a list of rows, curves at the least IoU."""
+        """Plain data for JSON: NaN becomes None, classes a list of rows, curves of one IoU."""
         rows = [
             {
                 "name": name,

@@ -1,13 +1,13 @@
-"""Average precision of boxes, masks and boundaries under any protocol, from one pass over the images.
+"""Average precision of boxes, masks and boundaries under any protocol, from one pass over images.
 
 What images show is compared once (`matching.py`); each protocol then matches and counts
-(`assignment.py`, `curves.py`, `ap_scores.py`), so several of them, and all limits, cost no second pass.
+(`assignment.py`, `curves.py`, `ap_scores.py`): several of them need no second pass.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -42,7 +42,7 @@ def average_precision(
         max_detections: limits instead of the protocol's, such as (1, 10, 300).
 
     Raises:
-        DataError: the lists or the masks' sizes don't fit, masks are missing, a number is not finite.
+        DataError: the lists or the masks' sizes don't fit, masks lack, or a number isn't finite.
         ConfigError: an unknown protocol or kind.
     """
     if len(truths) != len(predictions) or not len(truths):
@@ -124,8 +124,8 @@ class AveragePrecision:
             prediction: its instances; without a score they count as 1.
             image: its number, for equal scores: they are ranked by image number, as pycocotools
                 does by image id. Needed for all images or for none (then: as they come).
-            truth_areas: of each true instance in pixels, as a COCO file tells them; by default those
-                of the masks, or of the boxes where there are none.
+            truth_areas: of each true instance in pixels, as a COCO file tells them; by default
+                those of the masks, or of the boxes where there are none.
 
         Raises:
             DataError: instances or masks are unknown, sizes differ, or the number came before.
@@ -182,7 +182,7 @@ class AveragePrecision:
         Images without numbers are counted on from ours.
 
         Raises:
-            ConfigError: other classes or kinds, only one has numbered images, or both have the same.
+            ConfigError: other classes or kinds, numbered images in one only, or the same in both.
         """
         if (other.names, other.kinds) != (self.names, self.kinds):
             raise ConfigError(
@@ -236,7 +236,7 @@ class AveragePrecision:
         """Precision and recall after each detection of a class; of all, pooled, if none is given.
 
         Raises:
-            ConfigError: an unknown protocol, a kind that was not compared, or an IoU outside 0.5..1.
+            ConfigError: an unknown protocol, a kind not compared, or an IoU outside 0.5..1.
         """
         rules = protocol_of(replace(protocol_of(protocol), ious=(iou,)))
         overlaps = self.overlaps()
@@ -359,5 +359,14 @@ def _joined(parts: Sequence[Overlaps]) -> Overlaps:
 
 
 def _joined_objects(parts: Sequence[Objects]) -> Objects:
-    columns = [one.name for one in fields(Objects) if one.name != "spans"]
-    return Objects(**{name: np.concatenate([getattr(p, name) for p in parts]) for name in columns})
+    def column(name: str) -> np.ndarray:
+        return np.concatenate([getattr(part, name) for part in parts])
+
+    return Objects(
+        image=column("image"),
+        class_id=column("class_id"),
+        box_xywh=column("box_xywh"),
+        score=column("score"),
+        crowd=column("crowd"),
+        area=column("area"),
+    )

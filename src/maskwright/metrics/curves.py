@@ -1,4 +1,4 @@
-"""How precision over recall becomes a number: one function for each way, in the visible dict `CURVES`.
+"""How precision over recall becomes a number: one function a way, in the visible dict `CURVES`.
 
 All take verdicts on detections in the order of falling scores and the number of truths, and give AP
 in 0..1. Where no truth is counted they are not called: such a class has no AP (NaN).
@@ -78,8 +78,9 @@ def every_point(right: np.ndarray, wrong: np.ndarray, scores: np.ndarray, truths
 
 
 def lines101(right: np.ndarray, wrong: np.ndarray, scores: np.ndarray, truths: int) -> float:
-    """Ultralytics: the enveloped precision, from (0, 1) to (1, 0), joined by straight lines, read at
-    101 recalls; the area under those points by trapezoids.
+    """Ultralytics: the area under the enveloped precision, from (0, 1) to (1, 0).
+
+    Its points are joined by straight lines, read at 101 recalls and summed by trapezoids.
     """
     if not len(right):
         return 0.0
@@ -92,8 +93,10 @@ def lines101(right: np.ndarray, wrong: np.ndarray, scores: np.ndarray, truths: i
 
 
 def steps(right: np.ndarray, wrong: np.ndarray, scores: np.ndarray, truths: int) -> float:
-    """Cityscapes: one point for each distinct score, precision not smoothed; each point weighs half
-    the recall between its two neighbours, the outermost also what lies beyond.
+    """Cityscapes: one point for each distinct score, precision as counted.
+
+    Each point weighs half the recall between its two neighbours, the one of the highest score also
+    what lies between it and recall 0.
     """
     judged = right | wrong
     if not judged.any():

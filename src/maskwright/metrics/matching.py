@@ -6,9 +6,9 @@ are looked at. Pairs with truth that may have to be ignored (crowds, small regio
 
 * IoU = intersection / union, in whole pixels for masks, divided once: pycocotools' numbers.
 * *share* = intersection / area of the detection: what counts against crowds.
-* Boundaries: Cheng et al., "Boundary IoU", CVPR 2021, section 4: the pixels of a mask that lie within 2 % of the image's
-  diagonal of its edge (the image's border is an edge); IoU = the smaller of mask and boundary IoU. Against crowds it is
-  the mask's share.
+* Boundaries: Cheng et al., "Boundary IoU", CVPR 2021, section 4: the pixels of a mask that lie
+  within 2 % of the image's diagonal of its edge (the image's border is an edge); IoU = the smaller
+  of mask and boundary IoU. Against crowds it is the mask's share.
 
 Legend: D detections, G truths, P pairs.
 """
@@ -254,7 +254,7 @@ def _same_image_and_class(truth: Objects, detections: Objects) -> tuple[np.ndarr
             np.concatenate([truth.class_id, detections.class_id]),
         ]
     )
-    images, image = np.unique(both[0], return_inverse=True)
+    _, image = np.unique(both[0], return_inverse=True)
     classes, class_id = np.unique(both[1], return_inverse=True)
     group = image.astype(np.int64) * max(1, len(classes)) + class_id
     of_truths, wanted = group[: len(truth)], group[len(truth) :]

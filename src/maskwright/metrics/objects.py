@@ -104,9 +104,9 @@ class Objects:
         image: int64 [N], the number of each one's image.
         class_id: int64 [N].
         box_xywh: float64 [N, 4]: left, top, width, height, as COCO files have them.
-        score: float64 [N]; 0 for truth.
+        score: float64 [N]; 1 where none is told, as in truth.
         crowd: bool [N]: a group that was not told apart, or "difficult".
-        area: float64 [N], by which truth is sorted into sizes; NaN: to be taken from what is compared.
+        area: float64 [N], by which truth is sorted into sizes; NaN: the mask's, or the box's.
         spans: the masks; None where there are none.
     """
 
@@ -155,7 +155,7 @@ class Objects:
             image=np.repeat(numbers, counts),
             class_id=np.array([one.class_id for one in found], np.int64),
             box_xywh=boxes,
-            score=np.array([0.0 if score is None else score for score in scores], np.float64),
+            score=np.array([1.0 if score is None else score for score in scores], np.float64),
             crowd=np.array([one.crowd for one in found], bool),
             area=areas,
             spans=Spans.of_masks(masks) if has_masks else None,
@@ -183,7 +183,7 @@ class Objects:
             image=np.asarray(image, np.int64),
             class_id=np.asarray(class_id, np.int64),
             box_xywh=np.asarray(box_xywh, np.float64).reshape(-1, 4),
-            score=np.zeros(count) if score is None else np.asarray(score, np.float64),
+            score=np.ones(count) if score is None else np.asarray(score, np.float64),
             crowd=np.zeros(count, bool) if crowd is None else np.asarray(crowd, bool),
             area=np.full(count, np.nan) if area is None else np.asarray(area, np.float64),
             spans=spans,
@@ -202,8 +202,8 @@ class Objects:
             bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
             if len(bad):
                 raise DataError(
-                    f"expected a {name} of finite numbers, got {values[bad[0]].tolist()} for object "
-                    f"{bad[0]}, in image {self.image[bad[0]]}; leave it out or mend it."
+                    f"expected a {name} of finite numbers, got {values[bad[0]].tolist()} for "
+                    f"object {bad[0]}, in image {self.image[bad[0]]}; leave it out or mend it."
                 )
 
     def measured(self) -> dict[str, np.ndarray]:

@@ -1,10 +1,10 @@
 """Panoptic quality: Kirillov et al., "Panoptic Segmentation", CVPR 2019, sections 4.1 and 4.2.
 
-* A segment of the prediction and one of the truth, of the same class, match where their IoU is above
-  0.5; no segment can then match twice. Pixels of void in the truth count for no union.
+* A segment of the prediction and one of the truth, of the same class, match where their IoU is
+  above 0.5; no segment can then match twice. Pixels of void in the truth count for no union.
 * SQ is the mean IoU of the matches (TP), RQ = TP / (TP + FP / 2 + FN / 2), PQ = SQ * RQ.
-* A predicted segment without a match is no FP where more than half of it lies in void or in crowds of
-  its class. Crowds are never matched and are no FN.
+* A predicted segment without a match is no FP where more than half of it lies in void or in crowds
+  of its class. Crowds are never matched and are no FN.
 * A class that is neither in the truth nor predicted (TP = FP = FN = 0) has no score (NaN) and is
   left out of means; one that is only predicted, or only true, scores 0 and counts.
 

@@ -2,12 +2,13 @@
 
 They differ in what they compare, in who may match whom, and in how a curve becomes a number:
 
-* `voc07`, `voc10`: Everingham et al., "The PASCAL Visual Object Classes Challenge", IJCV 2010, section 4.2
-  and the development kit of 2012. Each detection looks at its best truth only, taken or not; truth
-  marked difficult (here: `crowd`) is left out, and so are detections whose best truth it is.
+* `voc07`, `voc10`: Everingham et al., "The PASCAL Visual Object Classes Challenge", IJCV 2010,
+  section 4.2, and the development kit. Each detection looks at its best truth only, taken or not;
+  truth marked difficult (here: `crowd`) is left out, and so are detections whose best truth it is.
 * `coco`: Lin et al., "Microsoft COCO", ECCV 2014, as pycocotools computes it, to the last bit.
-* `cityscapes`: Cordts et al., CVPR 2016, section 4.3: truth smaller than 100 pixels, groups (`crowd`) and void are
-  no objects; a detection that lies in them by more than the threshold is forgiven.
+* `cityscapes`: Cordts et al., CVPR 2016, section 4.3, for masks: truth below 100 pixels, groups
+  (`crowd`) and void are no objects; a detection that lies in them by more than the threshold is
+  forgiven.
 * `ultralytics`: what `yolo val` reports: each detection takes its best truth, each truth keeps the
   surest of those; crowds don't exist; an area under a curve that is joined by straight lines.
 """
@@ -53,8 +54,8 @@ class Protocol:
         curve: how precision over recall becomes AP (`curves.py`).
         sizes: name -> smallest and largest area in pixels; truth outside is ignored, and so are
             unmatched detections outside. The first is the reported one.
-        max_detections: of one image (and class, if `per_class_limit`), the surest first; AP uses the
-            last, average recall each. None: all of them.
+        max_detections: of one image (and class, if `per_class_limit`), the surest first; AP uses
+            the last, average recall each. None: all of them.
         per_class_limit: whether the limit holds for each class of an image or for the image.
         smallest_region: pixels below which truth is ignored (Cityscapes).
     """
@@ -119,6 +120,7 @@ def protocol_of(protocol: str | Protocol, max_detections: Sequence[int] | None =
         protocol = replace(protocol, max_detections=limits)
     if not protocol.ious or min(protocol.ious) < 0.5 or max(protocol.ious) > 1:
         raise ConfigError(
-            f"expected IoU thresholds in 0.5..1, got {protocol.ious}; overlaps below 0.5 are not kept."
+            f"expected IoU thresholds in 0.5..1, got {protocol.ious}; overlaps below "
+            "0.5 are not kept."
         )
     return protocol
