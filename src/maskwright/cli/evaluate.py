@@ -59,8 +59,13 @@ def evaluate(
         with bar(f"scoring {side.name}") as progress:
             scored.append(
                 jobs.score(
-                    samples, find, dataset.classes, tasks=tasks, protocol=protocol,
-                    skip_bad=skip_bad, progress=progress,
+                    samples,
+                    find,
+                    dataset.classes,
+                    tasks=tasks,
+                    protocol=protocol,
+                    skip_bad=skip_bad,
+                    progress=progress,
                 )  # fmt: skip
             )
         finds.append(find)

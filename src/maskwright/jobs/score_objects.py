@@ -75,7 +75,7 @@ class ObjectScores:
         return next(iter(self.kinds.values()))
 
     def draws(self) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
-        """"AP masks" and so on -> its value for images drawn several times."""
+        """ "AP masks" and so on -> its value for images drawn several times."""
         return {
             f"AP {kind}": ap_of_draws(self.seen, scores.protocol, kind=kind)
             for kind, scores in self.kinds.items()

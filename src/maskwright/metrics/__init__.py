@@ -8,6 +8,13 @@ difference (`merge`, `+`, `sum`). Torch-free.
 from __future__ import annotations
 
 from maskwright.metrics.accumulator import Accumulator
+from maskwright.metrics.ap_interval import ap_of_draws
+from maskwright.metrics.ap_scores import APScores, PRCurve
+from maskwright.metrics.average_precision import (
+    AveragePrecision,
+    DetectionVerdicts,
+    average_precision,
+)
 from maskwright.metrics.bootstrap import (
     Interval,
     PairedInterval,
@@ -31,6 +38,7 @@ from maskwright.metrics.boundary_f import (
     boundary_matches,
     mean_boundary_f,
 )
+from maskwright.metrics.objects import Objects, Spans
 from maskwright.metrics.overlap import (
     OverlapScores,
     iou,
@@ -38,6 +46,13 @@ from maskwright.metrics.overlap import (
     mean_iou,
     overlap_scores,
 )
+from maskwright.metrics.panoptic import (
+    PanopticQuality,
+    PanopticScores,
+    panoptic_counts,
+    panoptic_quality,
+)
+from maskwright.metrics.protocols import PROTOCOLS, Kind, Protocol, protocol_of
 from maskwright.metrics.semantic import (
     ConfusionMatrix,
     SemanticScores,
@@ -56,19 +71,32 @@ from maskwright.metrics.stability import (
 from maskwright.metrics.thin import ThinIou, thin_overlaps, thin_region, white_top_hat
 
 __all__ = [
+    "PROTOCOLS",
+    "APScores",
     "Accumulator",
+    "AveragePrecision",
     "BoundaryF",
     "BoundaryFScores",
     "BoundaryIou",
     "ConfusionMatrix",
+    "DetectionVerdicts",
     "Flips",
     "Interval",
+    "Kind",
+    "Objects",
     "OverlapScores",
+    "PRCurve",
     "PairedInterval",
+    "PanopticQuality",
+    "PanopticScores",
+    "Protocol",
     "SemanticScores",
+    "Spans",
     "Stability",
     "StabilityScores",
     "ThinIou",
+    "ap_of_draws",
+    "average_precision",
     "bootstrap",
     "boundary_band",
     "boundary_f",
@@ -89,6 +117,9 @@ __all__ = [
     "noise_flips",
     "overlap_scores",
     "paired_interval",
+    "panoptic_counts",
+    "panoptic_quality",
+    "protocol_of",
     "semantic_scores",
     "shift_flips",
     "thin_overlaps",

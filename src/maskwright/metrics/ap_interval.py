@@ -44,7 +44,10 @@ def ap_of_draws(
     class_id = found.class_id[verdicts.detection]
     ranked = np.argsort(-score, kind="stable")
     ranked_of = [ranked[class_id[ranked] == k] for k in range(len(seen.names))]
-    counted = overlaps.truth.image[verdicts.counted[0]], overlaps.truth.class_id[verdicts.counted[0]]
+    counted = (
+        overlaps.truth.image[verdicts.counted[0]],
+        overlaps.truth.class_id[verdicts.counted[0]],
+    )
     truths_KN = np.zeros((len(seen.names), seen.images), np.int64)
     np.add.at(truths_KN, (counted[1], counted[0]), 1)
     status = verdicts.status[0]

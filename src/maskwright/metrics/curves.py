@@ -1,0 +1,119 @@
+"""How precision over recall becomes a number: one function a way, in the visible dict `CURVES`.
+
+All take verdicts on detections in the order of falling scores and the number of truths, and give AP
+in 0..1. Where no truth is counted they are not called: such a class has no AP (NaN).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from maskwright.metrics.protocols import Curve
+
+RECALLS_101 = np.linspace(0.0, 1.0, 101)
+"""COCO's recall levels."""
+
+_EPSILON = np.spacing(1)
+
+
+def precision_recall(
+    right: np.ndarray, wrong: np.ndarray, truths: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Precision and recall float64 [D] after each detection, as counted, not smoothed.
+
+    Args:
+        right, wrong: bool [D], in the order of falling scores; neither: ignored.
+        truths: how many there are to find, above 0.
+    """
+    hits, misses = np.cumsum(right).astype(float), np.cumsum(wrong).astype(float)
+    judged = hits + misses
+    precision = np.divide(hits, judged, out=np.zeros(len(hits)), where=judged > 0)
+    return precision, hits / truths
+
+
+def precision_at_recalls(right: np.ndarray, wrong: np.ndarray, truths: int) -> np.ndarray:
+    """COCO's precision float64 [L, 101] of L lanes of verdicts bool [L, D] over one set of truths.
+
+    The envelope (the best precision at this recall or a larger one) can only rise where a truth is
+    found, so it is taken there; every number comes from the operations that pycocotools does.
+    """
+    lanes, place = np.nonzero(right)
+    hits = right.sum(axis=1)
+    most = int(hits.max(initial=0))
+    result = np.zeros((len(right), len(RECALLS_101)))
+    if not most:
+        return result
+    number = np.arange(len(lanes)) - np.repeat(np.cumsum(hits) - hits, hits)
+    misses = np.cumsum(wrong, axis=1, dtype=np.int32)[lanes, place].astype(float)
+    found = (number + 1).astype(float)
+    envelope = np.zeros((len(right), most))
+    envelope[lanes, number] = found / (misses + found + _EPSILON)
+    envelope = np.maximum.accumulate(envelope[:, ::-1], axis=1)[:, ::-1]
+    reached = np.arange(1, most + 1).astype(float) / truths
+    first = np.searchsorted(reached, RECALLS_101, side="left")
+    inside = first < most
+    result[:, inside] = envelope[:, first[inside]]
+    return result
+
+
+def points101(right: np.ndarray, wrong: np.ndarray, scores: np.ndarray, truths: int) -> float:
+    """COCO: the mean of the enveloped precision at 101 recalls."""
+    return float(precision_at_recalls(right[None], wrong[None], truths).mean())
+
+
+def points11(right: np.ndarray, wrong: np.ndarray, scores: np.ndarray, truths: int) -> float:
+    """VOC until 2009: the mean of the best precision at recall >= 0, 0.1, ... 1."""
+    precision, recall = precision_recall(right, wrong, truths)
+    best = [precision[recall >= level].max(initial=0.0) for level in np.arange(0.0, 1.1, 0.1)]
+    return float(sum(best) / 11)
+
+
+def every_point(right: np.ndarray, wrong: np.ndarray, scores: np.ndarray, truths: int) -> float:
+    """VOC from 2010 on: the area under the enveloped precision, in steps."""
+    precision, recall = precision_recall(right, wrong, truths)
+    envelope = np.maximum.accumulate(precision[::-1])[::-1]
+    return float((np.diff(recall, prepend=0.0) * envelope).sum())
+
+
+def lines101(right: np.ndarray, wrong: np.ndarray, scores: np.ndarray, truths: int) -> float:
+    """Ultralytics: the area under the enveloped precision, from (0, 1) to (1, 0).
+
+    Its points are joined by straight lines, read at 101 recalls and summed by trapezoids.
+    """
+    if not len(right):
+        return 0.0
+    hits, misses = np.cumsum(right), np.cumsum(wrong)
+    recall = np.concatenate([[0.0], hits / (truths + 1e-16), [1.0]])
+    precision = np.concatenate([[1.0], hits / np.maximum(hits + misses, 1), [0.0]])
+    envelope = np.maximum.accumulate(precision[::-1])[::-1]
+    read = np.interp(RECALLS_101, recall, envelope)
+    return float((np.diff(RECALLS_101) * (read[1:] + read[:-1]) / 2).sum())
+
+
+def steps(right: np.ndarray, wrong: np.ndarray, scores: np.ndarray, truths: int) -> float:
+    """Cityscapes: one point for each distinct score, precision as counted.
+
+    Each point weighs half the recall between its two neighbours, the one of the highest score also
+    what lies between it and recall 0.
+    """
+    judged = right | wrong
+    if not judged.any():
+        return 0.0
+    hits, all_judged = np.cumsum(right[judged]), np.arange(1, int(judged.sum()) + 1)
+    last = np.flatnonzero(np.diff(scores[judged], append=np.nan) != 0)
+    recall = (hits[last] / truths)[::-1]  # from the lowest score, which finds most, on
+    precision = (hits[last] / all_judged[last])[::-1]
+    precision = np.append(precision, precision[-1])
+    around = np.concatenate([recall[:1], recall, [0.0, 0.0]])
+    return float(np.dot(precision, (around[:-2] - around[2:]) / 2))
+
+
+CURVES: dict[Curve, Callable[[np.ndarray, np.ndarray, np.ndarray, int], float]] = {
+    "points11": points11,
+    "every_point": every_point,
+    "points101": points101,
+    "steps": steps,
+    "lines101": lines101,
+}
