@@ -103,7 +103,7 @@ def test_evaluate_tells_the_same_for_weights_and_bundle(run, original, trained, 
         assert result.code == 0, result
         assert re.search(r"mIoU 0\.\d{4}", result.out)
         assert "over 3 images" in result.out
-        scores.append(json.loads((tmp_path / "s.json").read_text())["scores"]["miou"])
+        scores.append(json.loads((tmp_path / "s.json").read_text())["maps"]["areas"]["miou"])
     assert scores[0] == scores[1]
     assert scores[2] == pytest.approx(scores[0], abs=2e-3)
 

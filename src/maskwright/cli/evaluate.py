@@ -38,9 +38,10 @@ def evaluate(
     out: Annotated[Path | None, typer.Option(help="Write the scores as JSON.")] = None,
     report: Annotated[Path | None, typer.Option(help="Write an HTML page.")] = None,
 ) -> None:
-    """Score class maps, objects and panoptic segments, whatever both sides hold.
+    """Score a model, or predictions on files.
 
-    At the images' own resolution, over all images together, under the named protocol.
+    Class maps, objects, panoptic segments: whatever both sides hold, at the images' own resolution,
+    over all images together, objects under the named protocol.
     """
     import maskwright.formats as formats
     import maskwright.jobs as jobs
@@ -66,7 +67,7 @@ def evaluate(
                     protocol=protocol,
                     skip_bad=skip_bad,
                     progress=progress,
-                )  # fmt: skip
+                )
             )
         finds.append(find)
     intervals = scored[0].intervals() if ci or report else {}
@@ -80,7 +81,14 @@ def evaluate(
     if report is not None:
         title = f"{found.name} on {dataset.root.name}"
         jobs.write_score_report(
-            report, title, scored[0], samples, finds[0], intervals=intervals, gains=gains
+            report,
+            title,
+            scored[0],
+            samples,
+            finds[0],
+            intervals=intervals,
+            gains=gains,
+            other=against.name if against else "",
         )
         say(f"report: {report}")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -21,6 +21,9 @@ class Instance:
         score: confidence 0..1; None for ground truth.
         crowd: a group that was not told apart (COCO iscrowd).
         track_id: the object's identity over the frames of a video.
+        area: in pixels as the annotation file states it (COCO sorts objects into sizes by it, and
+            it may differ from the mask's); None means that of the mask, or of the box. Two
+            objects are equal whatever it says.
     """
 
     class_id: int
@@ -29,6 +32,7 @@ class Instance:
     score: float | None = None
     crowd: bool = False
     track_id: int | None = None
+    area: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

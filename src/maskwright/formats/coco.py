@@ -14,6 +14,7 @@ as told on cocodataset.org, "Data format".
 from __future__ import annotations
 
 import json
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
@@ -205,7 +206,14 @@ def _instance(entry: Entry, class_id: int, size: tuple[int, int], source: Path) 
         score=entry.get("score"),
         crowd=bool(entry.get("iscrowd", 0)),
         track_id=entry.get("track_id"),
+        area=_stated_area(entry),
     )
+
+
+def _stated_area(entry: Entry) -> float | None:
+    area = entry.get("area")
+    is_number = isinstance(area, int | float) and math.isfinite(area) and area >= 0
+    return float(area) if is_number else None
 
 
 def _mask(segmentation: Any, size: tuple[int, int]) -> Mask:

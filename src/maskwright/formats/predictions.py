@@ -241,7 +241,7 @@ def _yolo(
         readers.setdefault(
             sample.name, lambda _, size: Segmentation(size=size, classes=classes, instances=())
         )
-    notes = (
+    notes: tuple[str, ...] = (
         f"{source}: class ids are taken as 0 {classes.names[0]} to {len(classes) - 1} "
         f"{classes.names[-1]}"
         + (f", corners of polygons as {vertices}s of pixels." if polygons else "."),

@@ -198,9 +198,8 @@ def compare(first: Scores, second: Scores) -> dict[str, Interval]:
     if first.maps is not None and second.maps is not None:
         gains |= first.maps.against(second.maps)
     if first.objects is not None and second.objects is not None:
-        _require_same(
-            [i.name for i in first.objects.images], [i.name for i in second.objects.images]
-        )
+        names = [[image.name for image in part.images] for part in (first.objects, second.objects)]
+        _require_same(*names)
         theirs = second.objects.draws()
         for name, draw in first.objects.draws().items():
             if name in theirs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -117,7 +118,7 @@ class ObjectScorer:
         Raises:
             DataError: sizes differ, or an object lacks its mask.
         """
-        self._seen.update(truth, found)
+        self._seen.update(truth, found, truth_areas=_areas(truth))
         self._names.append(name)
 
     def scores(self) -> ObjectScores | None:
@@ -154,6 +155,14 @@ class ObjectScorer:
             ObjectTally(name=name, right=int(r), wrong=int(w), missed=int(t - r))
             for name, r, w, t in zip(self._names, right, wrong, there)
         )
+
+
+def _areas(truth: Segmentation) -> list[float] | None:
+    """As the annotation file states them; NaN where it doesn't, None where it never does."""
+    stated = [one.area for one in truth.instances or ()]
+    if all(area is None for area in stated):
+        return None
+    return [math.nan if area is None else area for area in stated]
 
 
 def _best_confidence(curve: PRCurve) -> float:

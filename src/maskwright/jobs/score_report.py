@@ -45,7 +45,7 @@ def write_score_report(
     *,
     intervals: Mapping[str, Interval] | None = None,
     gains: Mapping[str, Interval] | None = None,
-    other: str = "the other",
+    other: str = "",
 ) -> None:
     """Write tables, curves and the worst images as one HTML page.
 

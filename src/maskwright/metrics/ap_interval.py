@@ -44,12 +44,9 @@ def ap_of_draws(
     class_id = found.class_id[verdicts.detection]
     ranked = np.argsort(-score, kind="stable")
     ranked_of = [ranked[class_id[ranked] == k] for k in range(len(seen.names))]
-    counted = (
-        overlaps.truth.image[verdicts.counted[0]],
-        overlaps.truth.class_id[verdicts.counted[0]],
-    )
+    truth, counted = overlaps.truth, verdicts.counted[0]
     truths_KN = np.zeros((len(seen.names), seen.images), np.int64)
-    np.add.at(truths_KN, (counted[1], counted[0]), 1)
+    np.add.at(truths_KN, (truth.class_id[counted], truth.image[counted]), 1)
     status = verdicts.status[0]
 
     def one(times_N: np.ndarray) -> float:

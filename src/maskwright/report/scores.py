@@ -69,8 +69,8 @@ def map_table(plain: Mapping[str, Any], classes: Classes) -> Table:
             )
         ],
         swatches=classes.colours,
-        note="IoU counts areas, so large regions decide it; the boundary scores look at edges only, "
-        "thin IoU only where the truth is narrow.",
+        note="IoU counts areas, so large regions decide it; the boundary scores look at edges "
+        "only, thin IoU only where the truth is narrow.",
     )  # fmt: skip
 
 
@@ -85,6 +85,8 @@ def object_tables(plain: Mapping[str, Any], classes: Classes) -> list[Table]:
     names = list(plain[kinds[0]]["summary"])
     protocol = plain[kinds[0]]["protocol"]
     first = plain[kinds[0]]
+    shown = [row for row in first["classes"] if row["truths"] or row["detections"]]
+    left = len(first["classes"]) - len(shown)
     sizes = [size for size in first["classes"][0]["sizes"] if size != "all"]
     summary = Table(
         title=f"Objects, protocol {protocol}",
@@ -108,9 +110,10 @@ def object_tables(plain: Mapping[str, Any], classes: Classes) -> list[Table]:
                 row["name"], row["ap"], row["ap50"], *(row["sizes"][size] for size in sizes),
                 row["ar"], row["truths"], row["detections"],
             )
-            for row in first["classes"]
+            for row in shown
         ],
-        swatches=classes.colours,
+        swatches=[classes.colours[classes.index(row["name"])] for row in shown],
+        note=f"{left} classes are neither there nor found." if left else "",
     )  # fmt: skip
     return [summary, table]
 
@@ -161,8 +164,8 @@ def gain_table(gains: Mapping[str, Any], other: str) -> Table:
             (name, 100 * gain.value, 100 * gain.low, 100 * gain.high)
             for name, gain in gains.items()
         ],
-        note="In points, with the 95 % interval over the images (paired bootstrap). An interval that "
-        "holds 0 says that the difference may be chance.",
+        note="In points, with the 95 % interval over the images (paired bootstrap). An interval "
+        "that holds 0 says that the difference may be chance.",
     )
 
 

@@ -1,0 +1,68 @@
+"""`maskwright evaluate` on files alone: anybody's predictions, two of them against each other."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import small_sets
+
+
+@pytest.fixture
+def guesses(tmp_path, original):
+    """Two folders of masks for the val split: the truth with mistakes, few and many."""
+    folders = {}
+    for name, share in (("few", 0.05), ("many", 0.4)):
+        rng = np.random.default_rng(3)
+        for mask in sorted((original / "val" / "masks").iterdir()):
+            truth = small_sets.ids(int(mask.stem[2:]), (64, 64))
+            wrong = rng.random(truth.shape) < share
+            guess = np.where(wrong, rng.integers(0, 3, truth.shape), truth % 3).astype(np.uint8)
+            small_sets.save(tmp_path / name / mask.name, guess)
+        folders[name] = tmp_path / name
+    return folders
+
+
+def test_masks_are_scored_and_compared(run, original, guesses, tmp_path):
+    page, plain = tmp_path / "page.html", tmp_path / "scores.json"
+    result = run("evaluate", guesses["few"], original, "--ci", "--against", guesses["many"], "--out",
+                 plain, "--report", page)  # fmt: skip
+    assert result.code == 0, result
+    for wanted in ("no classes.json", "mIoU 0.", "boundary IoU 0.", "over 3 images", "[0.",
+                   "few minus many", "(sure)"):  # fmt: skip
+        assert wanted in result.out
+    scores = json.loads(plain.read_text())
+    first, second = scores["maps"], scores["against"]["maps"]
+    gain = first["areas"]["miou"] - second["areas"]["miou"]
+    assert scores["gains"]["mIoU"]["value"] == pytest.approx(gain)
+    assert scores["intervals"]["mIoU"]["low"] <= first["areas"]["miou"]
+    assert "Against many" in page.read_text()
+
+
+def test_predictions_of_predict_score_as_the_model_does(run, original, bundle, tmp_path):
+    found, scores = tmp_path / "found", []
+    assert run("predict", bundle, original / "val" / "images", "--out", found).code == 0
+    for what in (bundle, found):
+        result = run("evaluate", what, original, "--out", tmp_path / "s.json")
+        assert result.code == 0, result
+        scores.append(json.loads((tmp_path / "s.json").read_text())["maps"])
+    assert scores[0] == scores[1]
+
+
+def test_predictions_at_fault_are_told(refused, run, original, guesses, tmp_path):
+    few = guesses["few"]
+    assert "does not exist" in refused("evaluate", tmp_path / "none", original)
+    (tmp_path / "empty").mkdir()
+    assert "holds no predictions" in refused("evaluate", tmp_path / "empty", original)
+    assert "kitti" in refused("evaluate", few, original, "--protocol", "kitti")
+    assert "middle" in refused("evaluate", few, original, "--vertices", "middle")
+    name = next(few.iterdir())
+    name.write_bytes(name.read_bytes()[:60])
+    assert name.name in refused("evaluate", few, original)
+    result = run("evaluate", few, original, "--skip-bad")
+    assert result.code == 0, result
+    assert "1 images were left out" in result.out
+    assert "over 2 images" in result.out
+    message = refused("evaluate", few, original, "--skip-bad", "--against", guesses["many"])
+    assert "same images" in message
