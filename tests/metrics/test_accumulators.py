@@ -66,6 +66,39 @@ def test_bad_images_change_nothing(kind):
     assert not counts.counts.any()
 
 
+@each_kind
+def test_settings_are_told_at_once(kind):
+    with pytest.raises(ConfigError, match="void id 1"):
+        kind(2, void=1)
+    with pytest.raises(ConfigError, match="got -1"):
+        kind(-1)
+    if kind is not ConfusionMatrix:
+        with pytest.raises(ConfigError, match=r"got \[2\]"):
+            kind(2, ignore=(2,))
+
+
+@each_kind
+@pytest.mark.parametrize("shape", [(0, 0), (0, 5), (5, 0)])
+def test_images_without_pixels_count_nothing(kind, shape):
+    counts = kind(2)
+    counts.update(np.zeros(shape, np.uint8), np.zeros(shape, np.uint8))
+    assert not counts.counts.any()
+
+
+@each_kind
+@given(map_pairs(most=8))
+def test_more_classes_than_a_byte_holds(kind, pair):
+    """The same maps with ids far apart, in a wider type: the same counts in other rows."""
+    wide = [np.where(ids < CLASSES, ids.astype(np.int32) * 140, 999) for ids in pair]
+    far = np.where(pair[0] == 255, 65535, wide[0]), wide[1]
+    narrow, broad = KINDS[kind](*pair, CLASSES), KINDS[kind](*far, 300, void=65535)
+    if kind is ConfusionMatrix:
+        np.testing.assert_array_equal(broad[::140][:, [0, 140, 280, 300]], narrow)
+    else:
+        np.testing.assert_array_equal(broad[::140], narrow)
+    assert broad.sum() == narrow.sum()
+
+
 def test_a_sum_shares_nothing_with_its_parts():
     one = counted(BoundaryIou, [])
     alone = sum([one])

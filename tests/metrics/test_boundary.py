@@ -127,7 +127,7 @@ def test_what_makes_no_sense_is_told():
     with pytest.raises(ConfigError, match="got 0"):
         boundary_iou(mask, mask, ratio=0)
     with pytest.raises(ConfigError, match="got nan"):
-        BoundaryIou(2, ratio=math.nan).update(mask, mask)
+        BoundaryIou(2, ratio=math.nan)
     with pytest.raises(ConfigError, match="got 0"):
         boundary_band(mask, 0)
     with pytest.raises(DataError, match=r"\(4, 4\) and \(3, 4\)"):

@@ -141,7 +141,7 @@ def test_what_is_thin(width, thin):
 def test_what_makes_no_sense_is_told():
     ids = np.zeros((4, 5), np.uint8)
     with pytest.raises(ConfigError, match="got -1"):
-        ThinIou(2, radius=-1).update(ids, ids)
+        ThinIou(2, radius=-1)
     with pytest.raises(ConfigError, match="got -2"):
         thin_region(ids, margin=-2)
     with pytest.raises(DataError, match=r"\[4, 5\] for every class or \[2, 4, 5\].*got \[5, 4\]"):
