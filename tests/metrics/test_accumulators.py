@@ -99,6 +99,19 @@ def test_more_classes_than_a_byte_holds(kind, pair):
     assert broad.sum() == narrow.sum()
 
 
+@each_kind
+@pytest.mark.parametrize("classes", [254, 255, 256, 257])
+def test_as_many_classes_as_a_byte_just_holds(kind, classes):
+    truth = np.full((4, 6), classes - 1, np.uint16)
+    truth[:, 3:] = 0
+    for id_ in (classes - 1, 0):
+        counted = KINDS[kind](truth, truth, classes, void=65535)[id_]
+        assert kind is ThinIou or counted.any()
+    thin = thin_overlaps(truth, truth, classes, void=65535, regions=np.ones((4, 6), np.bool_))
+    assert thin[[0, classes - 1]].tolist() == [[12, 12, 12]] * 2
+    assert thin.sum() == 72
+
+
 def test_a_sum_shares_nothing_with_its_parts():
     one = counted(BoundaryIou, [])
     alone = sum([one])

@@ -89,6 +89,9 @@ def test_the_shifted_image_keeps_its_size_and_real_pixels():
             if np.array_equal(np.roll(IMAGE, (dy, dx), (0, 1))[1:-1, 1:-1], image[1:-1, 1:-1])
         }
         assert len(fits) == 1
+        [(dy, dx)] = fits
+        edge = np.pad(IMAGE, ((1, 1), (1, 1), (0, 0)), mode="edge")
+        np.testing.assert_array_equal(image, edge[1 - dy : 10 - dy, 1 - dx : 14 - dx])
         moves -= fits
     assert not moves
 
