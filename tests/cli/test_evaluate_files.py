@@ -26,8 +26,9 @@ def guesses(tmp_path, original):
 
 def test_masks_are_scored_and_compared(run, original, guesses, tmp_path):
     page, plain = tmp_path / "page.html", tmp_path / "scores.json"
-    result = run("evaluate", guesses["few"], original, "--ci", "--against", guesses["many"], "--out",
-                 plain, "--report", page)  # fmt: skip
+    few, many = guesses["few"], guesses["many"]
+    result = run("evaluate", few, original, "--ci", "--against", many, "--out", plain,
+                 "--report", page)  # fmt: skip
     assert result.code == 0, result
     for wanted in ("no classes.json", "mIoU 0.", "boundary IoU 0.", "over 3 images", "[0.",
                    "few minus many", "(sure)"):  # fmt: skip

@@ -213,7 +213,7 @@ def test_panoptic_segments_are_scored():
 def test_what_cannot_be_scored_is_told():
     samples = dataset(val=2).splits["val"]
     tasks = frozenset({"semantic"})
-    with pytest.raises(DataError, match="labelled with .*, but the predictions hold panoptic"):
+    with pytest.raises(DataError, match=r"labelled with .*, but the predictions hold panoptic"):
         score(samples, find_by(lambda _: None), CLASSES, tasks=frozenset({"panoptic"}))
 
     def other(_, size):

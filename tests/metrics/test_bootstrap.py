@@ -1,4 +1,4 @@
-"""The paired interval against a loop, scipy's bootstrap, and what must hold of any interval."""
+"""Intervals against a loop, scipy's bootstrap, and what must hold of any interval."""
 
 from __future__ import annotations
 
@@ -7,7 +7,21 @@ import pytest
 from scipy import stats
 
 from maskwright.core.errors import ConfigError
-from maskwright.metrics import confusion_matrix, paired_interval, semantic_scores
+from maskwright.metrics import (
+    bootstrap,
+    boundary_matches,
+    boundary_overlaps,
+    confusion_matrix,
+    interval,
+    iou,
+    matrix_overlaps,
+    mean_boundary_f,
+    mean_iou,
+    overlap_scores,
+    paired_interval,
+    semantic_scores,
+    thin_overlaps,
+)
 
 CLASSES = 4
 
@@ -106,3 +120,106 @@ def test_pairing_narrows_the_interval():
 def test_what_makes_no_sense_is_told(changes, message):
     with pytest.raises(ConfigError, match=message):
         paired_interval(**({"first_NKL": matrices(), "second_NKL": matrices()} | changes))
+
+
+def counts(how, count=10, wrong=0.3, seed=0):
+    """What `how` counts in images of stripes with noise."""
+    stripes = np.repeat(np.arange(CLASSES, dtype=np.uint8), 4)[:, None].repeat(16, axis=1)
+    found = []
+    for index in range(count):
+        rng = np.random.default_rng([seed, index])
+        noise = rng.random(stripes.shape) < wrong * rng.random()
+        drawn = rng.integers(0, CLASSES, stripes.shape).astype(np.uint8)
+        found.append(how(stripes, np.where(noise, drawn, stripes), CLASSES))
+    return np.stack(found)
+
+
+def second_class(overlaps_RK3):
+    return iou(overlaps_RK3)[..., 1]
+
+
+@pytest.mark.parametrize(
+    ("how", "score"),
+    [
+        (boundary_overlaps, mean_iou),
+        (thin_overlaps, mean_iou),
+        (thin_overlaps, second_class),
+        (boundary_matches, mean_boundary_f),
+        (confusion_matrix, lambda sums: np.trace(sums, axis1=1, axis2=2) / sums.sum(axis=(1, 2))),
+    ],
+)
+def test_whatever_adds_up_has_an_interval(how, score):
+    one, other = counts(how), counts(how, wrong=0.6, seed=1)
+    draws = np.random.default_rng(3).multinomial(10, np.full(10, 0.1), size=300)
+    slow = [
+        [score(np.repeat(stack, times, axis=0).sum(axis=0)[None])[0] for times in draws]
+        for stack in (one, other)
+    ]
+    single = interval(one, score, resamples=300, seed=3)
+    assert single.value == score(one.sum(axis=0)[None])[0]
+    assert (single.low, single.high) == pytest.approx(tuple(np.percentile(slow[0], (2.5, 97.5))))
+    assert single.low < single.value < single.high
+    pair = paired_interval(one, other, score, resamples=300, seed=3)
+    expected = np.percentile(np.subtract(*slow), (2.5, 97.5))
+    assert (pair.low, pair.high) == pytest.approx(tuple(expected))
+    assert pair.value > 0
+
+
+def test_one_models_interval_is_that_of_its_scores():
+    stack = matrices(count=15)
+    found = interval(stack)
+    assert found.value == miou(stack)
+    assert found == interval(matrix_overlaps(stack), mean_iou)
+    other = stats.bootstrap(
+        (np.arange(15),),
+        lambda chosen: miou(stack[chosen]),
+        method="percentile",
+        n_resamples=2000,
+        vectorized=False,
+        rng=np.random.default_rng(5),
+    ).confidence_interval
+    width = other.high - other.low
+    assert (found.low, found.high) == pytest.approx((other.low, other.high), abs=0.1 * width)
+
+
+def test_the_same_seed_gives_the_same_interval():
+    stack = matrices()
+    assert interval(stack) == interval(stack)
+    assert interval(stack, seed=1) != interval(stack)
+
+
+def test_what_does_not_add_up_is_scored_on_draws():
+    """A median of images, which no sum tells; and the draws that are asked for."""
+    values = np.random.default_rng(0).random(9)
+    asked = []
+
+    def median(times_RN):
+        asked.append(times_RN)
+        return np.array([np.median(np.repeat(values, times)) for times in times_RN])
+
+    found = bootstrap(median, 9, resamples=300, confidence=0.8)
+    assert found.value == np.median(values)
+    assert (asked[0] == 1).all()
+    assert sum(len(times) for times in asked[1:]) == 300
+    assert all((times.sum(axis=1) == 9).all() for times in asked)
+    slow = [median(times[None])[0] for block in asked[1:] for times in block]
+    assert (found.low, found.high) == tuple(np.percentile(slow, (10, 90)))
+
+
+def test_resamples_without_a_score_are_left_out():
+    overlaps = np.zeros((2, 1, 3), np.int64)
+    overlaps[0] = (3, 4, 4)  # the class is on one of two images only
+    found = interval(overlaps, mean_iou)
+    assert (found.value, found.low, found.high) == (0.6, 0.6, 0.6)
+    assert overlap_scores(overlaps[0], "a").miou == 0.6
+
+
+def test_counts_that_do_not_fit_are_told():
+    with pytest.raises(ConfigError, match=r"matrices .* got \[12, 4, 3\]"):
+        interval(matrix_overlaps(matrices()))
+    with pytest.raises(ConfigError, match=r"got \[1, 4, 5\]; those of confusion matrices"):
+        interval(matrices(), mean_iou)
+    with pytest.raises(ConfigError, match="got 0"):
+        bootstrap(lambda times: times[:, 0] * 1.0, 0)
+    with pytest.raises(ConfigError, match=r"got \[3\]"):
+        interval(np.ones(3), mean_iou)

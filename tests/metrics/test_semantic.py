@@ -25,7 +25,15 @@ def brute_force(truth, prediction, classes, void):
     return matrix
 
 
-def plain_scores(pairs, classes):
+def weighted_mean(both, true, found, beta):
+    """F-beta as the weighted harmonic mean of precision and recall."""
+    if not both:
+        return 0.0 if true or found else math.nan
+    precision, recall = both / found, both / true
+    return (1 + beta**2) / (1 / precision + beta**2 / recall)
+
+
+def plain_scores(pairs, classes, beta=1.0):
     """The definitions over sets of pixels, of (truth, prediction) pairs without void."""
     rows = []
     for k in range(classes):
@@ -38,6 +46,7 @@ def plain_scores(pairs, classes):
                 "precision": both / len(found) if found else math.nan,
                 "recall": both / len(true) if true else math.nan,
                 "dice": 2 * both / (len(true) + len(found)) if either else math.nan,
+                "f_beta": weighted_mean(both, len(true), len(found), beta),
                 "truth_pixels": len(true),
                 "predicted_pixels": len(found),
             }
@@ -106,22 +115,26 @@ def test_more_pixels_than_float32_counts_stay_exact():
 
 
 @settings(deadline=None)
-@given(maps(), st.sets(st.integers(0, 3), max_size=2))
-def test_scores_are_the_plain_definitions(pair, ignore):
+@given(maps(), st.sets(st.integers(0, 3), max_size=2), st.sampled_from([0.5, 1.0, 2.0]))
+def test_scores_are_the_plain_definitions(pair, ignore, beta):
     truth, prediction = pair
-    scores = semantic_scores(confusion_matrix(truth, prediction, 4), NAMES, ignore=ignore)
+    matrix = confusion_matrix(truth, prediction, 4)
+    scores = semantic_scores(matrix, NAMES, ignore=ignore, beta=beta)
     pairs = [
         (t, p)
         for t, p in zip(truth.ravel().tolist(), prediction.ravel().tolist())
         if t != 255 and t not in ignore
     ]
-    rows = plain_scores([(t, -1 if p in ignore else p) for t, p in pairs], 4)
+    rows = plain_scores([(t, -1 if p in ignore else p) for t, p in pairs], 4, beta)
     for name in rows[0]:
         expected = [row[name] for row in rows]
         np.testing.assert_allclose(getattr(scores, name), expected, rtol=1e-12)
     assert scores.miou == pytest.approx(mean([r["iou"] for r in rows]), nan_ok=True)
     assert scores.mean_dice == pytest.approx(mean([r["dice"] for r in rows]), nan_ok=True)
     assert scores.mean_accuracy == pytest.approx(mean([r["recall"] for r in rows]), nan_ok=True)
+    assert scores.mean_f_beta == pytest.approx(mean([r["f_beta"] for r in rows]), nan_ok=True)
+    precisions = [r["precision"] for r in rows]
+    assert scores.mean_precision == pytest.approx(mean(precisions), nan_ok=True)
     right = sum(t == p for t, p in pairs)
     accuracy = right / len(pairs) if pairs else math.nan
     assert scores.pixel_accuracy == pytest.approx(accuracy, nan_ok=True)
@@ -162,6 +175,20 @@ def test_renaming_the_classes_permutes_the_scores(pair, order):
     after = semantic_scores(confusion_matrix(*(lookup[ids] for ids in pair), 4), NAMES)
     np.testing.assert_allclose([after.iou[new] for new in order], before.iou)
     assert after.miou == pytest.approx(before.miou, nan_ok=True)
+
+
+def test_beta_weighs_recall():
+    """2 right of 4 true and of 2 found: recall 0.5, precision 1."""
+    matrix = np.array([[2, 0, 2], [0, 0, 0]])
+    for beta, expected in ((1.0, 2 / 3), (2.0, 5 * 0.5 / 4.5), (0.5, 1.25 * 0.5 / 0.75)):
+        scores = semantic_scores(matrix, NAMES[:2], beta=beta)
+        assert scores.f_beta[0] == pytest.approx(expected)
+        assert scores.mean_f_beta == scores.f_beta[0]
+        assert scores.to_dict()["beta"] == scores.beta == beta
+    assert semantic_scores(matrix, NAMES[:2]).f_beta[0] == scores.dice[0]
+    for beta in (0.0, -1.0, math.nan, math.inf):
+        with pytest.raises(ConfigError, match=f"got {beta}"):
+            semantic_scores(matrix, NAMES[:2], beta=beta)
 
 
 def test_a_perfect_prediction_scores_one():

@@ -1,5 +1,5 @@
 """Measured comparisons: latency, memory and size in PyTorch, ONNX Runtime and OpenVINO beside the
-machine's ceilings; speed of the generator and of the start of a command.
+machine's ceilings; speed of scoring, of the generator and of the start of a command.
 
 The names below are imported when they are first used: measuring latency needs torch, the rest not.
 """
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from maskwright.benchmarks.demo import DemoResult, run_demo
     from maskwright.benchmarks.latency import LatencyRow, compare_latency
     from maskwright.benchmarks.robot import measure_robot
+    from maskwright.benchmarks.scoring import measure_confusion_matrix
     from maskwright.benchmarks.startup import measure_startup
     from maskwright.benchmarks.study import Study, benchmark_models
     from maskwright.benchmarks.synthesis import measure_synthesis
@@ -23,6 +24,7 @@ __all__ = [
     "Study",
     "benchmark_models",
     "compare_latency",
+    "measure_confusion_matrix",
     "measure_robot",
     "measure_startup",
     "measure_synthesis",
@@ -35,6 +37,7 @@ _WHERE = {
     "Study": "study",
     "benchmark_models": "study",
     "compare_latency": "latency",
+    "measure_confusion_matrix": "scoring",
     "measure_robot": "robot",
     "measure_startup": "startup",
     "measure_synthesis": "synthesis",

@@ -212,8 +212,9 @@ def _instance(entry: Entry, class_id: int, size: tuple[int, int], source: Path) 
 
 def _stated_area(entry: Entry) -> float | None:
     area = entry.get("area")
-    is_number = isinstance(area, int | float) and math.isfinite(area) and area >= 0
-    return float(area) if is_number else None
+    if not isinstance(area, int | float) or not math.isfinite(area) or area < 0:
+        return None
+    return float(area)
 
 
 def _mask(segmentation: Any, size: tuple[int, int]) -> Mask:

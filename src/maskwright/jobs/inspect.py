@@ -14,6 +14,7 @@ import numpy as np
 from maskwright.core.classes import Classes
 from maskwright.core.sample import Dataset, Sample
 from maskwright.core.segmentation import Segmentation
+from maskwright.metrics.thin import white_top_hat
 
 Progress = Callable[[int, int], None]
 """Called with (files done, files in all) after each file."""
@@ -138,11 +139,7 @@ def thin_pixels(inside_HW: np.ndarray, radius: int = THIN_RADIUS) -> int:
         inside_HW: uint8, 1 inside and 0 outside.
         radius: in pixels.
     """
-    y, x = np.ogrid[-radius : radius + 1, -radius : radius + 1]
-    disc = (x * x + y * y <= radius * radius).astype(np.uint8)
-    padded = np.pad(inside_HW, radius, mode="edge")
-    opened = cv2.morphologyEx(padded, cv2.MORPH_OPEN, disc)[radius:-radius, radius:-radius]
-    return int(np.count_nonzero(inside_HW)) - int(np.count_nonzero(opened))
+    return int(np.count_nonzero(white_top_hat(inside_HW, radius)))
 
 
 def _count_semantic(semantic: np.ndarray, tallies: list[_Tally], regions: bool) -> int:

@@ -31,7 +31,7 @@ import numpy as np
 from maskwright.core.errors import ConfigError, DataError
 from maskwright.core.mask import Mask
 from maskwright.metrics.accumulator import Accumulator
-from maskwright.metrics.maps import class_maps
+from maskwright.metrics.maps import check_settings, class_maps
 from maskwright.metrics.overlap import OverlapScores, count_overlaps, overlap_scores
 
 RATIO = 0.02
@@ -184,6 +184,8 @@ class BoundaryIou(Accumulator):
         ratio: float = RATIO,
         ignore: Collection[int] = (),
     ) -> None:
+        check_settings(classes, void, ignore)
+        boundary_width((1, 1), ratio)
         super().__init__(np.zeros((classes, 3), np.int64))
         self.classes = classes
         self.void = void

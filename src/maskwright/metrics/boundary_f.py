@@ -35,7 +35,7 @@ import numpy as np
 from maskwright.core.errors import ConfigError
 from maskwright.metrics.accumulator import Accumulator
 from maskwright.metrics.boundary import boundary_width
-from maskwright.metrics.maps import class_maps
+from maskwright.metrics.maps import check_settings, class_maps
 from maskwright.metrics.overlap import (
     check_beta,
     checked_counts,
@@ -215,6 +215,8 @@ class BoundaryF(Accumulator):
         pixels: float | None = None,
         ignore: Collection[int] = (),
     ) -> None:
+        check_settings(classes, void, ignore)
+        _reach((1, 1), tolerance, pixels)
         super().__init__(np.zeros((classes, 4), np.int64))
         self.classes = classes
         self.void = void

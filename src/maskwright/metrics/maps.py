@@ -39,8 +39,7 @@ def class_maps(
         ConfigError: `void` is the id of a class, or an ignored id is none.
     """
     check_maps(truth_HW, prediction_HW)
-    check_void(classes, void)
-    check_ignored(classes, ignore)
+    check_settings(classes, void, ignore)
     truth = _shifted(truth_HW, classes, ignore)
     unlabelled = truth == 0
     unknown = unlabelled & (truth_HW != void)
@@ -92,6 +91,16 @@ def check_void(classes: int, void: int) -> None:
             f"void id {void} is also a class (0..{classes - 1}); take another id for void, or "
             f"score with ignore=({void},)."
         )
+
+
+def check_settings(classes: int, void: int, ignore: Collection[int]) -> None:
+    """Refuse what no map can be counted with: `check_void` and `check_ignored` in one.
+
+    Raises:
+        ConfigError: `void` is the id of a class, an ignored id is none, or there are no classes.
+    """
+    check_void(classes, void)
+    check_ignored(classes, ignore)
 
 
 def check_ignored(classes: int, ignore: Collection[int]) -> None:

@@ -3,7 +3,8 @@
 A thin region is what a morphological opening with a disc of radius 5 removes from a class's truth
 (the white top-hat; J. Serra, Image Analysis and Mathematical Morphology, 1982, chapter XII), grown
 by a disc of radius 3, so that a line predicted a little too wide costs something. A disc of radius
-r is all (x, y) with x^2 + y^2 <= r^2. What IoU hides: a field line of 3 pixels is a thousandth of
+r is all (x, y) with x^2 + y^2 <= r^2. Sharp corners of thick objects are thin too, a pixel or a few
+each. What IoU hides: a field line of 3 pixels is a thousandth of
 the pitch's pixels; a model that never finds one loses nothing that can be seen in the mean.
 
 The policies, beside those of `metrics.overlap`:
@@ -29,7 +30,7 @@ import numpy as np
 
 from maskwright.core.errors import ConfigError, DataError
 from maskwright.metrics.accumulator import Accumulator
-from maskwright.metrics.maps import class_maps
+from maskwright.metrics.maps import check_settings, class_maps
 from maskwright.metrics.overlap import OverlapScores, overlap_scores
 
 RADIUS = 5
@@ -114,8 +115,7 @@ def thin_overlaps(
         for k in range(classes):
             counts[k] = _count(truth, prediction, k + 1, given[k])
         return counts
-    for check in (radius, margin):
-        _disc(check)
+    _check_radii(radius, margin)
     present = np.bincount(truth.ravel(), minlength=classes + 1)[1:]
     for k in np.flatnonzero(present).tolist():
         window = _window(truth == k + 1, 2 * radius + margin)
@@ -147,6 +147,8 @@ class ThinIou(Accumulator):
         margin: int = MARGIN,
         ignore: Collection[int] = (),
     ) -> None:
+        check_settings(classes, void, ignore)
+        _check_radii(radius, margin)
         super().__init__(np.zeros((classes, 3), np.int64))
         self.classes = classes
         self.void = void
@@ -178,9 +180,14 @@ class ThinIou(Accumulator):
         return overlap_scores(self.counts, chosen, self.ignore)
 
 
+def _check_radii(*radii: int) -> None:
+    for radius in radii:
+        if radius < 0 or radius != int(radius):
+            raise ConfigError(f"expected a disc's radius in whole pixels, 0 or more, got {radius}.")
+
+
 def _disc(radius: int) -> np.ndarray:
-    if radius < 0 or radius != int(radius):
-        raise ConfigError(f"expected a disc's radius in whole pixels, 0 or more, got {radius}.")
+    _check_radii(radius)
     y, x = np.ogrid[-radius : radius + 1, -radius : radius + 1]
     return (x * x + y * y <= radius * radius).astype(np.uint8)
 
