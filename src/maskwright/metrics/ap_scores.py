@@ -213,7 +213,7 @@ def score_verdicts(
             ap[..., k], recall[..., k], precision[..., k] = _score_list(
                 verdicts, own, score, truths[:, k], protocol
             )
-    everything = np.argsort(-score, kind="stable")
+    everything = _ranked(overlaps, verdicts, np.arange(len(score)))
     pooled = _score_list(verdicts, everything, score, truths.sum(axis=1), protocol)
     return APScores(
         protocol=protocol,
@@ -269,14 +269,19 @@ def exact_curve(
         own = own[found.class_id[verdicts.detection] == class_id]
         counted = counted & (overlaps.truth.class_id == class_id)
     own = own[verdicts.status[0, threshold, own] >= WRONG]
-    score = found.score[verdicts.detection[own]]
-    order = np.argsort(-score, kind="stable")
-    right = verdicts.status[0, threshold, own[order]] == RIGHT
+    own = _ranked(overlaps, verdicts, own)
+    right = verdicts.status[0, threshold, own] == RIGHT
     truths = int(counted.sum())
     precision, recall = precision_recall(right, ~right, max(truths, 1))
     if not truths:
         recall = np.full_like(recall, np.nan)
-    return PRCurve(precision=precision, recall=recall, score=score[order])
+    return PRCurve(precision=precision, recall=recall, score=found.score[verdicts.detection[own]])
+
+
+def _ranked(overlaps: Overlaps, verdicts: Verdicts, own: np.ndarray) -> np.ndarray:
+    """By falling score, whatever the class; equal scores by image, and as they were given."""
+    given, found = verdicts.detection[own], overlaps.detections
+    return own[np.lexsort((given, found.image[given], -found.score[given]))]
 
 
 def _mean(values: np.ndarray) -> float:

@@ -99,7 +99,7 @@ class AveragePrecision:
         self.kinds: tuple[Kind, ...] = tuple(kind for kind in KINDS if kind in kinds)
         self._images: set[int] = set()
         self._numbered: bool | None = None
-        self._waiting: list[tuple[int, Segmentation, Segmentation, Sequence[float] | None]] = []
+        self._waiting: list[tuple[int, Segmentation, Segmentation, np.ndarray]] = []
         self._waiting_objects = 0
         self._parts: list[Overlaps] = []
 
@@ -142,8 +142,10 @@ class AveragePrecision:
                 f"image {number}: expected a prediction of the truth's size {truth.size}, got "
                 f"{prediction.size} (height, width)."
             )
+        areas = _checked_areas(truth_areas, number, truth)
         self._images.add(number)
-        self._waiting.append((number, truth, prediction, truth_areas))
+        self._numbered = image is not None
+        self._waiting.append((number, truth, prediction, areas))
         self._waiting_objects += len(prediction.instances or ()) + 10
         if self._waiting_objects >= _OBJECTS_AT_ONCE:
             self._compare_waiting()
@@ -172,9 +174,11 @@ class AveragePrecision:
             if len(strange):
                 raise DataError(f"expected objects of the images given, got one of {strange[0]}.")
         self._check_classes(truth, detections)
-        for number in images:
-            self._images.add(self._number(int(number)))
+        for number in known.tolist():
+            self._number(number)
         self._parts.append(find_overlaps(truth, detections, self.kinds, void))
+        self._images |= set(known.tolist())
+        self._numbered = True
 
     def merge(self, other: AveragePrecision) -> None:
         """Add what another one has seen, such as another process's share of the images.
@@ -282,13 +286,7 @@ class AveragePrecision:
         waiting, self._waiting, self._waiting_objects = self._waiting, [], 0
         truth = Objects.of([(number, content) for number, content, _, _ in waiting])
         detections = Objects.of([(number, content) for number, _, content, _ in waiting])
-        areas = [
-            np.full(len(content.instances or ()), np.nan)
-            if areas is None
-            else _checked_areas(areas, number, content)
-            for number, content, _, areas in waiting
-        ]
-        truth = replace(truth, area=np.concatenate(areas))
+        truth = replace(truth, area=np.concatenate([areas for _, _, _, areas in waiting]))
         self._check_classes(truth, detections)
         void = [
             (number, Mask.encode(content.semantic == content.classes.void))
@@ -310,7 +308,6 @@ class AveragePrecision:
     def _number(self, image: int | None) -> int:
         if self._numbered not in (None, image is not None):
             raise ConfigError("expected a number for every image or for none, got both.")
-        self._numbered = image is not None
         number = len(self._images) if image is None else image
         if number in self._images:
             raise DataError(f"image {number} came before; each image is scored once.")
@@ -323,11 +320,11 @@ class AveragePrecision:
         return chosen
 
 
-def _checked_areas(areas: Sequence[float], number: int, truth: Segmentation) -> np.ndarray:
+def _checked_areas(areas: Sequence[float] | None, number: int, truth: Segmentation) -> np.ndarray:
     expected = len(truth.instances or ())
-    if len(areas) != expected:
+    if areas is not None and len(areas) != expected:
         raise DataError(f"image {number}: expected {expected} areas of truth, got {len(areas)}.")
-    return np.asarray(areas, np.float64)
+    return np.full(expected, np.nan) if areas is None else np.asarray(areas, np.float64)
 
 
 def _moved(part: Overlaps, shift: int) -> Overlaps:
