@@ -12,7 +12,7 @@ from pathlib import Path
 
 from maskwright.core.errors import ConfigError, DataError
 from maskwright.core.sample import Dataset
-from maskwright.formats import coco, index_masks, yolo
+from maskwright.formats import cityscapes, coco, index_masks, panoptic, voc, yolo
 from maskwright.formats.folders import what_is_in
 from maskwright.formats.format import Format
 
@@ -24,6 +24,9 @@ FORMATS: dict[str, Format] = {
         read=index_masks.read,
         write=index_masks.write,
         detect=index_masks.detect,
+        write_sample=index_masks.write_sample,
+        finish=index_masks.finish,
+        background=True,
     ),
     "coco": Format(
         name="coco",
@@ -32,6 +35,8 @@ FORMATS: dict[str, Format] = {
         read=coco.read,
         write=coco.write,
         detect=coco.detect,
+        write_sample=coco.write_sample,
+        finish=coco.finish,
     ),
     "yolo_seg": Format(
         name="yolo_seg",
@@ -40,6 +45,8 @@ FORMATS: dict[str, Format] = {
         read=yolo.read,
         write=yolo.write,
         detect=yolo.detect_seg,
+        write_sample=yolo.write_sample,
+        finish=yolo.finish,
     ),
     "yolo_boxes": Format(
         name="yolo_boxes",
@@ -48,6 +55,39 @@ FORMATS: dict[str, Format] = {
         read=yolo.read_boxes,
         write=yolo.write_boxes,
         detect=yolo.detect_boxes,
+        write_sample=yolo.write_sample_boxes,
+        finish=yolo.finish_boxes,
+    ),
+    "coco_panoptic": Format(
+        name="coco_panoptic",
+        layout=panoptic.LAYOUT,
+        tasks=frozenset({"panoptic", "semantic", "instances", "boxes"}),
+        read=panoptic.read,
+        write=panoptic.write,
+        detect=panoptic.detect,
+        write_sample=panoptic.write_sample,
+        finish=panoptic.finish,
+    ),
+    "voc": Format(
+        name="voc",
+        layout=voc.LAYOUT,
+        tasks=frozenset({"semantic", "instances", "boxes"}),
+        read=voc.read,
+        write=voc.write,
+        detect=voc.detect,
+        write_sample=voc.write_sample,
+        finish=voc.finish,
+        background=True,
+    ),
+    "cityscapes": Format(
+        name="cityscapes",
+        layout=cityscapes.LAYOUT,
+        tasks=frozenset({"semantic", "instances", "boxes"}),
+        read=cityscapes.read,
+        write=cityscapes.write,
+        detect=cityscapes.detect,
+        write_sample=cityscapes.write_sample,
+        finish=cityscapes.finish,
     ),
 }
 """Every format, in the order in which a layout is tried."""

@@ -13,7 +13,7 @@ from maskwright.core.errors import ConfigError, DataError
 from maskwright.core.image import IMAGE_SUFFIXES
 from maskwright.core.outline import Vertices
 from maskwright.formats import folders
-from maskwright.formats.yolo_rows import read_text
+from maskwright.formats.text_files import read_text
 
 NOT_SPLITS = frozenset({"path", "names", "nc", "vertices", "palette", "things", "download"})
 """Keys of data.yaml that never name a split."""
