@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from maskwright.core.errors import ConfigError, DataError
+from maskwright.core.outline import Vertices
 from maskwright.core.sample import Dataset
 from maskwright.formats import cityscapes, coco, index_masks, panoptic, voc, yolo
 from maskwright.formats.folders import what_is_in
@@ -26,7 +27,6 @@ FORMATS: dict[str, Format] = {
         detect=index_masks.detect,
         write_sample=index_masks.write_sample,
         finish=index_masks.finish,
-        background=True,
     ),
     "coco": Format(
         name="coco",
@@ -77,7 +77,6 @@ FORMATS: dict[str, Format] = {
         detect=voc.detect,
         write_sample=voc.write_sample,
         finish=voc.finish,
-        background=True,
     ),
     "cityscapes": Format(
         name="cityscapes",
@@ -94,7 +93,11 @@ FORMATS: dict[str, Format] = {
 
 
 def read(
-    path: Path | str, format: str | None = None, ignore: Iterable[str] = (), strict: bool = True
+    path: Path | str,
+    format: str | None = None,
+    ignore: Iterable[str] = (),
+    strict: bool = True,
+    vertices: Vertices | None = None,
 ) -> Dataset:
     """Read a labelled set, whatever its format.
 
@@ -105,13 +108,15 @@ def read(
         strict: refuse the set at the first sample whose files are missing or contradict each
             other. Else every sample is kept, and a faulty one raises when it is read; `jobs.check`
             collects those faults.
+        vertices: of yolo_seg alone: what a polygon's corner means, where data.yaml doesn't say it
+            or says it wrong.
 
     Returns:
         The set; `notes` says which layout was seen and what was decided.
 
     Raises:
         DataError: no layout matches (the text lists the known ones), or the files are at fault.
-        ConfigError: no such format, or `ignore` names no class.
+        ConfigError: no such format, `ignore` names no class, or `vertices` are told of another format.
     """
     root = Path(path)
     if not root.exists():
@@ -119,7 +124,7 @@ def read(
     if format is not None and format not in FORMATS:
         raise ConfigError(f"no format {format!r}; the formats are {', '.join(FORMATS)}.")
     if format is not None:
-        return FORMATS[format].read(root, ignore=ignore, strict=strict)
+        return _read_as(format, root, ignore, strict, vertices)
     seen = {name: why for name, known in FORMATS.items() if (why := known.detect(root)) is not None}
     if not seen:
         layouts = "\n".join(f"  {known.layout}" for known in FORMATS.values())
@@ -128,10 +133,20 @@ def read(
             f"Expected one of\n{layouts}"
         )
     chosen = next(iter(seen))
-    dataset = FORMATS[chosen].read(root, ignore=ignore, strict=strict)
+    dataset = _read_as(chosen, root, ignore, strict, vertices)
     notes = [f"{root} is read as {chosen}: {seen.pop(chosen)}."]
     notes += [f"It also holds {why}; read it with format {name!r}." for name, why in seen.items()]
     return replace(dataset, notes=(*notes, *dataset.notes))
+
+
+def _read_as(
+    name: str, root: Path, ignore: Iterable[str], strict: bool, vertices: Vertices | None
+) -> Dataset:
+    if vertices is None:
+        return FORMATS[name].read(root, ignore=ignore, strict=strict)
+    if name != "yolo_seg":
+        raise ConfigError(f"vertices={vertices!r} are told, but {root} is {name}, not yolo_seg.")
+    return yolo.read(root, ignore=ignore, strict=strict, vertices=vertices)
 
 
 __all__ = ["FORMATS", "Format", "read"]

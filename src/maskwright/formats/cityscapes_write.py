@@ -95,11 +95,20 @@ def write_sample(target: Target, split: str, sample: Sample, truth: Segmentation
         "objects": list(_polygons(numbered, labels, objects is not None)),
     }
     write_text(stem.with_name(f"{stem.name}_polygons.json"), compact_json(polygons))
-    return Written(losses=losses)
+    return Written(entry={"place": place}, losses=losses)
 
 
 def finish(target: Target, entries: Mapping[str, Sequence[Entry]]) -> None:
-    """Write labels.json, and the folders of splits without images."""
+    """Write labels.json, and the folders of splits without images.
+
+    Raises:
+        DataError: two images of a split have one place.
+    """
+    for split, own in entries.items():
+        places = [entry["place"] for entry in own]
+        if len(set(places)) < len(places):
+            twice = next(place for place in places if places.count(place) > 1)
+            raise DataError(f"two images of {split} would both be {twice}; rename one of them.")
     labels = labels_of(target.classes)
     if labels is not LABELS:
         write_labels(target.root / "labels.json", labels)

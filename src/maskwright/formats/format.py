@@ -23,7 +23,6 @@ class Format:
         detect: a path -> why it is this format, or None.
         write_sample: writes the files of one image; see `writing`.
         finish: writes the set's own files, after all images.
-        background: whether its class maps have a class for what no object covers.
     """
 
     name: str
@@ -34,4 +33,3 @@ class Format:
     detect: Callable[[Path], str | None]
     write_sample: SampleWriter
     finish: Finisher
-    background: bool = False

@@ -124,7 +124,10 @@ def write_sample(target: Target, split: str, sample: Sample, truth: Segmentation
 
 
 def finish(target: Target, entries: Mapping[str, Sequence[Entry]]) -> None:
-    """Write classes.json."""
+    """Write classes.json, and the folders of splits without images."""
+    for split in entries:
+        for kind in ("images", "masks"):
+            (target.folder(split) / kind).mkdir(parents=True, exist_ok=True)
     write_classes(target.root / "classes.json", target.classes)
 
 

@@ -123,12 +123,12 @@ def write_sample(target: Target, split: str, sample: Sample, truth: Segmentation
         DataError: ids beyond 2^24, or nothing but boxes.
     """
     objects = truth.instances or ()
-    if truth.semantic is None and truth.panoptic is None and objects:
-        if all(one.mask is None for one in objects):
-            raise DataError(
-                f"{split}/{sample.name} has boxes only ({len(objects)}); expected masks, a class "
-                "map or segments. Write this set as coco or yolo_boxes."
-            )
+    bare = truth.semantic is None and truth.panoptic is None
+    if bare and objects and all(one.mask is None for one in objects):
+        raise DataError(
+            f"{split}/{sample.name} has boxes only ({len(objects)}); expected masks, a class map "
+            "or segments. Write this set as coco or yolo_boxes."
+        )
     counted = lost(
         {
             "the scores of {} objects": sum(one.score is not None for one in objects),

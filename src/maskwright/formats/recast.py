@@ -8,6 +8,7 @@ panoptic      <- the class map with the objects above it
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -24,6 +25,31 @@ OVERLAPS = "the overlaps of {} objects"
 _APART = "that {} objects are told apart"
 _BOXES = "{} objects that are boxes without a mask"
 _VOID = "the void of {} pixels"
+
+
+def renumbered(truth: Segmentation, classes: Classes) -> Segmentation:
+    """The same truth with more classes, or the same in another order; they go by their names."""
+    if classes == truth.classes:
+        return truth
+    table = [classes.index(name) for name in truth.classes.names]
+    changes: dict[str, Any] = {"classes": classes}
+    if truth.semantic is not None:
+        lookup = np.full(truth.classes.void + 1, classes.void)
+        lookup[: len(table)] = table
+        dtype = np.uint8 if classes.void == 255 else np.uint16
+        changes["semantic"] = lookup.astype(dtype)[truth.semantic]
+    if truth.instances is not None:
+        changes["instances"] = tuple(
+            replace(one, class_id=table[one.class_id]) for one in truth.instances
+        )
+    if truth.panoptic is not None:
+        class_of = {number: table[i] for number, i in truth.panoptic.class_of.items()}
+        changes["panoptic"] = replace(truth.panoptic, class_of=class_of)
+    if truth.labels is not None:
+        changes["labels"] = tuple(
+            replace(one, class_id=table[one.class_id]) for one in truth.labels
+        )
+    return replace(truth, **changes)
 
 
 def with_class_map(

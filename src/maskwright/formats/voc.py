@@ -149,10 +149,12 @@ def _with_masks(
     for number, mask in masks.items():
         name = _name_under(mask, file_ids, table)
         likeness = {
-            i: _box_iou(one.box_xyxy, mask.box_xyxy) + 0.5 * (i + 1 == number) + 0.5 * (one.name == name)
+            i: _box_iou(one.box_xyxy, mask.box_xyxy)
+            + 0.5 * (i + 1 == number)
+            + 0.5 * (one.name == name)
             for i, one in enumerate(objects)
             if i not in owner
-        }  # fmt: skip
+        }
         best = max(likeness, key=lambda i: likeness[i], default=-1)
         if best >= 0 and (likeness[best] > 0.8 or best + 1 == number):
             owner[best] = number

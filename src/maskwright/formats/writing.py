@@ -8,7 +8,7 @@ of it, as plain data; `finish` writes those. `write_set` takes the two steps for
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -135,24 +135,28 @@ def write_set(
     return tuple(sentences(kind, losses))
 
 
-def sentences(kind: str, losses: Sequence[tuple[str, Loss]]) -> Iterator[str]:
+def sentences(kind: str, losses: Iterable[tuple[str, Loss]]) -> Iterator[str]:
     """A sentence for each kind of loss: how many, and the mean and lowest IoU with its image.
 
     Args:
         kind: the format's name.
-        losses: with the image each is of, as split/name.
+        losses: with the image each is of, as split/name; gone through once.
     """
     counts: dict[str, int] = defaultdict(int)
-    ious: dict[str, list[tuple[float, str]]] = defaultdict(list)
+    totals: dict[str, tuple[int, float]] = {}
+    worst: dict[str, tuple[float, str]] = {}
     for name, loss in losses:
         counts[loss.what] += loss.count
-        ious[loss.what] += [(iou, name) for iou in loss.ious]
+        for iou in loss.ious:
+            number, total = totals.get(loss.what, (0, 0.0))
+            totals[loss.what] = (number + 1, total + iou)
+            worst[loss.what] = min(worst.get(loss.what, (2.0, "")), (iou, name))
     for what, count in counts.items():
         sentence = f"{kind} can't hold {what.format(count)}"
-        if ious[what]:
-            worst, where = min(ious[what])
-            mean = sum(iou for iou, _ in ious[what]) / len(ious[what])
-            sentence += f": IoU {mean:.3f} on average, {worst:.3f} in {where}"
+        if what in totals:
+            number, total = totals[what]
+            lowest, where = worst[what]
+            sentence += f": IoU {total / number:.3f} on average, {lowest:.3f} in {where}"
         yield f"{sentence}."
 
 

@@ -89,12 +89,12 @@ def write_sample_boxes(target: Target, split: str, sample: Sample, truth: Segmen
 
 def finish(target: Target, entries: Mapping[str, Sequence[Entry]]) -> None:
     """Write data.yaml, with what a polygon's corner means."""
-    _write_yaml(target, target.vertices)
+    _finish(target, target.vertices)
 
 
 def finish_boxes(target: Target, entries: Mapping[str, Sequence[Entry]]) -> None:
     """Write data.yaml."""
-    _write_yaml(target, None)
+    _finish(target, None)
 
 
 def _check_splits(target: Target) -> None:
@@ -116,10 +116,13 @@ def _write_sample(
     return Written(losses=losses)
 
 
-def _write_yaml(target: Target, vertices: Vertices | None) -> None:
+def _finish(target: Target, vertices: Vertices | None) -> None:
     import yaml  # see `yolo_files`
 
     places = {split: f"images/{split}" for split in target.splits}
+    for folder in places.values():
+        if not target.alone:  # a split without images is a folder, too
+            (target.root / folder).mkdir(parents=True, exist_ok=True)
     if target.alone:  # the tools want both; `read` takes the same images twice as one split
         places = {"train": "images", "val": "images"}
     classes = target.classes

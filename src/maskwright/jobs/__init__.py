@@ -1,4 +1,5 @@
-"""Torch-free work on many files: inspect, check, preview, evaluate, predict, synthesize.
+"""Torch-free work on many files: inspect, check, preview, convert, split, evaluate, predict,
+synthesize.
 
 Each is one function over a `core.Dataset` or a list of files; each takes `progress(done, total)`.
 """
@@ -6,6 +7,7 @@ Each is one function over a `core.Dataset` or a list of files; each takes `progr
 from __future__ import annotations
 
 from maskwright.jobs.check import Finding, check
+from maskwright.jobs.convert import Conversion, convert
 from maskwright.jobs.doctor import Check, examine
 from maskwright.jobs.evaluate import Evaluation, ImageScore, evaluate, require_same_classes
 from maskwright.jobs.inspect import ClassStats, Progress, Stats, stats, thin_pixels
@@ -17,6 +19,7 @@ from maskwright.jobs.synthesize import SceneMaker, Synthesis, synthesize
 __all__ = [
     "Check",
     "ClassStats",
+    "Conversion",
     "Evaluation",
     "Finding",
     "ImageScore",
@@ -27,6 +30,7 @@ __all__ = [
     "Synthesis",
     "check",
     "contact_sheet",
+    "convert",
     "evaluate",
     "examine",
     "examples_of",
