@@ -116,7 +116,7 @@ def read(
 
     Raises:
         DataError: no layout matches (the text lists the known ones), or the files are at fault.
-        ConfigError: no such format, `ignore` names no class, or `vertices` are told of another format.
+        ConfigError: no such format, `ignore` names no class, or `vertices` of another format.
     """
     root = Path(path)
     if not root.exists():

@@ -86,13 +86,13 @@ def with_class_map(
 def with_objects(truth: Segmentation) -> tuple[Segmentation, tuple[Loss, ...]]:
     """Truth with objects; where they were made from the class map, that is gone, and void is lost.
 
-    Every 8-connected region of a class becomes an object.
+    Every panoptic segment, of stuff too, or every 8-connected region of a class is an object.
     """
-    if truth.instances is not None:
-        return truth, ()
     if truth.panoptic is not None:
         every = segments_of(truth.panoptic)
         return replace(truth, instances=every, panoptic=None, semantic=None), ()
+    if truth.instances is not None:
+        return truth, ()
     if truth.semantic is None:
         return replace(truth, instances=()), ()
     found = regions_of(truth.semantic, truth.classes)

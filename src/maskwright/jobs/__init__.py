@@ -14,12 +14,14 @@ from maskwright.jobs.inspect import ClassStats, Progress, Stats, stats, thin_pix
 from maskwright.jobs.predict import PredictionSummary, find_inputs, predict_files
 from maskwright.jobs.preview import contact_sheet
 from maskwright.jobs.showcase import examples_of
+from maskwright.jobs.split import Division, split_set
 from maskwright.jobs.synthesize import SceneMaker, Synthesis, synthesize
 
 __all__ = [
     "Check",
     "ClassStats",
     "Conversion",
+    "Division",
     "Evaluation",
     "Finding",
     "ImageScore",
@@ -37,6 +39,7 @@ __all__ = [
     "find_inputs",
     "predict_files",
     "require_same_classes",
+    "split_set",
     "stats",
     "synthesize",
     "thin_pixels",
