@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from maskwright.core.errors import ConfigError, DataError
 from maskwright.core.outline import Vertices
 from maskwright.core.sample import Dataset
 from maskwright.formats import cityscapes, coco, index_masks, panoptic, voc, yolo
-from maskwright.formats.folders import what_is_in
+from maskwright.formats.folders import refuse, what_is_in
 from maskwright.formats.format import Format
 
 FORMATS: dict[str, Format] = {
@@ -143,10 +144,28 @@ def _read_as(
     name: str, root: Path, ignore: Iterable[str], strict: bool, vertices: Vertices | None
 ) -> Dataset:
     if vertices is None:
-        return FORMATS[name].read(root, ignore=ignore, strict=strict)
-    if name != "yolo_seg":
+        found = FORMATS[name].read(root, ignore=ignore, strict=strict)
+    elif name == "yolo_seg":
+        found = yolo.read(root, ignore=ignore, strict=strict, vertices=vertices)
+    else:
         raise ConfigError(f"vertices={vertices!r} are told, but {root} is {name}, not yolo_seg.")
-    return yolo.read(root, ignore=ignore, strict=strict, vertices=vertices)
+    return _without_claims(found, strict)
+
+
+def _without_claims(dataset: Dataset, strict: bool) -> Dataset:
+    """The set, in which an image that several splits claim is at fault in all but the first."""
+    owner: dict[Path, str] = {}
+    splits = {}
+    for split, samples in dataset.splits.items():
+        kept = []
+        for one in samples:
+            before = owner.setdefault(one.image, split) if isinstance(one.image, Path) else split
+            fault = f"{one.image} is claimed by {before} and by {split}; take it out of one."
+            if before != split and strict:
+                raise DataError(f"{dataset.root}: {fault}")
+            kept.append(replace(one, truth_of=partial(refuse, fault)) if before != split else one)
+        splits[split] = tuple(kept)
+    return replace(dataset, splits=splits)
 
 
 __all__ = ["FORMATS", "Format", "read"]

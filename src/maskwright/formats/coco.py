@@ -173,7 +173,7 @@ def _read_split(
     notes: list[str],
 ) -> tuple[Sample, ...]:
     known = {entry["id"] for entry in document["categories"]}
-    images = images_by_id(document["images"], part.file)
+    images = images_by_id(document["images"], part.file, None if strict else notes)
     by_image: dict[int, list[Entry]] = defaultdict(list)
     faults: dict[int | None, list[str]] = defaultdict(list)
     for entry in document["annotations"]:

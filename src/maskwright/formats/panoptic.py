@@ -275,7 +275,7 @@ def _read_split(
     notes: list[str],
 ) -> tuple[Sample, ...]:
     known = {entry["id"] for entry in document["categories"]}
-    images = images_by_id(document["images"], part.file)
+    images = images_by_id(document["images"], part.file, None if strict else notes)
     faults: dict[Any, list[str]] = defaultdict(list)
     by_image: dict[int, Entry] = {}
     for entry in document["annotations"]:

@@ -212,10 +212,9 @@ def _check(
     """XML -> what it holds, and split -> name -> what is wrong with it."""
     found: dict[Path, Annotation] = {}
     faults: dict[str, dict[str, str]] = {split: {} for split in places}
-    claimed: dict[Path, str] = {}
     for split, own in places.items():
         for place in own:
-            fault = _fault_of(place) or _claimed(place, split, claimed)
+            fault = _fault_of(place)
             if not fault and place.xml.is_file():
                 try:
                     found[place.xml] = read_annotation(place.xml)
@@ -234,13 +233,6 @@ def _fault_of(place: Place) -> str:
     if not _has_label(place):
         return f"{place.images[0]} has neither {place.xml} nor {place.class_png}; add one."
     return ""
-
-
-def _claimed(place: Place, split: str, claimed: dict[Path, str]) -> str:
-    before = claimed.setdefault(place.images[0], split)
-    if before == split:
-        return ""
-    return f"{place.images[0]} is in the lists of {before} and of {split}; remove it from one."
 
 
 def _unique(places: list[Place]) -> list[Place]:
