@@ -170,7 +170,7 @@ def test_overlaps_are_counted_with_the_iou_lost(tmp_path, target, what):
     truth = Segmentation(size=SIZE, classes=CLASSES, instances=objects)
     tasks = frozenset({"instances", "boxes"})
     one = Sample(name="a", image=picture(1, SIZE), truth_of=truth, tasks=tasks)
-    small = Dataset(root=tmp_path, format="memory", classes=CLASSES, splits={"train": (one,)})
+    small = Dataset(root=Path("memory"), format="memory", classes=CLASSES, splits={"train": (one,)})
     done = convert(small, tmp_path / "out", target, workers=1)
     rows = (tmp_path / "out/losses.csv").read_text().splitlines()[1:]
     assert any(what in sentence for sentence in done.losses) if what else not done.losses

@@ -256,3 +256,9 @@ def test_real_sets_are_read_by_pycocotools_and_supervision(tmp_path, name, forma
         for key, truth in truths.items():
             own = np.array([i.box_xyxy for i in truth.instances]).reshape(-1, 4)
             np.testing.assert_allclose(boxes[Path(key).name], own, atol=1e-3)
+
+
+def test_the_result_may_not_lie_inside_the_source(source, tmp_path):
+    with pytest.raises(DataError, match="lies inside the set"):
+        convert(source, tmp_path / "set/out", "voc")
+    assert not (tmp_path / "set/out").exists()

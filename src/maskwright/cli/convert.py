@@ -73,8 +73,10 @@ def convert(
         say(f"... and {len(done.skipped) - SHOWN} more: see {out / 'conversion.json'}")
     for sentence in done.losses:
         say(f"lost: {sentence}")
+    for sentence in done.remarks:
+        say(f"note: {sentence}")
     splits = ", ".join(f"{name} {count}" for name, count in done.images.items())
     before = "" if done.made else ", finished before"
     say(f"{done.format} in {done.out}: {splits}; {len(done.skipped)} skipped{before}")
-    if done.losses:
+    if done.losses or done.remarks:
         say(f"what each image lost: {out / 'losses.csv'}")

@@ -79,10 +79,12 @@ class Written:
     Attributes:
         entry: for `finish`.
         losses: none where everything was held.
+        remarks: what is held, but read otherwise by some readers; whole phrases with "{}".
     """
 
     entry: Entry = field(default_factory=dict)
     losses: tuple[Loss, ...] = ()
+    remarks: tuple[Loss, ...] = ()
 
 
 SampleWriter = Callable[[Target, str, Sample, Segmentation], Written]
@@ -132,14 +134,14 @@ def write_set(
             entries[split].append(written.entry)
             losses += [(f"{split}/{sample.name}", loss) for loss in written.losses]
     finish(target, entries)
-    return tuple(sentences(kind, losses))
+    return tuple(sentences(f"{kind} can't hold ", losses))
 
 
-def sentences(kind: str, losses: Iterable[tuple[str, Loss]]) -> Iterator[str]:
+def sentences(begin: str, losses: Iterable[tuple[str, Loss]]) -> Iterator[str]:
     """A sentence for each kind of loss: how many, and the mean and lowest IoU with its image.
 
     Args:
-        kind: the format's name.
+        begin: of each sentence.
         losses: with the image each is of, as split/name; gone through once.
     """
     counts: dict[str, int] = defaultdict(int)
@@ -152,7 +154,7 @@ def sentences(kind: str, losses: Iterable[tuple[str, Loss]]) -> Iterator[str]:
             totals[loss.what] = (number + 1, total + iou)
             worst[loss.what] = min(worst.get(loss.what, (2.0, "")), (iou, name))
     for what, count in counts.items():
-        sentence = f"{kind} can't hold {what.format(count)}"
+        sentence = begin + what.format(count)
         if what in totals:
             number, total = totals[what]
             lowest, where = worst[what]

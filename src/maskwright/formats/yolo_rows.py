@@ -141,6 +141,25 @@ def polygon_row(mask: Mask, vertices: Vertices) -> tuple[np.ndarray, float]:
     return placed / np.array([width, height]), iou
 
 
+def iou_elsewhere(mask: Mask, shares: np.ndarray, vertices: Vertices) -> float:
+    """The IoU of a mask with what a reader of the other convention makes of its row.
+
+    Args:
+        mask: that the row was made of.
+        shares: of the row, float64 [N, 2].
+        vertices: that the row was made for.
+    """
+    height, width = mask.size
+    left, top, right, bottom = (int(edge) for edge in mask.box_xyxy)
+    right, bottom = min(right + 1, width), min(bottom + 1, height)  # a centre fills its pixel
+    window = mask.crop((left, top, right, bottom))
+    corners = shares * np.array([width, height]) - np.array([left, top])
+    if vertices == "edge":
+        pixels = fill_centres(np.rint(corners).astype(np.int64), window.size)
+        return window.iou(Mask.encode(pixels))
+    return window.iou(Mask.from_polygons([corners], window.size))
+
+
 def box_row(box_xyxy: Sequence[float], size: tuple[int, int]) -> np.ndarray:
     """A box in pixels as the numbers of a box row: shares float64 [4]."""
     left, top, right, bottom = box_xyxy

@@ -26,6 +26,10 @@ from maskwright.formats.writing import (
 )
 
 _OUTSIDE = "the parts of {} boxes outside their images"
+_ELSEWHERE = {
+    "edge": "readers that take corners for edges of pixels see {} masks otherwise",
+    "centre": "readers that take corners for pixels, as YOLO tools do, see {} masks otherwise",
+}
 _BRIDGES = (
     "{} masks of several parts without the bridges between them (with vertices='edge' it would)"
 )
@@ -109,11 +113,11 @@ def _write_sample(
     _check_splits(target)
     require_objects(f"{split}/{sample.name}", truth)
     inner = Path() if target.alone else Path(split)
-    lines, losses = _lines(truth, vertices)
+    lines, losses, remarks = _lines(truth, vertices)
     folders.copy_image(sample, target.root / "images" / inner, target.link)
     label = target.root / "labels" / inner / f"{sample.name}.txt"
     write_text(label, "".join(lines))
-    return Written(losses=losses)
+    return Written(losses=losses, remarks=remarks)
 
 
 def _finish(target: Target, vertices: Vertices | None) -> None:
@@ -139,11 +143,14 @@ def _finish(target: Target, vertices: Vertices | None) -> None:
     write_text(target.root / "data.yaml", text)
 
 
-def _lines(truth: Segmentation, vertices: Vertices | None) -> tuple[list[str], tuple[Loss, ...]]:
+def _lines(
+    truth: Segmentation, vertices: Vertices | None
+) -> tuple[list[str], tuple[Loss, ...], tuple[Loss, ...]]:
+    """The rows; what they can't hold; what a reader of the other convention takes otherwise."""
     instances = truth.instances or ()
     counts = Counter({"the class maps of {} images": int(truth.semantic is not None)})
     scored = all(instance.score is not None for instance in instances)
-    lines, changed, cut = [], [], []
+    lines, changed, cut, elsewhere = [], [], [], []
     for instance in instances:
         _count(instance, scored, vertices, counts)
         box, iou = _inside(instance.box_xyxy, truth.size)
@@ -151,6 +158,7 @@ def _lines(truth: Segmentation, vertices: Vertices | None) -> tuple[list[str], t
         if vertices is not None and instance.mask is not None and instance.mask.area:
             shares, iou = yolo_rows.polygon_row(instance.mask, vertices)
             changed += [iou] if iou < 1 else []
+            elsewhere.append(yolo_rows.iou_elsewhere(instance.mask, shares, vertices))
         else:
             cut += [iou] if iou < 1 else []
         score = instance.score if scored else None
@@ -160,7 +168,11 @@ def _lines(truth: Segmentation, vertices: Vertices | None) -> tuple[list[str], t
         losses += (Loss(what=_OUTSIDE, count=len(cut), ious=tuple(cut)),)
     if changed:
         losses += (Loss(what=_BRIDGES, count=len(changed), ious=tuple(changed)),)
-    return lines, losses
+    remarks: tuple[Loss, ...] = ()
+    if vertices is not None and (others := tuple(iou for iou in elsewhere if iou < 1)):
+        what = _ELSEWHERE["edge" if vertices == "centre" else "centre"]
+        remarks = (Loss(what=what, count=len(others), ious=others),)
+    return lines, losses, remarks
 
 
 def _inside(

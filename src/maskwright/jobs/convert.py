@@ -55,6 +55,7 @@ class Conversion:
         skipped: (split/name, why) of those that could not be used.
         losses: a sentence for each kind of thing that the format can't hold; a row for each image
             concerned is in losses.csv.
+        remarks: the same for what is held, but read otherwise by some readers.
     """
 
     out: Path
@@ -63,6 +64,7 @@ class Conversion:
     made: int
     skipped: tuple[tuple[str, str], ...]
     losses: tuple[str, ...]
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -117,11 +119,17 @@ def convert(
         raise ConfigError(f"no format {to!r}; the formats are {', '.join(FORMATS)}.")
     _check_options(to, polygons, vertices, workers)
     out = Path(out)
+    root = dataset.root.resolve()
+    if root.is_dir() and out.resolve().is_relative_to(root):
+        raise DataError(
+            f"{out} lies inside the set {dataset.root}; expected a folder outside, so that the two "
+            "don't mix."
+        )
     dataset, classes, uncovered = _with_background(dataset, to, background)
     target = target_of(dataset, out, link=link, polygons=polygons, vertices=vertices)
     items = [(i, split, one) for i, (split, one) in enumerate(_samples(dataset))]
     plan = {
-        "source": str(dataset.root.resolve()),
+        "source": str(root),
         "from": dataset.format,
         "to": to,
         "polygons": polygons,
@@ -232,6 +240,7 @@ def _convert_one(job: _Job, item: tuple[int, str, Sample]) -> None:
         written = FORMATS[job.format].write_sample(job.target, split, sample, truth)
         note["entry"] = written.entry
         note["losses"] = [asdict(loss) for loss in losses + written.losses]
+        note["remarks"] = [asdict(loss) for loss in written.remarks]
     except DataError as error:
         if not job.skip_bad:
             raise
@@ -287,7 +296,8 @@ def _join(job: _Job, plan: dict[str, Any], count: int, made: int) -> Conversion:
         "plan": plan,
         "images": {split: len(own) for split, own in indices.items()},
         "skipped": skipped,
-        "losses": list(sentences(job.format, _losses(out, kept))),
+        "losses": list(sentences(f"{job.format} can't hold ", _losses(out, kept, "losses"))),
+        "remarks": list(sentences("", _losses(out, kept, "remarks"))),
     }
     write_json(out / SUMMARY, summary)
     shutil.rmtree(out / _PARTS, ignore_errors=True)
@@ -303,13 +313,14 @@ def _finished(out: Path, made: int) -> Conversion:
         made=made,
         skipped=tuple((name, why) for name, why in summary["skipped"]),
         losses=tuple(summary["losses"]),
+        remarks=tuple(summary["remarks"]),
     )
 
 
-def _losses(out: Path, indices: Sequence[int]) -> Iterator[tuple[str, Loss]]:
+def _losses(out: Path, indices: Sequence[int], *keys: str) -> Iterator[tuple[str, Loss]]:
     for index in indices:
         note = _note(out, index)
-        for loss in note["losses"]:
+        for loss in (loss for key in keys for loss in note[key]):
             yield (
                 f"{note['split']}/{note['name']}",
                 Loss(what=loss["what"], count=loss["count"], ious=tuple(loss["ious"])),
@@ -320,7 +331,7 @@ def _write_losses(out: Path, indices: Sequence[int]) -> None:
     """A row for each thing that an image lost: its mean and lowest IoU where pixels changed."""
     with atomic_path(out / LOSSES) as temporary, temporary.open("w", encoding="utf-8") as file:
         file.write("image,lost,count,mean_iou,lowest_iou\n")
-        for name, loss in _losses(out, indices):
+        for name, loss in _losses(out, indices, "losses", "remarks"):
             ious = loss.ious
             mean, lowest = (
                 (f"{sum(ious) / len(ious):.6f}", f"{min(ious):.6f}") if ious else ("", "")
