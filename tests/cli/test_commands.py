@@ -21,8 +21,8 @@ def test_help_lists_every_command_uncut(run):
     assert result.code == 0
     lines = dict(re.findall(r"^  (\w+)  +(\S.*)$", result.out, re.MULTILINE))
     assert list(lines) == [
-        "demo", "models", "train", "evaluate", "predict", "export", "benchmark", "synthesize",
-        "doctor", "data",
+        "demo", "models", "convert", "train", "evaluate", "predict", "export", "benchmark",
+        "synthesize", "doctor", "data",
     ]  # fmt: skip
     assert not [line for line in lines.values() if line.endswith("...")]
 

@@ -41,8 +41,8 @@ def test_an_unknown_layout_is_told_with_what_is_known(tmp_path):
 def test_missing_places_and_formats(tmp_path):
     with pytest.raises(DataError, match="does not exist"):
         formats.read(tmp_path / "nowhere")
-    with pytest.raises(ConfigError, match="no format 'voc'; the formats are index_masks, coco"):
-        formats.read(tmp_path, format="voc")
+    with pytest.raises(ConfigError, match="no format 'labelme'; the formats are index_masks, coco"):
+        formats.read(tmp_path, format="labelme")
 
 
 def test_names_in_the_dict_are_those_of_the_records(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -10,8 +11,17 @@ import pytest
 from pycocotools.coco import COCO
 from small_sets import CLASSES, dataset, ids, mask_folder, picture, save
 
-from maskwright.core import DataError, Dataset, Instance, Mask, Sample, Segmentation
-from maskwright.formats import coco, index_masks, read, read_predictions, yolo
+from maskwright.core import (
+    Classes,
+    DataError,
+    Dataset,
+    Instance,
+    Mask,
+    Panoptic,
+    Sample,
+    Segmentation,
+)
+from maskwright.formats import coco, index_masks, panoptic, read, read_predictions, voc, yolo
 from maskwright.formats.predictions import match_names
 
 SIZE = (24, 32)
@@ -276,3 +286,61 @@ def test_index_masks_that_were_written_score_as_predictions(tmp_path):
     predictions = read_predictions(tmp_path / "set" / "val", truth, truth.splits["val"])
     for i, found in enumerate(found_in(predictions, truth.splits["val"])):
         np.testing.assert_array_equal(found.semantic, ids(i))
+
+
+# --- panoptic segments, and sets of other formats -------------------------------------------------
+
+
+def panoptic_set(tmp_path, count=2):
+    """A COCO panoptic set on disk, and what its truth was."""
+    known = []
+    for i in range(count):
+        segments = np.zeros(SIZE, np.int32)
+        segments[:10], segments[12:20, 3 + i : 20] = 1, 300 + i
+        known.append(Panoptic(segment_ids=segments, class_of={1: 0, 300 + i: 2}))
+    samples = tuple(
+        Sample(
+            name=f"scene_{i}",
+            image=picture(i, SIZE),
+            truth_of=Segmentation(size=SIZE, classes=CLASSES, panoptic=one),
+            tasks=frozenset({"panoptic"}),
+        )
+        for i, one in enumerate(known)
+    )
+    memory = Dataset(root=tmp_path, format="memory", classes=CLASSES, splits={"val": samples})
+    panoptic.write(memory, tmp_path / "set")
+    return read(tmp_path / "set"), known
+
+
+def test_panoptic_results_are_found_beside_their_json(tmp_path):
+    truth, known = panoptic_set(tmp_path)
+    samples = truth.splits["val"]
+    (annotations,) = (tmp_path / "set" / "annotations").glob("*.json")
+    file = tmp_path / "results.json"
+    listed = json.loads(annotations.read_text())
+    file.write_text(json.dumps({"annotations": listed["annotations"]}))  # the set tells the rest
+    shutil.copytree(annotations.with_suffix(""), tmp_path / "results")
+    predictions = read_predictions(file, truth, samples)
+    assert predictions.tasks == {"panoptic", "semantic"}
+    for found, expected in zip(found_in(predictions, samples), known):
+        np.testing.assert_array_equal(found.panoptic.segment_ids > 0, expected.segment_ids > 0)
+        assert sorted(found.panoptic.class_of.values()) == [0, 2]
+    listed["annotations"][0]["segments_info"][0]["category_id"] = 77
+    file.write_text(json.dumps(listed))
+    with pytest.raises(DataError, match=r"results\.json: .*has category_id 77"):
+        read_predictions(file, truth, samples)
+
+
+def test_a_set_of_any_format_serves_as_predictions(tmp_path):
+    truth = dataset(val=2)
+    known = Dataset(root=truth.root, format="memory", classes=CLASSES, splits=truth.splits)
+    voc.write(known, tmp_path / "voc")
+    other = read(tmp_path / "voc")
+    predictions = read_predictions(tmp_path / "voc", other, other.splits["val"])
+    assert "semantic" in predictions.tasks
+    for sample, found in zip(other.splits["val"], found_in(predictions, other.splits["val"])):
+        np.testing.assert_array_equal(found.semantic, sample.read_truth().semantic)
+    with pytest.raises(DataError, match="expected those of the labelled set"):
+        read_predictions(
+            tmp_path / "voc", replace(truth, classes=Classes.of(["x"])), truth.splits["val"]
+        )

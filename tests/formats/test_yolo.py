@@ -17,6 +17,7 @@ from small_sets import CLASSES, dataset, exif, picture, save
 from maskwright import formats
 from maskwright.core import ConfigError, DataError, Dataset, Instance, Mask, Sample, Segmentation
 from maskwright.formats import yolo
+from maskwright.jobs import convert
 
 BALL = "1 0.25 0.5 0.125 0.25"  # of 24x32: left 6, top 9, right 10, bottom 15
 TRIANGLE = "0 0.1 0.1 0.5 0.1 0.5 0.9"
@@ -492,3 +493,32 @@ def test_coco_mini_survives(tmp_path):
             assert truth.mask.iou(on_centres.mask) > 0.8
             compared += 1
     assert compared > 60
+
+
+@pytest.mark.parametrize(("vertices", "other"), [("centre", "edge"), ("edge", "centre")])
+def test_the_loss_under_the_other_reader_is_told(tmp_path, vertices, other):
+    pixels = np.zeros((24, 32), bool)
+    pixels[5, 4:20] = True  # a line, which the other reader loses or doubles
+    small = set_of(object_of(pixels), object_of(ring((60, 80))[16:40, 20:52]))
+    done = convert(small, tmp_path / "out", "yolo_seg", vertices=vertices, workers=1)
+    (told,) = done.remarks
+    seen = yolo.read(tmp_path / "out", vertices=other).splits["train"][0].read_truth().instances
+    truth = small.splits["train"][0].read_truth().instances
+    ious = [one.mask.iou(found.mask) for one, found in zip(truth, seen)]
+    assert min(ious) <= 0.5
+    assert f"see 2 masks otherwise: IoU {np.mean(ious):.3f} on average, {min(ious):.3f}" in told
+
+
+def test_boxes_are_cut_off_at_the_border_and_told(tmp_path):
+    outside = Instance(class_id=0, box_xyxy=(-8.0, 0.0, 8.0, 10.0))
+    gone = Instance(class_id=1, box_xyxy=(40.0, 2.0, 50.0, 4.0))
+    flat = Instance(class_id=1, box_xyxy=(3.0, 2.0, 3.0, 4.0))
+    told = yolo.write_boxes(set_of(outside, gone, flat), tmp_path / "out")
+    assert told == (
+        "yolo_boxes can't hold the parts of 2 boxes outside their images: IoU 0.250 on average, "
+        "0.000 in train/a.",
+    )
+    for line in (tmp_path / "out/labels/train/a.txt").read_text().splitlines():
+        assert all(0 <= float(number) <= 1 for number in line.split()[1:])
+    boxes = [one.box_xyxy for one in objects_of(tmp_path / "out")]
+    assert boxes == [(0, 0, 8, 10), (32, 2, 32, 4), (3, 2, 3, 4)]

@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from maskwright.cli.benchmark import benchmark
+from maskwright.cli.convert import convert
 from maskwright.cli.data import data
 from maskwright.cli.demo import demo
 from maskwright.cli.doctor import doctor
@@ -53,6 +54,7 @@ app = typer.Typer(
 app.command()(demo)
 app.command()(models)
 app.add_typer(data, name="data")
+app.command()(convert)
 app.command(cls=TrainCommand)(train)
 app.command()(evaluate)
 app.command()(predict)

@@ -1,4 +1,4 @@
-"""`maskwright data`: look at a labelled set before training on it."""
+"""`maskwright data`: look at a labelled set before training on it, and divide it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 from maskwright.cli.console import bar, say, show_table
 from maskwright.core.errors import DataError
 
-data = typer.Typer(no_args_is_help=True, help="Look at a labelled set.")
+data = typer.Typer(no_args_is_help=True, help="Look at a labelled set, divide it.")
 
 Folder = Annotated[Path, typer.Argument(help="The labelled set: a folder or a COCO file.")]
 Format = Annotated[str | None, typer.Option(help="Its format; detected unless given.")]
@@ -88,3 +88,53 @@ def preview(
     dataset = formats.read(path, format, ignore or ())
     names = jobs.contact_sheet(dataset, out, count, seed)
     say(f"{len(names)} samples are shown in {out}")
+
+
+@data.command()
+def split(
+    path: Folder,
+    out: Annotated[Path, typer.Argument(metavar="DST", help="New folder for the result.")],
+    by: Annotated[
+        str,
+        typer.Option(
+            help="What stays together: folder, duplicates, a .csv of NAME,GROUP, or a regular "
+            "expression found in the names."
+        ),
+    ],
+    ratios: Annotated[str, typer.Option(help="TRAIN/VAL/TEST or TRAIN/VAL.")] = "70/15/15",
+    seed: Annotated[int, typer.Option(help="Of the order of groups.")] = 0,
+    lists: Annotated[bool, typer.Option("--lists", help="Lists of images, not a set.")] = False,
+    link: Annotated[bool, typer.Option("--link", help="Hard links instead of copies.")] = False,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Go on past faulty samples.")
+    ] = False,
+    workers: Annotated[int | None, typer.Option(help="Processes; the cores unless given.")] = None,
+    format: Format = None,
+    ignore: Ignore = None,
+) -> None:
+    """Divide a set anew, keeping groups together.
+
+    Groups are videos, parts or places: near-duplicates across splits make scores look too good.
+    """
+    import maskwright.formats as formats
+    import maskwright.jobs as jobs
+
+    dataset = formats.read(path, format, ignore or (), strict=not skip_bad)
+    for note in dataset.notes:
+        say(note)
+    with bar("splitting") as progress:
+        done = jobs.split_set(
+            dataset, out, by, ratios, seed, lists=lists, link=link, workers=workers,
+            skip_bad=skip_bad, progress=progress,
+        )  # fmt: skip
+    if done.conversion is not None:
+        for name, why in done.conversion.skipped:
+            say(f"skipped {name}: {why}")
+        for sentence in done.conversion.losses:
+            say(f"lost: {sentence}")
+    total = sum(done.images.values())
+    show_table(
+        ("split", "images", "share", "groups"),
+        [(name, n, f"{n / total:.1%}", done.groups[name]) for name, n in done.images.items()],
+    )
+    say(f"{sum(done.groups.values())} groups, the largest of {done.largest} images: {done.out}")

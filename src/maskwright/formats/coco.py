@@ -5,7 +5,7 @@
     root/instances.json beside root/images/, or any one .json file          (one split, "all")
 
 Category ids may have gaps: class ids are their ranks. An annotation without a segmentation is a box
-only. Masks are decoded late. `coco_files` finds the files.
+only. Masks are decoded late. `coco_files` finds the files, `coco_write` writes them.
 
 Reference: T.-Y. Lin et al., "Microsoft COCO: Common Objects in Context", ECCV 2014; the file format
 as told on cocodataset.org, "Data format".
@@ -13,7 +13,6 @@ as told on cocodataset.org, "Data format".
 
 from __future__ import annotations
 
-import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,7 +22,6 @@ from typing import Any
 
 from maskwright.core.classes import Classes
 from maskwright.core.errors import DataError, MaskwrightError
-from maskwright.core.files import write_text
 from maskwright.core.mask import Mask
 from maskwright.core.sample import Dataset, Sample, Task
 from maskwright.core.segmentation import Instance, Segmentation
@@ -37,6 +35,24 @@ from maskwright.formats.coco_entries import (
     join_categories,
     load,
 )
+from maskwright.formats.coco_write import (
+    finish,
+    image_entry,
+    write,
+    write_entries,
+    write_sample,
+)
+
+__all__ = [
+    "detect",
+    "finish",
+    "image_entry",
+    "read",
+    "read_truth",
+    "write",
+    "write_entries",
+    "write_sample",
+]
 
 LAYOUT = (
     "coco: SPLIT/instances.json (or annotations.json, boxes.json) beside SPLIT/images/, "
@@ -83,80 +99,6 @@ def read(path: Path | str, ignore: Iterable[str] = (), strict: bool = True) -> D
     if not any(splits.values()):
         raise DataError(f"{root} is an empty set: its annotations name no image; add some.")
     return Dataset(root=root, format="coco", classes=classes, splits=splits, notes=tuple(notes))
-
-
-def write(dataset: Dataset, path: Path | str) -> tuple[str, ...]:
-    """Write {split}/instances.json with compressed run lengths, beside {split}/images/.
-
-    Image files are copied as they are. Category ids are class ids + 1.
-
-    Args:
-        dataset: every sample needs objects (an empty tuple of them will do).
-        path: a new or empty folder.
-
-    Returns:
-        A sentence for each thing that was left out.
-
-    Raises:
-        DataError: a sample without objects, or `path` holds something.
-    """
-    root = Path(path)
-    folders.require_empty(root)
-    lost = 0
-    for split, samples in dataset.splits.items():
-        folder = root if tuple(dataset.splits) == (folders.NO_SPLIT,) else root / split
-        entries = []
-        for sample in samples:
-            truth = sample.read_truth()
-            image = folders.copy_image(sample, folder / "images")
-            entries.append(image_entry(image.relative_to(folder / "images").as_posix(), truth))
-            lost += truth.semantic is not None
-        write_entries(folder / "instances.json", entries, dataset.classes)
-    if not lost:
-        return ()
-    return (f"coco can't hold the class maps of {lost} images; write them as index_masks.",)
-
-
-def image_entry(file_name: str, truth: Segmentation) -> Entry:
-    """One image and its objects as plain data, without ids; `write_entries` joins them to a file.
-
-    Raises:
-        DataError: objects weren't labelled (or predicted) in this image.
-    """
-    if truth.instances is None:
-        raise DataError(
-            f"{file_name} has no objects labelled; expected instances or boxes. Write this set as "
-            "index_masks."
-        )
-    height, width = truth.size
-    return {
-        "file_name": file_name,
-        "height": height,
-        "width": width,
-        "annotations": [_annotation(instance) for instance in truth.instances],
-    }
-
-
-def write_entries(path: Path, entries: Sequence[Entry], classes: Classes) -> None:
-    """Write one COCO file of what `image_entry` returned, numbering images and annotations."""
-    images: list[Entry] = []
-    annotations: list[Entry] = []
-    for number, entry in enumerate(entries, start=1):
-        image = {key: value for key, value in entry.items() if key != "annotations"}
-        images.append({"id": number} | image)
-        for annotation in entry["annotations"]:
-            annotations.append({"id": len(annotations) + 1, "image_id": number} | annotation)
-    categories = [
-        {
-            "id": index + 1,
-            "name": name,
-            "color": list(classes.colours[index]),
-            "isthing": int(index in classes.things),
-        }
-        for index, name in enumerate(classes.names)
-    ]
-    document = {"images": images, "annotations": annotations, "categories": categories}
-    write_text(path, json.dumps(document, separators=(",", ":"), ensure_ascii=False) + "\n")
 
 
 def read_truth(
@@ -231,24 +173,6 @@ def _box(xywh: Sequence[float]) -> tuple[float, float, float, float]:
     return left, top, left + width, top + height
 
 
-def _annotation(instance: Instance) -> Entry:
-    left, top, right, bottom = (round(float(edge), 4) for edge in instance.box_xyxy)
-    width, height = round(right - left, 4), round(bottom - top, 4)
-    entry: Entry = {
-        "category_id": instance.class_id + 1,
-        "bbox": [left, top, width, height],
-        "area": width * height if instance.mask is None else int(instance.mask.area),
-        "iscrowd": int(instance.crowd),
-    }
-    if instance.mask is not None:
-        entry["segmentation"] = instance.mask.to_coco()
-    if instance.score is not None:
-        entry["score"] = round(float(instance.score), 6)
-    if instance.track_id is not None:
-        entry["track_id"] = instance.track_id
-    return entry
-
-
 def _read_split(
     part: coco_files.Part,
     document: Document,
@@ -258,7 +182,7 @@ def _read_split(
     notes: list[str],
 ) -> tuple[Sample, ...]:
     known = {entry["id"] for entry in document["categories"]}
-    images = images_by_id(document["images"], part.file)
+    images = images_by_id(document["images"], part.file, None if strict else notes)
     by_image: dict[int, list[Entry]] = defaultdict(list)
     faults: dict[int | None, list[str]] = defaultdict(list)
     for entry in document["annotations"]:

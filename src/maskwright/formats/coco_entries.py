@@ -78,29 +78,43 @@ def _check_category(entry: Entry, known: Mapping[int, Entry], file: Path) -> Non
         )
 
 
-def images_by_id(entries: Sequence[Entry], file: Path) -> dict[int, Entry]:
+def images_by_id(
+    entries: Sequence[Entry], file: Path, left_out: list[str] | None = None
+) -> dict[int, Entry]:
     """Image id -> entry, its file name with "/" between folders.
 
+    Args:
+        entries: of the list "images".
+        file: the JSON, for messages.
+        left_out: takes a sentence for each faulty entry, which is then left out.
+
     Raises:
-        DataError: an entry without id or name, a name outside the image folder, or one twice.
+        DataError: an entry without id or name, a name outside the image folder, or one twice;
+            without `left_out`.
     """
     images: dict[int, Entry] = {}
     names: set[str] = set()
     for entry in entries:
         name = str(entry.get("file_name", "")).replace("\\", "/")
         path = PurePosixPath(name)
-        below = bool(name) and not path.is_absolute() and ".." not in path.parts
+        stem = path.with_suffix("").as_posix() if path.name else ""
+        below = bool(path.name) and not path.is_absolute() and ".." not in path.parts
+        fault = ""
         if not isinstance(entry.get("id"), int) or not below:
-            raise DataError(
+            fault = (
                 f'{file}: expected an image with an integer "id" and a "file_name" below the '
                 f"image folder, got {str(entry)[:200]}; mend this entry."
             )
-        stem = path.with_suffix("").as_posix()
-        if entry["id"] in images or stem in names:
-            raise DataError(
+        elif entry["id"] in images or stem in names:
+            fault = (
                 f"{file}: image {entry['id']} ({name}) stands there twice, by its id or by its "
                 "name without suffix; remove or rename one."
             )
+        if fault and left_out is None:
+            raise DataError(fault)
+        if fault and left_out is not None:
+            left_out.append(f"{fault} Left out.")
+            continue
         images[entry["id"]] = entry | {"file_name": name}
         names.add(stem)
     return images

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,7 +53,7 @@ def _in_folder(folder: Path) -> Part | None:
     return Part(
         split=folders.NO_SPLIT,
         file=folder / present[0],
-        images=_first_folder([folder / "images", folder]),
+        images=folders.first_folder([folder / "images", folder]),
         others=", ".join(present[1:]),
     )
 
@@ -72,7 +71,7 @@ def _official(root: Path) -> list[Part]:
     parts = {}
     for folder, (split, file) in found.items():
         places = [root / folder, root / "images" / folder, root / split, root / "images" / split]
-        images = _first_folder([*places, root / "images", root])
+        images = folders.first_folder([*places, root / "images", root])
         parts[split] = Part(split=split, file=file, images=images)
     names = folders.name_splits(parts)
     return [_renamed(parts[split], names[split]) for split in folders.split_order(names)]
@@ -83,13 +82,8 @@ def _single(file: Path) -> Part:
         beside = [part for part in _official(file.parent.parent) if part.file == file]
         if beside:
             return _renamed(beside[0], folders.NO_SPLIT)
-    images = _first_folder([file.parent / "images", file.parent])
+    images = folders.first_folder([file.parent / "images", file.parent])
     return Part(split=folders.NO_SPLIT, file=file, images=images)
-
-
-def _first_folder(places: Iterable[Path]) -> Path:
-    places = list(places)
-    return next((place for place in places if place.is_dir()), places[0])
 
 
 def _renamed(part: Part, split: str) -> Part:

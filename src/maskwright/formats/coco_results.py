@@ -15,6 +15,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from maskwright.core.classes import Classes
 from maskwright.core.errors import DataError, MaskwrightError
@@ -50,17 +51,17 @@ class Results:
     notes: tuple[str, ...] = ()
 
 
-def read(file: Path, dataset: Dataset) -> Results:
+def read(file: Path, content: Any, dataset: Dataset) -> Results:
     """Read a list of results, or annotations with scores.
 
     Args:
         file: the JSON.
+        content: its value.
         dataset: the labelled set, whose ids the results use.
 
     Raises:
         DataError: it is neither, or an entry is at fault (the text names it).
     """
-    content = folders.read_json(file)
     if isinstance(content, list):
         return _results(file, content, dataset)
     return _annotations(file, coco_entries.load(file), dataset)

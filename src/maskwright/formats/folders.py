@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,12 @@ def subfolders(folder: Path) -> list[Path]:
     return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
 
 
+def first_folder(places: Iterable[Path]) -> Path:
+    """The first that exists; the very first where none does."""
+    places = list(places)
+    return next((place for place in places if place.is_dir()), places[0])
+
+
 def image_sizes(path: Path) -> tuple[tuple[int, int], tuple[int, int]]:
     """(height, width) of an image upright, as `core.image.read_image` gives it, and as stored.
 
@@ -138,19 +145,42 @@ def check_size(annotation: str, size: tuple[int, int], image: Path | np.ndarray)
     )
 
 
-def copy_image(sample: Sample, folder: Path) -> Path:
-    """Write a sample's image below `folder` by its name: a file as it is, pixels as PNG.
+def copy_image(sample: Sample, folder: Path, link: bool = False, name: str = "") -> Path:
+    """Write a sample's image below `folder`: a file as it is, pixels as PNG.
+
+    Args:
+        sample: whose image it is.
+        folder: where it goes.
+        link: a hard link instead of a copy, where the file system can.
+        name: without suffix; the sample's own unless given.
 
     Returns:
         The file written.
     """
+    stem = name or sample.name
     if isinstance(sample.image, Path):
-        target = folder / f"{sample.name}{sample.image.suffix.lower()}"
-        write_bytes(target, read_bytes(sample.image))
+        target = folder / f"{stem}{sample.image.suffix.lower()}"
+        if not (link and _linked(sample.image, target)):
+            write_bytes(target, read_bytes(sample.image))
     else:
-        target = folder / f"{sample.name}.png"
+        target = folder / f"{stem}.png"
         write_bytes(target, encode_png(sample.image))
     return target
+
+
+def _linked(source: Path, target: Path) -> bool:
+    """Whether `target` now is a hard link to `source`: not across file systems."""
+    read_bytes(source)  # an empty or missing file is refused as it is when copied
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.exists():
+            if target.samefile(source):
+                return True
+            target.unlink()
+        os.link(source.resolve(), target)
+    except OSError:
+        return False
+    return True
 
 
 def require_empty(path: Path) -> None:

@@ -12,7 +12,7 @@ in 16-bit masks) is void.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from maskwright.core.sample import Dataset, Sample
 from maskwright.core.segmentation import Segmentation
 from maskwright.formats import folders
 from maskwright.formats.class_ids import IdTable, leave_out, read_classes, write_classes
+from maskwright.formats.writing import Entry, Target, Written, lost, target_of, write_set
 
 LAYOUT = (
     "index masks: SPLIT/images/ with SPLIT/masks/NAME.png, or images/ with masks/ (with or without "
@@ -100,23 +101,12 @@ def write(dataset: Dataset, path: Path | str) -> tuple[str, ...]:
     Raises:
         DataError: a sample without semantic truth, or `path` holds something.
     """
-    root = Path(path)
-    folders.require_empty(root)
-    write_classes(root / "classes.json", dataset.classes)
-    lost = 0
-    for split, samples in dataset.splits.items():
-        folder = root if tuple(dataset.splits) == (folders.NO_SPLIT,) else root / split
-        for sample in samples:
-            truth = sample.read_truth()
-            write_sample(sample, truth, folder)
-            lost += bool(truth.instances)
-    if not lost:
-        return ()
-    return (f"index masks can't hold the objects of {lost} images; write them as coco.",)
+    target = target_of(dataset, Path(path))
+    return write_set("index_masks", dataset, target, write_sample, finish)
 
 
-def write_sample(sample: Sample, truth: Segmentation, folder: Path) -> None:
-    """Write images/NAME and masks/NAME.png below `folder`; the mask last, so that it marks the end.
+def write_sample(target: Target, split: str, sample: Sample, truth: Segmentation) -> Written:
+    """Write images/NAME and masks/NAME.png of one image; the mask last, so that it marks the end.
 
     Raises:
         DataError: the truth has no class map.
@@ -126,9 +116,19 @@ def write_sample(sample: Sample, truth: Segmentation, folder: Path) -> None:
             f"{sample.name} has no class map (its tasks: {', '.join(sorted(sample.tasks))}); "
             "expected semantic truth. Write this set as coco."
         )
-    folders.copy_image(sample, folder / "images")
+    folder = target.folder(split)
+    folders.copy_image(sample, folder / "images", target.link)
     mask = index_png(truth.semantic, truth.classes)
     write_bytes(folder / "masks" / f"{sample.name}.png", mask)
+    return Written(losses=lost({"the objects of {} images": int(bool(truth.instances))}))
+
+
+def finish(target: Target, entries: Mapping[str, Sequence[Entry]]) -> None:
+    """Write classes.json, and the folders of splits without images."""
+    for split in entries:
+        for kind in ("images", "masks"):
+            (target.folder(split) / kind).mkdir(parents=True, exist_ok=True)
+    write_classes(target.root / "classes.json", target.classes)
 
 
 def _find_pairs(root: Path) -> dict[str, tuple[Path, Path]]:

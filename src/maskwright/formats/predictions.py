@@ -3,8 +3,10 @@
     masks/NAME.png and instances.json        what `maskwright predict` writes, both or either
     NAME.png                                 class ids, as classes.json beside them names them
     results.json                             COCO results: a list of scored boxes or masks
+    results.json and results/NAME.png        COCO panoptic results
     instances.json                           COCO annotations with scores
     NAME.txt (or labels/NAME.txt)            YOLO rows, the confidence last
+    a labelled set of any format             with its own images
 
 Files belong to images by their names without suffix, COCO results by their image ids. Classes are
 matched by their names where the files tell them, else by the ids of the labelled set.
@@ -16,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 
@@ -23,9 +26,10 @@ from maskwright.core.classes import Classes
 from maskwright.core.errors import DataError
 from maskwright.core.image import read_index_png
 from maskwright.core.outline import Vertices
+from maskwright.core.parts import Panoptic
 from maskwright.core.sample import Dataset, Sample, Task
 from maskwright.core.segmentation import Segmentation
-from maskwright.formats import coco_results, folders
+from maskwright.formats import coco_results, folders, panoptic_results
 from maskwright.formats.class_ids import IdTable, read_classes
 from maskwright.formats.yolo_rows import read_instance, read_rows
 
@@ -64,11 +68,12 @@ class Predictions:
         return _nothing(self.tasks, size, self.classes)
 
 
-def read_predictions(
+def find_predictions(
     path: Path | str,
     dataset: Dataset,
     samples: Sequence[Sample],
-    vertices: Vertices = "centre",
+    vertices: Vertices,
+    read_set: Callable[[Path], Dataset],
 ) -> Predictions:
     """Find the predictions for some samples of a labelled set.
 
@@ -77,6 +82,7 @@ def read_predictions(
         dataset: the labelled set.
         samples: those that are to be scored.
         vertices: what the corners of YOLO polygons mean.
+        read_set: reads a labelled set of any format, `formats.read`.
 
     Raises:
         DataError: nothing is there that could be read; files that belong to no sample; classes
@@ -86,6 +92,8 @@ def read_predictions(
     if not source.exists():
         raise DataError(f"{source} does not exist; expected predictions, a file or a folder.")
     parts = _parts(source, dataset, samples, vertices)
+    if not parts and source.is_dir() and any(source.iterdir()):
+        parts = [_set(source, read_set(source), dataset.classes, samples)]
     if not parts:
         raise DataError(
             f"{source} holds no predictions: expected masks as NAME.png, a COCO .json file, or "
@@ -116,6 +124,8 @@ def _parts(
         return [_coco(source, dataset, samples)]
     parts = []
     masks = source / "masks" if (source / "masks").is_dir() else source
+    if _is_layout(source):
+        return []
     if files := _files(masks, ".png", skip=("overlays",)):
         parts.append(_masks(source, masks, files, dataset.classes, samples))
     instances = [name for name in coco_results.FILE_NAMES if (source / name).is_file()]
@@ -125,6 +135,12 @@ def _parts(
     if not parts and (files := _files(labels, ".txt", skip=("classes",))):
         parts.append(_yolo(source, files, dataset.classes, samples, vertices))
     return parts
+
+
+def _is_layout(source: Path) -> bool:
+    """Whether its pictures belong to a set whose folders have names: they are no loose masks."""
+    names = ("JPEGImages", "gtFine", "annotations")
+    return any((source / name).is_dir() for name in names)
 
 
 def _files(folder: Path, suffix: str, skip: tuple[str, ...]) -> dict[str, Path]:
@@ -196,7 +212,10 @@ def _read_mask(file: Path, table: IdTable, sample: Sample, size: tuple[int, int]
 
 
 def _coco(file: Path, dataset: Dataset, samples: Sequence[Sample]) -> Predictions:
-    found = coco_results.read(file, dataset)
+    content = folders.read_json(file)
+    if panoptic_results.is_panoptic(content):
+        return _panoptic(file, content, dataset, samples)
+    found = coco_results.read(file, content, dataset)
     matched = match_names(file, found.entries, samples, optional=found.covers_set)
     readers = {
         sample: partial(coco_results.read_image, found.entries[name], found, file)
@@ -210,6 +229,40 @@ def _coco(file: Path, dataset: Dataset, samples: Sequence[Sample]) -> Prediction
     tasks: frozenset[Task] = frozenset({"instances", "boxes"} if found.masks else {"boxes"})
     return Predictions(
         source=file, tasks=tasks, classes=dataset.classes, readers=readers, notes=found.notes
+    )
+
+
+def _panoptic(
+    file: Path, content: Mapping[str, Any], dataset: Dataset, samples: Sequence[Sample]
+) -> Predictions:
+    found = panoptic_results.read(file, content, dataset)
+    return Predictions(
+        source=file,
+        tasks=frozenset({"panoptic", "semantic"}),
+        classes=dataset.classes,
+        readers={sample: found[name] for sample, name in match_names(file, found, samples).items()},
+    )
+
+
+def _set(source: Path, found: Dataset, classes: Classes, samples: Sequence[Sample]) -> Predictions:
+    if found.classes.names != classes.names:
+        raise DataError(
+            f"{source} is a {found.format} set of the classes {', '.join(found.classes.names)}; "
+            f"expected those of the labelled set, in their order: {', '.join(classes.names)}."
+        )
+    theirs = {sample.name: sample for split in found.splits.values() for sample in split}
+    matched = match_names(source, theirs, samples, optional=True)
+    tasks = frozenset(task for name in matched.values() for task in theirs[name].tasks)
+
+    def reader(_: Sample, __: tuple[int, int], *, name: str) -> Segmentation:
+        return replace(theirs[name].read_truth(), classes=classes)
+
+    return Predictions(
+        source=source,
+        tasks=tasks,
+        classes=classes,
+        readers={sample: partial(reader, name=name) for sample, name in matched.items()},
+        notes=found.notes,
     )
 
 
@@ -322,4 +375,7 @@ def _nothing(tasks: frozenset[Task], size: tuple[int, int], classes: Classes) ->
         classes=classes,
         semantic=np.full(size, classes.void, dtype) if "semantic" in tasks else None,
         instances=() if tasks & {"instances", "boxes"} else None,
+        panoptic=Panoptic(segment_ids=np.zeros(size, np.int32), class_of={})
+        if "panoptic" in tasks
+        else None,
     )

@@ -24,11 +24,29 @@ from maskwright.core.errors import ConfigError, DataError, MaskwrightError
 from maskwright.core.outline import Vertices
 from maskwright.core.sample import Dataset, Sample, Task
 from maskwright.core.segmentation import Segmentation
-from maskwright.formats import folders, yolo_files, yolo_rows
+from maskwright.formats import folders, text_files, yolo_files, yolo_rows
 from maskwright.formats.yolo_files import Description, Pair
-from maskwright.formats.yolo_write import write, write_boxes
+from maskwright.formats.yolo_write import (
+    finish,
+    finish_boxes,
+    write,
+    write_boxes,
+    write_sample,
+    write_sample_boxes,
+)
 
-__all__ = ["detect_boxes", "detect_seg", "read", "read_boxes", "write", "write_boxes"]
+__all__ = [
+    "detect_boxes",
+    "detect_seg",
+    "finish",
+    "finish_boxes",
+    "read",
+    "read_boxes",
+    "write",
+    "write_boxes",
+    "write_sample",
+    "write_sample_boxes",
+]
 
 SEG_LAYOUT = (
     "yolo_seg: data.yaml (names; train, val, test) with images/SPLIT/ and labels/SPLIT/NAME.txt, "
@@ -181,7 +199,7 @@ def _numbered(pairs: Mapping[str, list[Pair]], root: Path, notes: list[str]) -> 
     highest = -1
     for found in pairs.values():
         for pair in found:
-            text = yolo_rows.read_text(pair.label) if pair.label.exists() else ""
+            text = text_files.read_text(pair.label) if pair.label.exists() else ""
             first = (line.split(maxsplit=1)[0] for line in text.splitlines() if line.strip())
             ids = [int(word) for word in first if word.isdecimal() and len(word) < 5]
             highest = max([highest, *ids])

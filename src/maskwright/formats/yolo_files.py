@@ -13,7 +13,7 @@ from maskwright.core.errors import ConfigError, DataError
 from maskwright.core.image import IMAGE_SUFFIXES
 from maskwright.core.outline import Vertices
 from maskwright.formats import folders
-from maskwright.formats.yolo_rows import read_text
+from maskwright.formats.text_files import read_text
 
 NOT_SPLITS = frozenset({"path", "names", "nc", "vertices", "palette", "things", "download"})
 """Keys of data.yaml that never name a split."""
@@ -261,3 +261,14 @@ def checked_vertices(vertices: str) -> Vertices:
         if vertices == known:
             return known
     raise ConfigError(f"expected vertices to be 'centre' or 'edge', got {vertices!r}.")
+
+
+def stated_vertices(root: Path) -> Vertices:
+    """What data.yaml says of corners; "centre" where it, or the file, lacks.
+
+    Raises:
+        ConfigError: it says something else than centre or edge.
+    """
+    description = describe(root)
+    stated = description.extras.get("vertices") if description else None
+    return checked_vertices(str(stated or "centre"))

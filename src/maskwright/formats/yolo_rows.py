@@ -20,6 +20,7 @@ from maskwright.core.errors import DataError
 from maskwright.core.mask import Mask
 from maskwright.core.outline import Vertices, fill_centres, outline
 from maskwright.core.parts import Instance
+from maskwright.formats.text_files import read_text
 
 _FARTHEST = 2.0  # image widths; beyond, a number is no share but a pixel
 _CENTRE_SHIFT = 0.05  # pixels
@@ -44,23 +45,6 @@ class Row:
     def is_polygon(self) -> bool:
         """Whether there is more than a box."""
         return self.shares.ndim == 2
-
-
-def read_text(path: Path) -> str:
-    """A text file, possibly empty, with any line ends, with or without a byte-order mark.
-
-    Raises:
-        DataError: it can't be read, or isn't UTF-8.
-    """
-    try:
-        return path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise DataError(f"could not read {path}: {error.strerror}; check the path.") from None
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path} is no UTF-8 text (byte {error.start} is {error.object[error.start]:#x}); save "
-            "it as UTF-8."
-        ) from None
 
 
 def read_rows(label: Path, class_ids: Collection[int]) -> tuple[Row, ...]:
@@ -155,6 +139,25 @@ def polygon_row(mask: Mask, vertices: Vertices) -> tuple[np.ndarray, float]:
     height, width = mask.size
     placed = corners + np.array([left + shift, top + shift])
     return placed / np.array([width, height]), iou
+
+
+def iou_elsewhere(mask: Mask, shares: np.ndarray, vertices: Vertices) -> float:
+    """The IoU of a mask with what a reader of the other convention makes of its row.
+
+    Args:
+        mask: that the row was made of.
+        shares: of the row, float64 [N, 2].
+        vertices: that the row was made for.
+    """
+    height, width = mask.size
+    left, top, right, bottom = (int(edge) for edge in mask.box_xyxy)
+    right, bottom = min(right + 1, width), min(bottom + 1, height)  # a centre fills its pixel
+    window = mask.crop((left, top, right, bottom))
+    corners = shares * np.array([width, height]) - np.array([left, top])
+    if vertices == "edge":
+        pixels = fill_centres(np.rint(corners).astype(np.int64), window.size)
+        return window.iou(Mask.encode(pixels))
+    return window.iou(Mask.from_polygons([corners], window.size))
 
 
 def box_row(box_xyxy: Sequence[float], size: tuple[int, int]) -> np.ndarray:

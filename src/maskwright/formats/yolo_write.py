@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from maskwright.core.classes import Classes
 from maskwright.core.errors import DataError
 from maskwright.core.files import write_text
 from maskwright.core.outline import Vertices
 from maskwright.core.parts import Instance
-from maskwright.core.sample import Dataset
+from maskwright.core.sample import Dataset, Sample
 from maskwright.core.segmentation import Segmentation
 from maskwright.formats import folders, yolo_files, yolo_rows
+from maskwright.formats.writing import (
+    Entry,
+    Loss,
+    Target,
+    Written,
+    lost,
+    require_objects,
+    target_of,
+    write_set,
+)
 
-
-@dataclass(kw_only=True)
-class _Losses:
-    """What the files could not hold: what -> number of objects (or images), and IoUs below 1."""
-
-    counts: Counter[str] = field(default_factory=Counter)
-    changed: list[tuple[float, str]] = field(default_factory=list)
+_OUTSIDE = "the parts of {} boxes outside their images"
+_ELSEWHERE = {
+    "edge": "readers that take corners for edges of pixels see {} masks otherwise",
+    "centre": "readers that take corners for pixels, as YOLO tools do, see {} masks otherwise",
+}
+_BRIDGES = (
+    "{} masks of several parts without the bridges between them (with vertices='edge' it would)"
+)
 
 
 def write(dataset: Dataset, path: Path | str, vertices: Vertices = "centre") -> tuple[str, ...]:
@@ -45,7 +54,9 @@ def write(dataset: Dataset, path: Path | str, vertices: Vertices = "centre") -> 
         DataError: a sample without objects, or `path` holds something.
         ConfigError: `vertices` is unknown.
     """
-    return _write(dataset, Path(path), yolo_files.checked_vertices(vertices))
+    target = target_of(dataset, Path(path), vertices=yolo_files.checked_vertices(vertices))
+    _check_splits(target)
+    return write_set("yolo_seg", dataset, target, write_sample, finish)
 
 
 def write_boxes(dataset: Dataset, path: Path | str) -> tuple[str, ...]:
@@ -57,35 +68,68 @@ def write_boxes(dataset: Dataset, path: Path | str) -> tuple[str, ...]:
     Raises:
         DataError: a sample without objects, or `path` holds something.
     """
-    return _write(dataset, Path(path), None)
+    target = target_of(dataset, Path(path))
+    _check_splits(target)
+    return write_set("yolo_boxes", dataset, target, write_sample_boxes, finish_boxes)
 
 
-def _write(dataset: Dataset, root: Path, vertices: Vertices | None) -> tuple[str, ...]:
-    folders.require_empty(root)
-    reserved = sorted(yolo_files.NOT_SPLITS.intersection(dataset.splits))
+def write_sample(target: Target, split: str, sample: Sample, truth: Segmentation) -> Written:
+    """Write one image and its label file of polygons.
+
+    Raises:
+        DataError: objects weren't labelled in it.
+    """
+    return _write_sample(target, split, sample, truth, target.vertices)
+
+
+def write_sample_boxes(target: Target, split: str, sample: Sample, truth: Segmentation) -> Written:
+    """Write one image and its label file of boxes.
+
+    Raises:
+        DataError: objects weren't labelled in it.
+    """
+    return _write_sample(target, split, sample, truth, None)
+
+
+def finish(target: Target, entries: Mapping[str, Sequence[Entry]]) -> None:
+    """Write data.yaml, with what a polygon's corner means."""
+    _finish(target, target.vertices)
+
+
+def finish_boxes(target: Target, entries: Mapping[str, Sequence[Entry]]) -> None:
+    """Write data.yaml."""
+    _finish(target, None)
+
+
+def _check_splits(target: Target) -> None:
+    reserved = sorted(yolo_files.NOT_SPLITS.intersection(target.splits))
     if reserved:
         raise DataError(f"data.yaml can't hold a split called {reserved[0]!r}; rename it.")
-    losses = _Losses()
-    alone = tuple(dataset.splits) == (folders.NO_SPLIT,)
-    for split, samples in dataset.splits.items():
-        inner = Path() if alone else Path(split)
-        for sample in samples:
-            truth = sample.read_truth()
-            lines = _lines(f"{split}/{sample.name}", truth, vertices, losses)
-            folders.copy_image(sample, root / "images" / inner)
-            write_text(root / "labels" / inner / f"{sample.name}.txt", "".join(lines))
-    places = {split: f"images/{split}" for split in dataset.splits}
-    if alone:  # the tools want both; `read` takes the same images twice as one split
-        places = {"train": "images", "val": "images"}
-    _write_yaml(root / "data.yaml", places, dataset.classes, vertices)
-    return tuple(_sentences(losses, vertices))
 
 
-def _write_yaml(
-    path: Path, places: Mapping[str, str], classes: Classes, vertices: Vertices | None
-) -> None:
+def _write_sample(
+    target: Target, split: str, sample: Sample, truth: Segmentation, vertices: Vertices | None
+) -> Written:
+    _check_splits(target)
+    require_objects(f"{split}/{sample.name}", truth)
+    inner = Path() if target.alone else Path(split)
+    lines, losses, remarks = _lines(truth, vertices)
+    folders.copy_image(sample, target.root / "images" / inner, target.link)
+    label = target.root / "labels" / inner / f"{sample.name}.txt"
+    write_text(label, "".join(lines))
+    return Written(losses=losses, remarks=remarks)
+
+
+def _finish(target: Target, vertices: Vertices | None) -> None:
     import yaml  # see `yolo_files`
 
+    places = {split: f"images/{split}" for split in target.splits}
+    for folder in places.values():
+        if not target.alone:  # a split without images is a folder, too
+            (target.root / folder).mkdir(parents=True, exist_ok=True)
+    if target.alone:  # the tools want both; `read` takes the same images twice as one split
+        places = {"train": "images", "val": "images"}
+    classes = target.classes
     entries: dict[str, Any] = {
         **places,
         "nc": len(classes),
@@ -96,31 +140,58 @@ def _write_yaml(
     if vertices is not None:
         entries["vertices"] = str(vertices)
     text = yaml.safe_dump(entries, allow_unicode=True, sort_keys=False, default_flow_style=None)
-    write_text(path, text)
+    write_text(target.root / "data.yaml", text)
 
 
-def _lines(name: str, truth: Segmentation, vertices: Vertices | None, losses: _Losses) -> list[str]:
-    if truth.instances is None:
-        raise DataError(
-            f"{name} has no objects labelled; expected instances or boxes. Write this set as "
-            "index_masks."
-        )
-    losses.counts["the class maps of {} images"] += truth.semantic is not None
-    scored = all(instance.score is not None for instance in truth.instances)
-    lines = []
-    for instance in truth.instances:
-        _count(instance, scored, vertices, losses)
-        shares = yolo_rows.box_row(instance.box_xyxy, truth.size)
+def _lines(
+    truth: Segmentation, vertices: Vertices | None
+) -> tuple[list[str], tuple[Loss, ...], tuple[Loss, ...]]:
+    """The rows; what they can't hold; what a reader of the other convention takes otherwise."""
+    instances = truth.instances or ()
+    counts = Counter({"the class maps of {} images": int(truth.semantic is not None)})
+    scored = all(instance.score is not None for instance in instances)
+    lines, changed, cut, elsewhere = [], [], [], []
+    for instance in instances:
+        _count(instance, scored, vertices, counts)
+        box, iou = _inside(instance.box_xyxy, truth.size)
+        shares = yolo_rows.box_row(box, truth.size)
         if vertices is not None and instance.mask is not None and instance.mask.area:
             shares, iou = yolo_rows.polygon_row(instance.mask, vertices)
-            losses.changed += [(iou, name)] if iou < 1 else []
+            changed += [iou] if iou < 1 else []
+            elsewhere.append(yolo_rows.iou_elsewhere(instance.mask, shares, vertices))
+        else:
+            cut += [iou] if iou < 1 else []
         score = instance.score if scored else None
         lines.append(yolo_rows.text_of(instance.class_id, shares, score) + "\n")
-    return lines
+    losses = lost(counts)
+    if cut:
+        losses += (Loss(what=_OUTSIDE, count=len(cut), ious=tuple(cut)),)
+    if changed:
+        losses += (Loss(what=_BRIDGES, count=len(changed), ious=tuple(changed)),)
+    remarks: tuple[Loss, ...] = ()
+    if vertices is not None and (others := tuple(iou for iou in elsewhere if iou < 1)):
+        what = _ELSEWHERE["edge" if vertices == "centre" else "centre"]
+        remarks = (Loss(what=what, count=len(others), ious=others),)
+    return lines, losses, remarks
 
 
-def _count(instance: Instance, scored: bool, vertices: Vertices | None, losses: _Losses) -> None:
-    counts = losses.counts
+def _inside(
+    box: tuple[float, float, float, float], size: tuple[int, int]
+) -> tuple[tuple[float, float, float, float], float]:
+    """The part of a box inside its image, and the share that it is of the box."""
+    height, width = size
+    left, right = min(max(box[0], 0.0), width), min(max(box[2], 0.0), width)
+    top, bottom = min(max(box[1], 0.0), height), min(max(box[3], 0.0), height)
+    inner = (left, top, right, bottom)
+    if inner == tuple(box):
+        return box, 1.0
+    area = (box[2] - box[0]) * (box[3] - box[1])
+    return inner, (right - left) * (bottom - top) / area if area > 0 else 0.0
+
+
+def _count(
+    instance: Instance, scored: bool, vertices: Vertices | None, counts: Counter[str]
+) -> None:
     counts["that {} objects are crowds"] += instance.crowd
     counts["the track ids of {} objects"] += instance.track_id is not None
     counts["the scores of {} objects beside some without"] += (
@@ -132,18 +203,3 @@ def _count(instance: Instance, scored: bool, vertices: Vertices | None, losses: 
         counts["the masks of {} objects"] += 1
     elif not instance.mask.area:
         counts["the empty masks of {} objects, now boxes"] += 1
-
-
-def _sentences(losses: _Losses, vertices: Vertices | None) -> Iterator[str]:
-    kind = "yolo_boxes" if vertices is None else "yolo_seg"
-    for what, count in losses.counts.items():
-        if count:
-            yield f"{kind} can't hold {what.format(count)}."
-    if losses.changed:
-        worst, where = min(losses.changed)
-        mean = sum(iou for iou, _ in losses.changed) / len(losses.changed)
-        yield (
-            f"yolo_seg changes {len(losses.changed)} masks of several parts by the bridges between "
-            f"them: IoU {mean:.3f} on average, {worst:.3f} in {where}; with vertices='edge' it "
-            "would not."
-        )

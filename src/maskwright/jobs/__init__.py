@@ -1,4 +1,5 @@
-"""Torch-free work on many files: inspect, check, preview, evaluate, predict, synthesize.
+"""Torch-free work on many files: inspect, check, preview, convert, split, evaluate, predict,
+synthesize.
 
 Each is one function over a `core.Dataset` or a list of files; each takes `progress(done, total)`.
 """
@@ -6,6 +7,7 @@ Each is one function over a `core.Dataset` or a list of files; each takes `progr
 from __future__ import annotations
 
 from maskwright.jobs.check import Finding, check
+from maskwright.jobs.convert import Conversion, convert
 from maskwright.jobs.doctor import Check, examine
 from maskwright.jobs.evaluate import Evaluation, ImageScore, evaluate, require_same_classes
 from maskwright.jobs.inspect import ClassStats, Progress, Stats, stats, thin_pixels
@@ -17,11 +19,14 @@ from maskwright.jobs.score_objects import ObjectScores
 from maskwright.jobs.score_panoptic import SegmentScores
 from maskwright.jobs.score_report import write_score_report
 from maskwright.jobs.showcase import examples_of
+from maskwright.jobs.split import Division, split_set
 from maskwright.jobs.synthesize import SceneMaker, Synthesis, synthesize
 
 __all__ = [
     "Check",
     "ClassStats",
+    "Conversion",
+    "Division",
     "Evaluation",
     "Find",
     "Finding",
@@ -38,6 +43,7 @@ __all__ = [
     "check",
     "compare",
     "contact_sheet",
+    "convert",
     "evaluate",
     "examine",
     "examples_of",
@@ -46,6 +52,7 @@ __all__ = [
     "predict_files",
     "require_same_classes",
     "score",
+    "split_set",
     "stats",
     "synthesize",
     "thin_pixels",

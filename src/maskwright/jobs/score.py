@@ -17,7 +17,13 @@ from maskwright.jobs.inspect import Progress
 from maskwright.jobs.score_maps import MapScorer, MapScores
 from maskwright.jobs.score_objects import RESAMPLES, ObjectScorer, ObjectScores
 from maskwright.jobs.score_panoptic import SegmentScorer, SegmentScores, mean_pq
-from maskwright.metrics import Interval, PairedInterval, bootstrap, paired_interval
+from maskwright.metrics import (
+    Interval,
+    PairedInterval,
+    bootstrap,
+    paired_interval,
+    protocol_of,
+)
 
 Find = Callable[[Sample, tuple[int, int]], Segmentation]
 """(sample, its (height, width)) -> what was found in it, such as `Predictions.read`."""
@@ -108,6 +114,7 @@ def score(
         DataError: nothing that was found is labelled; a file is at fault, without `skip_bad`.
         ConfigError: the answers have other classes; an unknown protocol.
     """
+    protocol_of(protocol)  # an unknown name is told even where there are no objects
     scorers = _scorers(samples, classes, tasks, protocol)
     bad: list[tuple[str, str]] = []
     for done, sample in enumerate(samples, start=1):

@@ -18,7 +18,6 @@ from maskwright.metrics import (
     PRCurve,
     ap_of_draws,
     bootstrap,
-    protocol_of,
 )
 from maskwright.metrics.protocols import Kind
 
@@ -105,7 +104,6 @@ class ObjectScorer:
     """Collects one image after the other."""
 
     def __init__(self, classes: Classes, protocol: str, *, masks: bool) -> None:
-        protocol_of(protocol)  # an unknown name is told before the first image is read
         self.classes, self.protocol = classes, protocol
         kinds: tuple[Kind, ...] = ("masks", "boundary", "boxes") if masks else ("boxes",)
         self.kinds = kinds

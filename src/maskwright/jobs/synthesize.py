@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import signal
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from maskwright.core.classes import Classes
@@ -25,6 +21,7 @@ from maskwright.formats import coco
 from maskwright.formats.class_ids import read_classes, write_classes
 from maskwright.formats.folders import read_json, require_empty
 from maskwright.jobs.inspect import Progress
+from maskwright.jobs.workers import run_in_order
 
 SceneMaker = Callable[[int], Sample]
 """A seed -> an image with its truth; the same seed gives the same pixels."""
@@ -90,7 +87,7 @@ def synthesize(
     todo = [i for i in range(count) if not _part(out, i).is_file() or (i == 0 and not named)]
     make = partial(_make, scene_maker, seed, dict(splits), suffix, out)
     classes = read_classes(out / _CLASSES)[0] if named else None
-    for done, made in enumerate(_run(make, todo, workers), start=1):
+    for done, made in enumerate(run_in_order(make, todo, workers), start=1):
         if classes is None:
             classes = made
             write_classes(out / _CLASSES, classes)
@@ -164,24 +161,6 @@ def _describe(maker: Any) -> str:
         settings += [f"{key}={value!r}" for key, value in sorted(maker.keywords.items())]
         return f"{_describe(maker.func)}({', '.join(settings)})"
     return str(getattr(maker, "__qualname__", type(maker).__qualname__))
-
-
-def _run(make: Callable[[int], Classes], todo: Sequence[int], workers: int) -> Iterator[Classes]:
-    if workers == 1 or len(todo) < 2:
-        yield from map(make, todo)
-        return
-    # Fresh processes: a fork of one that runs threads may hang.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
-    try:
-        yield from pool.map(make, todo, chunksize=min(8, -(-len(todo) // workers)))
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _start_worker() -> None:
-    cv2.setNumThreads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the parent, which ends the workers
 
 
 def _make(

@@ -1,0 +1,272 @@
+"""Cityscapes: label ids and instance ids as PNGs beside the polygons they were drawn from.
+
+    root/leftImg8bit/train/aachen/aachen_000000_000019_leftImg8bit.png
+    root/gtFine/train/aachen/aachen_000000_000019_gtFine_labelIds.png       ids of the labels
+    root/gtFine/train/aachen/aachen_000000_000019_gtFine_instanceIds.png    id * 1000 + number
+    root/gtFine/train/aachen/aachen_000000_000019_gtFine_polygons.json
+
+The PNGs are the truth; where they lack, the polygons are drawn. Classes are the 19 of training
+(`cityscapes_labels`); other labels are void. A pixel of a label with instances that has no number
+belongs to a group, a crowd here. Sets of other classes bring their table, root/labels.json.
+
+Reference: M. Cordts et al., "The Cityscapes Dataset for Semantic Urban Scene Understanding",
+CVPR 2016, and the data set's description.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from maskwright.core.classes import Classes
+from maskwright.core.errors import ConfigError, DataError
+from maskwright.core.flatten import masks_of
+from maskwright.core.image import read_index_png
+from maskwright.core.outline import fill_centres
+from maskwright.core.parts import Instance
+from maskwright.core.sample import Dataset, Sample, Task
+from maskwright.core.segmentation import Segmentation
+from maskwright.formats import folders
+from maskwright.formats.cityscapes_labels import (
+    LABELS,
+    Label,
+    classes_of,
+    read_labels,
+    trained_labels,
+)
+from maskwright.formats.cityscapes_write import NO_CITY, finish, write, write_sample
+
+__all__ = ["detect", "finish", "read", "write", "write_sample"]
+
+LAYOUT = (
+    "cityscapes: leftImg8bit/SPLIT/CITY/NAME_leftImg8bit.png with gtFine/SPLIT/CITY/"
+    "NAME_gtFine_{labelIds.png,instanceIds.png,polygons.json}"
+)
+
+_KINDS = ("gtFine", "gtCoarse")
+_PHOTO = "_leftImg8bit"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Files:
+    """The annotation files of one image, whether or not they exist."""
+
+    labels: Path
+    instances: Path
+    polygons: Path
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _Table:
+    """What ids mean: classes, label id -> class id, label id -> label."""
+
+    classes: Classes
+    class_of: Mapping[int, int]
+    by_id: Mapping[int, Label]
+
+
+def detect(path: Path) -> str | None:
+    """Why a path looks like Cityscapes, or None."""
+    kind = _kind(path)
+    return f"Cityscapes in leftImg8bit/ and {kind}/" if kind else None
+
+
+def read(path: Path | str, ignore: Iterable[str] = (), strict: bool = True) -> Dataset:
+    """Read Cityscapes; all files are opened late.
+
+    Args:
+        path: the folder that holds leftImg8bit/ and gtFine/ (or gtCoarse/).
+        ignore: names of classes that become void.
+        strict: refuse the set where an image has no annotation, or shares its name. Else such a
+            sample is kept, and reading its truth raises that fault.
+
+    Raises:
+        DataError: no such layout, missing annotations, a damaged labels.json, no images.
+        ConfigError: `ignore` names no class, or all of them.
+    """
+    root = Path(path)
+    kind = _kind(root)
+    if not kind:
+        raise DataError(
+            f"{root} holds no Cityscapes set: expected {LAYOUT}; found {folders.what_is_in(root)}."
+            if root.exists()
+            else f"{root} does not exist; check the path."
+        )
+    notes: list[str] = []
+    table = _read_table(root, tuple(ignore), notes)
+    splits, bare = {}, []
+    children = {child.name: child for child in folders.subfolders(root / "leftImg8bit")}
+    names = folders.name_splits(children)
+    for folder in folders.split_order(names):
+        if not (root / kind / folder).is_dir():
+            bare.append(folder)
+            continue
+        truth = root / kind / folder
+        splits[names[folder]] = _read_split(children[folder], truth, kind, table, strict)
+    notes += [f"{folder}: there is no {root / kind / folder}. Left out." for folder in bare]
+    if not any(splits.values()):
+        raise DataError(f"{root} is an empty set: no *{_PHOTO} image with labels; add some.")
+    return Dataset(
+        root=root, format="cityscapes", classes=table.classes, splits=splits, notes=tuple(notes)
+    )
+
+
+def read_truth(files: _Files, image: Path, table: _Table) -> Segmentation:
+    """The class map and objects of one image.
+
+    Raises:
+        DataError: a file is damaged, has another size than its image, or an id without a label.
+    """
+    numbered: np.ndarray | None = None
+    if files.labels.is_file():
+        ids = _read_ids(files.labels, image).astype(np.int32)
+        if files.instances.is_file():
+            numbered = _read_ids(files.instances, image).astype(np.int32)
+    else:
+        ids, numbered = _draw(files.polygons, image, table)
+    known = np.array([-1, 0, 255, *table.by_id])
+    for png, found in ((files.labels, ids), (files.instances, numbered)):
+        if found is not None:
+            _refuse_unknown(png, found, known)
+    lookup = np.full(256, table.classes.void, np.uint8)
+    for label_id, class_id in table.class_of.items():
+        lookup[label_id] = class_id
+    semantic = lookup[ids & 255]
+    instances = None if numbered is None else tuple(_instances(numbered, table))
+    size = (ids.shape[0], ids.shape[1])
+    return Segmentation(size=size, classes=table.classes, semantic=semantic, instances=instances)
+
+
+def _refuse_unknown(png: Path, ids: np.ndarray, known: np.ndarray) -> None:
+    present = np.unique(ids)
+    labels = np.where(present >= 1000, present // 1000, present)
+    unknown = present[~np.isin(labels, known) & (present < 65535)]
+    if len(unknown):
+        raise DataError(
+            f"{png} holds ids {folders.shortlist([str(i) for i in unknown.tolist()])} that no "
+            "label has; mend the file, or add the labels to labels.json."
+        )
+
+
+def _instances(numbered: np.ndarray, table: _Table) -> Iterator[Instance]:
+    for number, mask in masks_of(np.where(numbered == 65535, 0, numbered)).items():
+        label_id = number // 1000 if number >= 1000 else number
+        told_apart = number >= 1000
+        group = not told_apart and label_id in table.by_id and table.by_id[label_id].has_instances
+        if label_id in table.class_of and (told_apart or group):
+            class_id = table.class_of[label_id]
+            yield Instance(class_id=class_id, box_xyxy=mask.box_xyxy, mask=mask, crowd=group)
+
+
+def _read_ids(png: Path, image: Path) -> np.ndarray:
+    ids = read_index_png(png)
+    folders.check_size(str(png), (ids.shape[0], ids.shape[1]), image)
+    return ids
+
+
+def _draw(polygons: Path, image: Path, table: _Table) -> tuple[np.ndarray, np.ndarray]:
+    """Label ids and instance ids as the polygons' order draws them, later ones above."""
+    document = folders.read_json(polygons)
+    size = folders.image_sizes(image)[0]
+    try:
+        told = (document["imgHeight"], document["imgWidth"])
+        objects = [
+            (one["label"], np.rint(np.array(one["polygon"], np.float64).reshape(-1, 2)))
+            for one in document["objects"]
+            if not one.get("deleted")
+        ]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(
+            f'{polygons}: expected "imgHeight", "imgWidth" and "objects" with "label" and '
+            f'"polygon", got {str(document)[:80]} ({error!r}); mend it.'
+        ) from None
+    folders.check_size(str(polygons), told, image)
+    by_name = {label.name: label for label in table.by_id.values()}
+    ids, numbered = np.zeros(size, np.int32), np.zeros(size, np.int32)
+    counts: dict[int, int] = {}
+    for name, corners in objects:
+        group = name not in by_name and name.endswith("group")
+        label = by_name.get(name.removesuffix("group") if group else name)
+        if label is None:
+            raise DataError(f"{polygons} holds the label {name!r}, which is not in the table.")
+        inside = fill_centres(corners.astype(np.int64), size)
+        ids[inside] = numbered[inside] = label.id
+        if label.has_instances and not group:
+            numbered[inside] = label.id * 1000 + counts.get(label.id, 0)
+            counts[label.id] = counts.get(label.id, 0) + 1
+    return ids, numbered
+
+
+def _kind(root: Path) -> str:
+    if not (root / "leftImg8bit").is_dir():
+        return ""
+    return next((kind for kind in _KINDS if (root / kind).is_dir()), "")
+
+
+def _read_table(root: Path, ignore: tuple[str, ...], notes: list[str]) -> _Table:
+    own = root / "labels.json"
+    labels = read_labels(own) if own.is_file() else LABELS
+    if labels is LABELS:
+        notes.append("The classes are the 19 that Cityscapes trains; its other labels are void.")
+    every = classes_of(labels)
+    for name in ignore:
+        if name not in every.names:
+            raise ConfigError(f"no class {name!r}; they are {', '.join(every.names)}.")
+    kept = [label for label in trained_labels(labels) if label.name not in ignore]
+    if not kept:
+        raise ConfigError(f"every class of {root} is ignored; keep at least one.")
+    classes = Classes.of(
+        (label.name for label in kept),
+        [label.colour for label in kept],
+        (rank for rank, label in enumerate(kept) if label.has_instances),
+    )
+    class_of = {label.id: rank for rank, label in enumerate(kept)}
+    return _Table(classes=classes, class_of=class_of, by_id={label.id: label for label in labels})
+
+
+def _read_split(
+    photos: Path, truth: Path, kind: str, table: _Table, strict: bool
+) -> tuple[Sample, ...]:
+    samples: dict[str, Sample] = {}
+    for key, paths in folders.group_images(photos).items():
+        if not key.endswith(_PHOTO):
+            continue
+        stem = key.removesuffix(_PHOTO)
+        name = _name_of(stem)
+        files = _Files(
+            labels=truth / f"{stem}_{kind}_labelIds.png",
+            instances=truth / f"{stem}_{kind}_instanceIds.png",
+            polygons=truth / f"{stem}_{kind}_polygons.json",
+        )
+        fault = ""
+        if len(paths) > 1:
+            fault = folders.same_name(photos, key, paths)
+        elif name in samples:
+            fault = f"{paths[0]} and {samples[name].image} both mean {name!r}; rename one."
+        elif not files.labels.is_file() and not files.polygons.is_file():
+            fault = f"{paths[0]} has neither {files.labels} nor {files.polygons}; add one."
+        if fault and strict:
+            raise DataError(fault)
+        samples[name] = _sample(name, paths[0], files, fault, table)
+    return tuple(samples[name] for name in sorted(samples))
+
+
+def _sample(name: str, image: Path, files: _Files, fault: str, table: _Table) -> Sample:
+    tasks: set[Task] = {"semantic"}
+    if files.instances.is_file() or not files.labels.is_file():
+        tasks |= {"instances", "boxes"}
+    truth: Any = partial(read_truth, files, image, table)
+    if fault:
+        truth = partial(folders.refuse, fault)
+    return Sample(name=name, image=image, truth_of=truth, tasks=frozenset(tasks))
+
+
+def _name_of(stem: str) -> str:
+    """aachen/aachen_000000_000019 -> aachen_000000_000019; other folders stay in the name."""
+    city, slash, name = stem.partition("/")
+    return name if slash and (city == NO_CITY or name.startswith(f"{city}_")) else stem

@@ -1,0 +1,192 @@
+"""Writing COCO JSON; `coco` reads it.
+
+Masks are written as compressed run lengths. As polygons, each 4-connected part of a mask becomes
+one that runs along the edges of its pixels, with bridges (walked there and back) to its holes: the
+COCO API fills them to the same pixels (`core.outline`). Crowds stay run lengths, as in COCO.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from maskwright.core.classes import Classes
+from maskwright.core.files import atomic_path
+from maskwright.core.mask import Mask
+from maskwright.core.outline import outline
+from maskwright.core.parts import Instance
+from maskwright.core.sample import Dataset, Sample
+from maskwright.core.segmentation import Segmentation
+from maskwright.formats import folders
+from maskwright.formats.writing import (
+    Entry,
+    Target,
+    Written,
+    lost,
+    require_objects,
+    target_of,
+    write_set,
+)
+
+
+def write(dataset: Dataset, path: Path | str, polygons: bool = False) -> tuple[str, ...]:
+    """Write {split}/instances.json, beside {split}/images/.
+
+    Image files are copied as they are. Category ids are class ids + 1.
+
+    Args:
+        dataset: every sample needs objects (an empty tuple of them will do).
+        path: a new or empty folder.
+        polygons: polygons along pixel edges instead of run lengths; they hold every pixel, too.
+
+    Returns:
+        A sentence for each thing that was left out.
+
+    Raises:
+        DataError: a sample without objects, or `path` holds something.
+    """
+    target = target_of(dataset, Path(path), polygons=polygons)
+    return write_set("coco", dataset, target, write_sample, finish)
+
+
+def write_sample(target: Target, split: str, sample: Sample, truth: Segmentation) -> Written:
+    """Write one image.
+
+    Raises:
+        DataError: objects weren't labelled in it.
+    """
+    require_objects(sample.name, truth)
+    images = target.folder(split) / "images"
+    image = folders.copy_image(sample, images, target.link)
+    entry = image_entry(image.relative_to(images).as_posix(), truth, target.polygons)
+    maps = truth.semantic is not None
+    return Written(entry=entry, losses=lost({"the class maps of {} images": int(maps)}))
+
+
+def finish(target: Target, entries: Mapping[str, Sequence[Entry]]) -> None:
+    """Write each split's instances.json."""
+    for split, own in entries.items():
+        write_entries(target.folder(split) / "instances.json", own, target.classes)
+
+
+def image_entry(file_name: str, truth: Segmentation, polygons: bool = False) -> Entry:
+    """One image and its objects as plain data, without ids; `write_entries` joins them to a file.
+
+    Args:
+        file_name: below the image folder.
+        truth: objects of the image.
+        polygons: as of `write`.
+
+    Raises:
+        DataError: objects weren't labelled (or predicted) in this image.
+    """
+    require_objects(file_name, truth)
+    height, width = truth.size
+    return {
+        "file_name": file_name,
+        "height": height,
+        "width": width,
+        "annotations": [_annotation(one, polygons) for one in truth.instances or ()],
+    }
+
+
+def write_entries(path: Path, entries: Sequence[Entry], classes: Classes) -> None:
+    """Write one COCO file of what `image_entry` returned, numbering images and annotations.
+
+    The entries are gone through twice, one at a time, so that they may lie on disk.
+    """
+    write_document(
+        path,
+        {
+            "images": _images(entries),
+            "annotations": _annotations(entries),
+            "categories": iter(categories_of(classes)),
+        },
+    )
+
+
+def write_document(path: Path, lists: Mapping[str, Iterator[Entry]]) -> None:
+    """Write a JSON object of lists, entry by entry."""
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        for place, (key, entries) in enumerate(lists.items()):
+            file.write(("{" if place == 0 else ",") + f"{json.dumps(key)}:[")
+            for number, entry in enumerate(entries):
+                text = json.dumps(entry, separators=(",", ":"), ensure_ascii=False)
+                file.write("," * (number > 0) + text)
+            file.write("]")
+        file.write("}\n")
+
+
+def categories_of(classes: Classes) -> list[Entry]:
+    """The list "categories"; ids are class ids + 1."""
+    return [
+        {
+            "id": index + 1,
+            "name": name,
+            "color": list(classes.colours[index]),
+            "isthing": int(index in classes.things),
+        }
+        for index, name in enumerate(classes.names)
+    ]
+
+
+def edge_polygons(mask: Mask) -> list[list[int]]:
+    """A mask as polygons along pixel edges, x, y, x, y, ...: one for each 4-connected part."""
+    if not mask.area:
+        return []
+    left, top, right, bottom = (int(edge) for edge in mask.box_xyxy)
+    window = mask.crop((left, top, right, bottom)).decode()
+    count, numbers, boxes, _ = cv2.connectedComponentsWithStats(
+        window.view(np.uint8), connectivity=4
+    )
+    polygons = []
+    for number in range(1, count):
+        x, y, width, height = boxes[number, :4].tolist()
+        part = numbers[y : y + height, x : x + width] == number
+        corners = outline(part, "edge") + np.array([left + x, top + y])
+        polygons.append(corners.ravel().tolist())
+    return polygons
+
+
+def _images(entries: Sequence[Entry]) -> Iterator[Entry]:
+    for number, entry in enumerate(entries, start=1):
+        yield {"id": number} | {key: v for key, v in entry.items() if key != "annotations"}
+
+
+def _annotations(entries: Sequence[Entry]) -> Iterator[Entry]:
+    count = 0
+    for number, entry in enumerate(entries, start=1):
+        for annotation in entry["annotations"]:
+            count += 1
+            yield {"id": count, "image_id": number} | annotation
+
+
+def _area(instance: Instance, of_box: float) -> float:
+    if instance.area is not None:
+        return instance.area
+    return of_box if instance.mask is None else int(instance.mask.area)
+
+
+def _annotation(instance: Instance, polygons: bool) -> Entry:
+    left, top, right, bottom = (round(float(edge), 4) for edge in instance.box_xyxy)
+    width, height = round(right - left, 4), round(bottom - top, 4)
+    entry: Entry = {
+        "category_id": instance.class_id + 1,
+        "bbox": [left, top, width, height],
+        "area": _area(instance, width * height),
+        "iscrowd": int(instance.crowd),
+    }
+    if instance.mask is not None:
+        as_polygons = polygons and not instance.crowd and instance.mask.area > 0
+        segmentation: Any = edge_polygons(instance.mask) if as_polygons else instance.mask.to_coco()
+        entry["segmentation"] = segmentation
+    if instance.score is not None:
+        entry["score"] = round(float(instance.score), 6)
+    if instance.track_id is not None:
+        entry["track_id"] = instance.track_id
+    return entry

@@ -1,0 +1,31 @@
+"""Text files as users save them: any line ends, with or without a byte-order mark."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from maskwright.core.errors import DataError
+
+
+def read_text(path: Path) -> str:
+    """A text file, possibly empty, with any line ends, with or without a byte-order mark.
+
+    Raises:
+        DataError: it can't be read, or isn't UTF-8.
+    """
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise DataError(f"could not read {path}: {error.strerror}; check the path.") from None
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path} is no UTF-8 text (byte {error.start} is {error.object[error.start]:#x}); save "
+            "it as UTF-8."
+        ) from None
+
+
+def compact_json(value: Any) -> str:
+    """JSON on one line."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False) + "\n"

@@ -1,0 +1,281 @@
+"""Pascal VOC: boxes in XML, class maps and objects' numbers in palette PNGs, splits in lists.
+
+    root/JPEGImages/a.jpg           root/Annotations/a.xml               boxes, "difficult"
+    root/SegmentationClass/a.png    root/SegmentationObject/a.png        255 is void (contours)
+    root/ImageSets/Segmentation/train.txt       root/ImageSets/Main/train.txt ...
+
+`voc_files` finds the files, `voc_xml` knows the XML, `voc_write` writes. A difficult object is a
+crowd here: finding it is neither right nor wrong. Objects' numbers count the objects of the XML;
+where they contradict boxes or classes, the object that fits best is taken.
+
+Reference: M. Everingham et al., "The Pascal Visual Object Classes (VOC) Challenge", IJCV 2010, and
+the development kit's documentation, sections 3-5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from maskwright.core.errors import ConfigError, DataError
+from maskwright.core.flatten import masks_of
+from maskwright.core.image import read_index_png
+from maskwright.core.mask import Mask
+from maskwright.core.parts import Instance
+from maskwright.core.sample import Dataset, Sample, Task
+from maskwright.core.segmentation import Segmentation
+from maskwright.formats import folders, voc_files
+from maskwright.formats.class_ids import IdTable, leave_out
+from maskwright.formats.voc_files import Place
+from maskwright.formats.voc_write import finish, write, write_sample
+from maskwright.formats.voc_xml import Annotation, Object, read_annotation
+
+__all__ = ["detect", "finish", "read", "write", "write_sample"]
+
+LAYOUT = (
+    "voc: JPEGImages/ with Annotations/NAME.xml, SegmentationClass/NAME.png or both, and lists in "
+    "ImageSets/Main or ImageSets/Segmentation"
+)
+
+_VOID = 255
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _Table:
+    """What ids and names mean: `ids` for class maps, `class_of` name -> id, ignored ones lack."""
+
+    ids: IdTable
+    class_of: Mapping[str, int]
+    file_names: tuple[str, ...]
+
+
+def detect(path: Path) -> str | None:
+    """Why a path looks like Pascal VOC, or None."""
+    try:
+        home = voc_files.find_home(path)
+    except DataError as error:
+        return str(error)
+    return f"Pascal VOC in {home.name}/ (JPEGImages and annotations)" if home else None
+
+
+def read(path: Path | str, ignore: Iterable[str] = (), strict: bool = True) -> Dataset:
+    """Read Pascal VOC. The XML files are read and checked at once, PNGs are opened late.
+
+    Args:
+        path: the folder that holds JPEGImages/, or one above it.
+        ignore: names of classes: void in class maps, their objects left out.
+        strict: refuse the set where a file is at fault or missing. Else the sample concerned is
+            kept, and reading its truth (or image) raises that fault.
+
+    Raises:
+        DataError: no such layout, broken XML, missing images or annotations, no images at all.
+        ConfigError: `ignore` names no class, or all of them.
+    """
+    root = Path(path)
+    home = voc_files.find_home(root)
+    if home is None:
+        raise DataError(
+            f"{root} holds no Pascal VOC set: expected {LAYOUT}; found {folders.what_is_in(root)}."
+            if root.exists()
+            else f"{root} does not exist; check the path."
+        )
+    notes: list[str] = []
+    places = voc_files.find_places(home, notes)
+    places = _labelled(places, notes)
+    found, faults = _check(places)
+    told = [fault for split in faults.values() for fault in split.values()]
+    if strict and told:
+        raise DataError(told[0] if len(told) == 1 else f"{told[0]} {len(told) - 1} more are wrong.")
+    table = _table(home, places, found, tuple(ignore), notes)
+    splits = {
+        split: tuple(
+            _sample(place, found.get(place.xml), faults[split].get(place.name), table)
+            for place in _unique(own)
+        )
+        for split, own in places.items()
+    }
+    if not any(splits.values()):
+        raise DataError(f"{root} is an empty set: {home / 'JPEGImages'} holds no image; add some.")
+    return Dataset(
+        root=root, format="voc", classes=table.ids.classes, splits=splits, notes=tuple(notes)
+    )
+
+
+def read_truth(place: Place, annotation: Annotation | None, table: _Table) -> Segmentation:
+    """The class map and objects of one image.
+
+    Raises:
+        DataError: a PNG is damaged, has another size than its image, or ids without a class.
+    """
+    size = folders.image_sizes(place.images[0])[0]
+    semantic = file_ids = None
+    if place.class_png.is_file():
+        file_ids = _read_ids(place.class_png, place)
+        semantic = table.ids.apply(file_ids, place.class_png)
+    if annotation is not None and annotation.size is not None:
+        folders.check_size(f"the <size> in {place.xml}", annotation.size, place.images[0])
+    instances = None
+    objects = annotation.objects if annotation is not None else ()
+    if place.object_png.is_file():
+        masks = masks_of(np.where((n := _read_ids(place.object_png, place)) == _VOID, 0, n))
+        instances = _with_masks(objects, masks, file_ids, table)
+    elif annotation is not None:
+        instances = [_instance(one, None, table) for one in objects]
+    kept = None if instances is None else tuple(one for one in instances if one is not None)
+    return Segmentation(size=size, classes=table.ids.classes, semantic=semantic, instances=kept)
+
+
+def _read_ids(png: Path, place: Place) -> np.ndarray:
+    ids = read_index_png(png)
+    if ids.dtype != np.uint8:
+        raise DataError(f"{png}: expected 8 bits of id, got {ids.dtype}; save it as a palette PNG.")
+    folders.check_size(str(png), (ids.shape[0], ids.shape[1]), place.images[0])
+    return ids
+
+
+def _with_masks(
+    objects: tuple[Object, ...],
+    masks: Mapping[int, Mask],
+    file_ids: np.ndarray | None,
+    table: _Table,
+) -> list[Instance | None]:
+    """The XML's objects with their masks, then masks that no object has."""
+    owner: dict[int, int] = {}
+    for number, mask in masks.items():
+        name = _name_under(mask, file_ids, table)
+        likeness = {
+            i: _box_iou(one.box_xyxy, mask.box_xyxy)
+            + 0.5 * (i + 1 == number)
+            + 0.5 * (one.name == name)
+            for i, one in enumerate(objects)
+            if i not in owner
+        }
+        best = max(likeness, key=lambda i: likeness[i], default=-1)
+        if best >= 0 and (likeness[best] > 0.8 or best + 1 == number):
+            owner[best] = number
+    found = [_instance(one, masks.get(owner.get(i, 0)), table) for i, one in enumerate(objects)]
+    for number, mask in masks.items():
+        name = _name_under(mask, file_ids, table)
+        if number not in owner.values() and name in table.class_of:
+            found.append(Instance(class_id=table.class_of[name], box_xyxy=mask.box_xyxy, mask=mask))
+    return found
+
+
+def _instance(one: Object, mask: Mask | None, table: _Table) -> Instance | None:
+    if one.name not in table.class_of:
+        return None
+    return Instance(
+        class_id=table.class_of[one.name],
+        box_xyxy=one.box_xyxy,
+        mask=mask,
+        crowd=one.difficult,
+    )
+
+
+def _name_under(mask: Mask, file_ids: np.ndarray | None, table: _Table) -> str:
+    if file_ids is None:
+        return ""
+    present = np.bincount(file_ids[mask.decode()], minlength=256)[: len(table.file_names)]
+    return table.file_names[int(present.argmax())] if present.any() else ""
+
+
+def _box_iou(one: tuple[float, ...], other: tuple[float, ...]) -> float:
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    common = max(width, 0.0) * max(height, 0.0)
+    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)]
+    return common / max(sum(areas) - common, 1e-9)
+
+
+def _labelled(places: dict[str, list[Place]], notes: list[str]) -> dict[str, list[Place]]:
+    """The splits without those of which nothing is labelled, as a challenge's test set."""
+    bare = [split for split, own in places.items() if own and not any(map(_has_label, own))]
+    if len(bare) == len(places):
+        return places
+    notes += [f"{split}: none of {len(places[split])} images is labelled. Left out."
+              for split in bare]  # fmt: skip
+    return {split: own for split, own in places.items() if split not in bare}
+
+
+def _has_label(place: Place) -> bool:
+    return place.xml.is_file() or place.class_png.is_file() or place.object_png.is_file()
+
+
+def _check(
+    places: Mapping[str, list[Place]],
+) -> tuple[dict[Path, Annotation], dict[str, dict[str, str]]]:
+    """XML -> what it holds, and split -> name -> what is wrong with it."""
+    found: dict[Path, Annotation] = {}
+    faults: dict[str, dict[str, str]] = {split: {} for split in places}
+    for split, own in places.items():
+        for place in own:
+            fault = _fault_of(place)
+            if not fault and place.xml.is_file():
+                try:
+                    found[place.xml] = read_annotation(place.xml)
+                except DataError as error:
+                    fault = str(error)
+            if fault:
+                faults[split][place.name] = fault
+    return found, faults
+
+
+def _fault_of(place: Place) -> str:
+    if not place.images:
+        return f"{place.wanted} is on a list of ImageSets, but there is no such image; add it."
+    if len(place.images) > 1:
+        return folders.same_name(place.wanted.parent, place.name, place.images)
+    if not _has_label(place):
+        return f"{place.images[0]} has neither {place.xml} nor {place.class_png}; add one."
+    return ""
+
+
+def _unique(places: list[Place]) -> list[Place]:
+    return list({place.name: place for place in places}.values())
+
+
+def _table(
+    home: Path,
+    places: Mapping[str, list[Place]],
+    found: Mapping[Path, Annotation],
+    ignore: tuple[str, ...],
+    notes: list[str],
+) -> _Table:
+    used = {one.name for annotation in found.values() for one in annotation.objects}
+    with_maps = any(place.class_png.is_file() for own in places.values() for place in own)
+    classes = voc_files.find_classes(home, used, with_maps, notes)
+    unnamed = sorted(used - set(classes.names))
+    if unnamed:
+        file = next(f for f, a in found.items() if any(one.name == unnamed[0] for one in a.objects))
+        raise DataError(
+            f"{file} holds an object {unnamed[0]!r}, but the classes are "
+            f"{', '.join(classes.names)}; add it to classes.json, or mend the file."
+        )
+    for name in ignore:
+        if name not in classes.names:
+            raise ConfigError(f"no class {name!r}; they are {', '.join(classes.names)}.")
+    ids = leave_out(classes, {classes.index(name) for name in ignore}, home)
+    class_of = {name: i for i, name in enumerate(ids.classes.names)}
+    return _Table(ids=ids, class_of=class_of, file_names=classes.names)
+
+
+def _sample(
+    place: Place, annotation: Annotation | None, fault: str | None, table: _Table
+) -> Sample:
+    tasks: set[Task] = set()
+    if place.class_png.is_file():
+        tasks.add("semantic")
+    if annotation is not None or place.object_png.is_file():
+        tasks.add("boxes")
+    if place.object_png.is_file() and (annotation is None or annotation.segmented is not False):
+        tasks.add("instances")
+    truth: Any = partial(read_truth, place, annotation, table)
+    if fault:
+        truth = partial(folders.refuse, fault)
+    image = place.images[0] if place.images else place.wanted
+    return Sample(name=place.name, image=image, truth_of=truth, tasks=frozenset(tasks))

@@ -1,0 +1,147 @@
+"""Where the files of a Pascal VOC set lie, and how its classes are called; `voc` reads them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from maskwright.core.classes import Classes
+from maskwright.core.errors import DataError
+from maskwright.formats import folders
+from maskwright.formats.class_ids import read_classes
+from maskwright.formats.text_files import read_text
+
+NAMES = (
+    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
+    "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train",
+    "tvmonitor",
+)  # fmt: skip
+"""The classes of the challenge, in the order of their ids from 1; 0 is "background"."""
+
+BACKGROUND = "background"
+WHOLE = "trainval"
+"""The list that names all images where there are no splits."""
+
+_CLASS_LIST = re.compile(r".*\s-?[01]")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """The files of one image, whether or not they exist.
+
+    Attributes:
+        name: of the sample.
+        images: with that name: one, unless something is wrong.
+        xml: its boxes.
+        class_png: its class map.
+        object_png: its objects' numbers.
+        wanted: the image's path without suffix, for messages.
+    """
+
+    name: str
+    images: tuple[Path, ...]
+    xml: Path
+    class_png: Path
+    object_png: Path
+    wanted: Path
+
+
+def find_home(root: Path) -> Path | None:
+    """The folder with JPEGImages/ and annotations: `root`, or the one VOC set below it.
+
+    Raises:
+        DataError: several sets are below it.
+    """
+    if _is_home(root):
+        return root
+    below = [child for child in folders.subfolders(root) if _is_home(child)]
+    below += [child for child in folders.subfolders(root / "VOCdevkit") if _is_home(child)]
+    if len(below) > 1:
+        raise DataError(
+            f"{root} holds {len(below)} VOC sets: {', '.join(child.name for child in below)}; "
+            "expected one, so name the one that is meant."
+        )
+    return below[0] if below else None
+
+
+def find_places(home: Path, notes: list[str]) -> dict[str, list[Place]]:
+    """Split name -> its images, sorted by name; by the lists of ImageSets, or all as one split."""
+    found = folders.group_images(home / "JPEGImages")
+    lists = _lists(home)
+    if not lists:
+        lists = {folders.NO_SPLIT: sorted(found)}
+    elif len(lists) > 1 and WHOLE in lists:
+        del lists[WHOLE]
+    if tuple(lists) == (WHOLE,):
+        lists = {folders.NO_SPLIT: lists[WHOLE]}
+    listed = {name for own in lists.values() for name in own}
+    rest = [name for name in found if name not in listed]
+    if rest:
+        notes.append(f"{len(rest)} images are on no list of ImageSets: {folders.shortlist(rest)}.")
+    names = folders.name_splits(lists)
+    prefixed = all(name.startswith(f"{s}/") for s, own in lists.items() for name in own)
+    places = {}
+    for split in folders.split_order(names):
+        cut = len(split) + 1 if prefixed else 0
+        own = [_place(home, name, name[cut:], found) for name in lists[split]]
+        places[names[split]] = sorted(own, key=lambda place: place.name)
+    return places
+
+
+def find_classes(home: Path, used: set[str], with_maps: bool, notes: list[str]) -> Classes:
+    """The classes: of classes.json, of labelmap.txt, of the challenge, or those that occur.
+
+    Args:
+        home: where the files may lie.
+        used: names in the XML files.
+        with_maps: whether there are class maps, in which 0 is the background.
+        notes: takes a sentence where the classes are guessed.
+
+    Raises:
+        DataError: a damaged file.
+    """
+    if (home / "classes.json").is_file():
+        return read_classes(home / "classes.json")[0]
+    label_map = home / "labelmap.txt"
+    if label_map.is_file():
+        lines = [line.strip() for line in read_text(label_map).splitlines()]
+        names = [line.split(":")[0] for line in lines if line and not line.startswith("#")]
+        if names:
+            return Classes.of(names, None, (i for i, n in enumerate(names) if n != BACKGROUND))
+    if with_maps and used <= set(NAMES):
+        notes.append("The classes are the 20 of Pascal VOC, with background as 0.")
+        return Classes.of((BACKGROUND, *NAMES), None, range(1, 21))
+    names = [BACKGROUND] * with_maps + sorted(used - {BACKGROUND})
+    if not names:
+        raise DataError(f"{home} names no class: its XML files hold no object; write classes.json.")
+    notes.append(f"{home} has no classes.json: the classes are those of its XML files, sorted.")
+    return Classes.of(names, None, (i for i, name in enumerate(names) if name != BACKGROUND))
+
+
+def _is_home(folder: Path) -> bool:
+    kinds = ("Annotations", "SegmentationClass")
+    return (folder / "JPEGImages").is_dir() and any((folder / kind).is_dir() for kind in kinds)
+
+
+def _lists(home: Path) -> dict[str, list[str]]:
+    lists: dict[str, dict[str, None]] = {}
+    for kind in ("Segmentation", "Main"):
+        for file in sorted((home / "ImageSets" / kind).glob("*.txt")):
+            lines = [line.strip() for line in read_text(file).splitlines()]
+            names = [line for line in lines if line]
+            if "_" in file.stem and names and all(map(_CLASS_LIST.fullmatch, names)):
+                continue  # aeroplane_train.txt: which images hold the class
+            lists.setdefault(file.stem, {}).update(dict.fromkeys(names))
+    return {split: list(names) for split, names in lists.items()}
+
+
+def _place(home: Path, key: str, name: str, found: dict[str, list[Path]]) -> Place:
+    return Place(
+        name=name,
+        images=tuple(found.get(key, ())),
+        xml=home / "Annotations" / f"{key}.xml",
+        class_png=home / "SegmentationClass" / f"{key}.png",
+        object_png=home / "SegmentationObject" / f"{key}.png",
+        wanted=home / "JPEGImages" / key,
+    )

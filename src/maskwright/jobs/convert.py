@@ -1,0 +1,351 @@
+"""Convert a labelled set to another format: image by image, in parallel, resumable, losses told.
+
+Each image is read, written and noted in a small file of its own, last, that marks it as done; the
+set's own files are joined from these notes. A call that was ended goes on where it stopped and
+ends in the same bytes, whatever the number of workers.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from maskwright.core.classes import Classes
+from maskwright.core.errors import ConfigError, DataError
+from maskwright.core.files import atomic_path, write_json, write_text
+from maskwright.core.machine import usable_cores
+from maskwright.core.outline import Vertices
+from maskwright.core.sample import Dataset, Sample
+from maskwright.core.segmentation import Segmentation
+from maskwright.formats import FORMATS
+from maskwright.formats.folders import read_json, require_empty
+from maskwright.formats.recast import renumbered, with_class_map, with_objects
+from maskwright.formats.text_files import compact_json
+from maskwright.formats.writing import Entry, Loss, Target, sentences, target_of
+from maskwright.formats.yolo_files import checked_vertices
+from maskwright.jobs.inspect import Progress
+from maskwright.jobs.workers import run_in_order
+
+SUMMARY, LOSSES = "conversion.json", "losses.csv"
+"""Files beside the result: what was done (written last), and a row a loss."""
+
+VOID = "void"
+"""As a background's name: pixels that no object covers stay unlabelled."""
+
+_PARTS = ".parts"
+_FEW = 64  # images, below which starting processes costs more than it brings
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Conversion:
+    """What `convert` did.
+
+    Attributes:
+        out: the folder written to.
+        format: its format.
+        images: split -> number of images that stand there now.
+        made: how many of them this call wrote; the others were there already.
+        skipped: (split/name, why) of those that could not be used.
+        losses: a sentence for each kind of thing that the format can't hold; a row for each image
+            concerned is in losses.csv.
+        remarks: the same for what is held, but read otherwise by some readers.
+    """
+
+    out: Path
+    format: str
+    images: dict[str, int]
+    made: int
+    skipped: tuple[tuple[str, str], ...]
+    losses: tuple[str, ...]
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Job:
+    """What a worker needs beside the sample."""
+
+    format: str
+    target: Target
+    uncovered: int
+    skip_bad: bool
+
+
+def convert(
+    dataset: Dataset,
+    out: Path | str,
+    to: str,
+    *,
+    polygons: bool = False,
+    vertices: Vertices = "centre",
+    background: str = "background",
+    link: bool = False,
+    workers: int | None = None,
+    skip_bad: bool = False,
+    progress: Progress | None = None,
+) -> Conversion:
+    """Write a set in another format (or the same).
+
+    A form of truth that the format doesn't know is made from one that is there: objects from the
+    8-connected regions of a class map or from panoptic segments, a class map from objects laid
+    above each other, the smaller above the larger.
+
+    Args:
+        dataset: as `formats.read` gave it; with `strict=False` if bad samples are to be skipped.
+        out: a new or empty folder, or one that an earlier call with the same settings left.
+        to: key in `formats.FORMATS`.
+        polygons: COCO as polygons along pixel edges, not as run lengths.
+        vertices: what a corner means in YOLO-seg.
+        background: class of the pixels that no object covers, in index masks made of objects; it
+            becomes class 0 unless the set has it. "void" leaves them unlabelled.
+        link: hard links to the images where the file system can, else copies.
+        workers: processes; None takes the machine's cores for larger sets. A script that asks for
+            several needs `if __name__ == "__main__"`.
+        skip_bad: go on past samples that can't be used; they are listed.
+        progress: called after each image.
+
+    Raises:
+        DataError: a sample that can't be read or written (without `skip_bad`), none that can, or
+            `out` holds something else.
+        ConfigError: no such format, or options that make no sense.
+    """
+    if to not in FORMATS:
+        raise ConfigError(f"no format {to!r}; the formats are {', '.join(FORMATS)}.")
+    _check_options(to, polygons, vertices, workers)
+    out = Path(out)
+    root = dataset.root.resolve()
+    if root.is_dir() and out.resolve().is_relative_to(root):
+        raise DataError(
+            f"{out} lies inside the set {dataset.root}; expected a folder outside, so that the two "
+            "don't mix."
+        )
+    dataset, classes, uncovered = _with_background(dataset, to, background)
+    target = target_of(dataset, out, link=link, polygons=polygons, vertices=vertices)
+    items = [(i, split, one) for i, (split, one) in enumerate(_samples(dataset))]
+    plan = {
+        "source": str(root),
+        "from": dataset.format,
+        "to": to,
+        "polygons": polygons,
+        "vertices": str(vertices),
+        "background": background,
+        "link": link,
+        "skip_bad": skip_bad,
+        "classes": classes.to_dict(),
+        "samples": _digest(items),
+    }
+    finished = _open_plan(out, plan)
+    if finished is not None:
+        return finished
+    todo = [item for item in items if not _part(out, item[0]).is_file()]
+    job = _Job(format=to, target=target, uncovered=uncovered, skip_bad=skip_bad)
+    if workers is None:
+        workers = min(8, usable_cores()) if len(todo) >= _FEW else 1
+    for done, _ in enumerate(run_in_order(partial(_convert_one, job), todo, workers), start=1):
+        if progress is not None:
+            progress(len(items) - len(todo) + done, len(items))
+    return _join(job, plan, len(items), len(todo))
+
+
+def _check_options(to: str, polygons: bool, vertices: str, workers: int | None) -> None:
+    checked_vertices(vertices)
+    if polygons and to != "coco":
+        raise ConfigError(f"polygons are an option of coco, got the format {to!r}; leave them out.")
+    if workers is not None and workers < 1:
+        raise ConfigError(f"expected workers >= 1, got {workers}.")
+
+
+def _with_background(dataset: Dataset, to: str, name: str) -> tuple[Dataset, Classes, int]:
+    """The set with the classes to write, and the class id of what no object covers."""
+    classes = dataset.classes
+    if FORMATS[to].tasks != {"semantic"} or name == VOID:
+        return dataset, classes, classes.void
+    drawn = all(one.tasks & {"semantic", "panoptic"} for _, one in _samples(dataset))
+    if not drawn and name not in classes.names:
+        own = Classes.of([name])
+        classes = Classes.of(
+            (name, *classes.names),
+            (own.colours[0], *classes.colours),
+            (thing + 1 for thing in classes.things),
+        )
+        dataset = Dataset(
+            root=dataset.root, format=dataset.format, classes=classes, splits=dataset.splits
+        )
+    return dataset, classes, classes.void if drawn else classes.index(name)
+
+
+def _samples(dataset: Dataset) -> Iterator[tuple[str, Sample]]:
+    for split, samples in dataset.splits.items():
+        for sample in samples:
+            yield split, sample
+
+
+def _digest(items: Sequence[tuple[int, str, Sample]]) -> dict[str, Any]:
+    names = "\n".join(f"{split}/{sample.name}" for _, split, sample in items)
+    return {"count": len(items), "sha256": hashlib.sha256(names.encode()).hexdigest()}
+
+
+def _open_plan(out: Path, plan: dict[str, Any]) -> Conversion | None:
+    """Start the folder or go on in it; what was done, if it is finished.
+
+    Raises:
+        DataError: the folder holds something else.
+    """
+    summary = out / SUMMARY
+    started = out / _PARTS / "plan.json"
+    known = next((file for file in (summary, started) if file.is_file()), None)
+    if known is None:
+        if not _only_leftovers(out):
+            require_empty(out)
+        write_json(started, plan)
+    else:
+        before = read_json(known)
+        before = before.get("plan") if known == summary and isinstance(before, dict) else before
+        if before != plan:
+            changed = [key for key in plan if (before or {}).get(key) != plan[key]]
+            raise DataError(
+                f"{out} holds a conversion with other settings ({', '.join(changed)} differ); "
+                "expected the same, to go on. Choose another folder, or remove it."
+            )
+    for leftover in [path for path in out.rglob(".*.part") if path.is_file()]:
+        leftover.unlink(missing_ok=True)
+    if known != summary:
+        return None
+    shutil.rmtree(out / _PARTS, ignore_errors=True)
+    return _finished(out, made=0)
+
+
+def _only_leftovers(out: Path) -> bool:
+    """Whether an earlier call was ended before it had written a whole file."""
+    if not out.is_dir():
+        return False
+    files = [path for path in out.rglob("*") if path.is_file()]
+    inside = {path.name for path in out.iterdir()}
+    return inside <= {_PARTS} and all(path.name.endswith(".part") for path in files)
+
+
+def _convert_one(job: _Job, item: tuple[int, str, Sample]) -> None:
+    """Write one image and, last, its part."""
+    index, split, sample = item
+    note: dict[str, Any] = {"split": split, "name": sample.name}
+    try:
+        truth = renumbered(sample.read_truth(), job.target.classes)
+        truth, losses = _fitted(truth, job, f"{split}/{sample.name}")
+        written = FORMATS[job.format].write_sample(job.target, split, sample, truth)
+        note["entry"] = written.entry
+        note["losses"] = [asdict(loss) for loss in losses + written.losses]
+        note["remarks"] = [asdict(loss) for loss in written.remarks]
+    except DataError as error:
+        if not job.skip_bad:
+            raise
+        note["bad"] = str(error)
+    write_text(_part(job.target.root, index), compact_json(note))
+
+
+def _fitted(truth: Segmentation, job: _Job, name: str) -> tuple[Segmentation, tuple[Loss, ...]]:
+    """The truth with the form that the format holds."""
+    tasks = FORMATS[job.format].tasks
+    if "semantic" not in tasks:
+        return with_objects(truth)
+    if tasks == {"semantic"}:
+        return with_class_map(truth, name, job.uncovered)
+    return truth, ()
+
+
+class _Parts(Sequence[Entry]):
+    """The entries of a split, read from disk one by one."""
+
+    def __init__(self, out: Path, indices: Sequence[int]) -> None:
+        self._out, self._indices = out, indices
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __getitem__(self, place: Any) -> Any:
+        if isinstance(place, slice):
+            return _Parts(self._out, self._indices[place])
+        entry: Entry = _note(self._out, self._indices[place])["entry"]
+        return entry
+
+
+def _join(job: _Job, plan: dict[str, Any], count: int, made: int) -> Conversion:
+    """Write the set's own files from the parts; the summary last."""
+    out = job.target.root
+    indices: dict[str, list[int]] = {split: [] for split in job.target.splits}
+    skipped = []
+    for index in range(count):
+        note = _note(out, index)
+        if "bad" in note:
+            skipped.append([f"{note['split']}/{note['name']}", note["bad"]])
+        else:
+            indices[note["split"]].append(index)
+    if skipped and len(skipped) == count:
+        raise DataError(f"none of {count} images could be used; the first: {skipped[0][1]}")
+    FORMATS[job.format].finish(
+        job.target, {split: _Parts(out, own) for split, own in indices.items()}
+    )
+    kept = [index for own in indices.values() for index in own]
+    _write_losses(out, kept)
+    summary = {
+        "plan": plan,
+        "images": {split: len(own) for split, own in indices.items()},
+        "skipped": skipped,
+        "losses": list(sentences(f"{job.format} can't hold ", _losses(out, kept, "losses"))),
+        "remarks": list(sentences("", _losses(out, kept, "remarks"))),
+    }
+    write_json(out / SUMMARY, summary)
+    shutil.rmtree(out / _PARTS, ignore_errors=True)
+    return _finished(out, made)
+
+
+def _finished(out: Path, made: int) -> Conversion:
+    summary = read_json(out / SUMMARY)
+    return Conversion(
+        out=out,
+        format=summary["plan"]["to"],
+        images=summary["images"],
+        made=made,
+        skipped=tuple((name, why) for name, why in summary["skipped"]),
+        losses=tuple(summary["losses"]),
+        remarks=tuple(summary["remarks"]),
+    )
+
+
+def _losses(out: Path, indices: Sequence[int], *keys: str) -> Iterator[tuple[str, Loss]]:
+    for index in indices:
+        note = _note(out, index)
+        for loss in (loss for key in keys for loss in note[key]):
+            yield (
+                f"{note['split']}/{note['name']}",
+                Loss(what=loss["what"], count=loss["count"], ious=tuple(loss["ious"])),
+            )
+
+
+def _write_losses(out: Path, indices: Sequence[int]) -> None:
+    """A row for each thing that an image lost: its mean and lowest IoU where pixels changed."""
+    with atomic_path(out / LOSSES) as temporary, temporary.open("w", encoding="utf-8") as file:
+        file.write("image,lost,count,mean_iou,lowest_iou\n")
+        for name, loss in _losses(out, indices, "losses", "remarks"):
+            ious = loss.ious
+            mean, lowest = (
+                (f"{sum(ious) / len(ious):.6f}", f"{min(ious):.6f}") if ious else ("", "")
+            )
+            row = io.StringIO()
+            what = loss.what.replace("{} ", "")
+            csv.writer(row, lineterminator="\n").writerow([name, what, loss.count, mean, lowest])
+            file.write(row.getvalue())
+
+
+def _note(out: Path, index: int) -> dict[str, Any]:
+    note: dict[str, Any] = read_json(_part(out, index))
+    return note
+
+
+def _part(out: Path, index: int) -> Path:
+    return out / _PARTS / f"{index // 1000:04d}" / f"{index % 1000:03d}.json"
