@@ -1,9 +1,9 @@
 """How fast AP is counted beside its peers: `python -m maskwright.benchmarks.scoring_ap`.
 
 pycocotools, faster-coco-eval, hotcoco and ours in turns, in one process on one core, on the same
-made-up detections (`detections.py`) in memory. Theirs start from their loaded `COCO` objects (loading
-is told apart), ours from `Segmentation`s; both end with the 12 numbers, which must agree. Needs the `dev`
-extra. Memory is what a process of its own came to need on top of the detections themselves.
+made-up detections (`detections.py`) in memory. Theirs start from their loaded `COCO` objects
+(loading is told apart), ours from `Segmentation`s; both end with the 12 numbers, which must agree.
+Needs the `dev` extra. Memory is what a process of its own came to need beyond the detections.
 """
 
 from __future__ import annotations
