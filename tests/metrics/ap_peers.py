@@ -16,8 +16,7 @@ def disc(rng, size, centre, radius):
     height, width = size
     y, x = np.mgrid[:height, :width] + 0.5
     wobble = 1 + 0.3 * np.sin(3 * np.arctan2(y - centre[0], x - centre[1]) + rng.uniform(0, 6))
-    inside = np.hypot((y - centre[0]) / radius[0], (x - centre[1]) / radius[1]) < wobble
-    return inside
+    return np.hypot((y - centre[0]) / radius[0], (x - centre[1]) / radius[1]) < wobble
 
 
 def instance(pixels, class_id, score=None, crowd=False):
@@ -199,7 +198,7 @@ def plain_cityscapes(truths, predictions, voids, class_id, threshold, smallest=1
             if any(value > threshold for value in row):
                 continue
             lost = (pixels_of(d) & void).sum()
-            for n, g in enumerate(there):
+            for g in there:
                 shared = (pixels_of(d) & pixels_of(g)).sum()
                 lost += shared * int(g.crowd) + shared * int(g.mask.area < smallest)
             if lost / d.mask.area <= threshold:

@@ -346,8 +346,8 @@ def test_what_does_not_fit_is_told():
     with pytest.raises(DataError, match="got None"):
         total.update(of(box), Segmentation(size=(6, 6), classes=classes))
     assert total.images == 0
+    bad = Instance(class_id=0, box_xyxy=(0, 0, 4, 4), score=float("nan"))
     with pytest.raises(DataError, match="nan"):
-        bad = Instance(class_id=0, box_xyxy=(0, 0, 4, 4), score=float("nan"))
         average_precision([of(box)], [of(bad)], kind="boxes")
     with pytest.raises(DataError, match="have only a box"):
         average_precision([of(mask)], [of(box, mask)])

@@ -244,12 +244,16 @@ def _score_list(
     ap = np.full((sizes, ious), np.nan)
     recall = np.full((sizes, len(protocol.max_detections), ious), np.nan)
     precision = np.full((sizes, ious, 101), np.nan)
+    lanes, place = np.nonzero(right.reshape(sizes * ious, len(own)))
+    hits = [
+        np.bincount(lanes if limit is None else lanes[rank[place] < limit], minlength=sizes * ious)
+        for limit in protocol.max_detections
+    ]
+    found = np.stack(hits, axis=0).reshape(-1, sizes, ious)
     for a in np.flatnonzero(truths).tolist():
         count = int(truths[a])
         precision[a] = precision_at_recalls(right[a], wrong[a], count)
-        for m, limit in enumerate(protocol.max_detections):
-            within = right[a] if limit is None else right[a][:, rank < limit]
-            recall[a, m] = within.sum(axis=1) / count
+        recall[a] = found[:, a] / count
         if protocol.curve == "points101":
             ap[a] = precision[a].mean(axis=1)
         else:
