@@ -211,6 +211,8 @@ def light(heavy):
         ["data", "stats", "set"],
         ["data", "check", "set"],
         ["data", "preview", "set", "--out", "sheet.png"],
+        ["convert", "set", "converted", "--to", "voc", "--workers", "1"],
+        ["data", "split", "set", "divided", "--by", "im(.*)", "--workers", "1"],
         ["predict", "model.mask", "set/val/images", "--out", "found"],
         ["evaluate", "model.mask", "set"],
         ["predict", "model.mask", "set/val/images", "--out", "again", "--runtime", "openvino"],

@@ -172,3 +172,16 @@ def test_crowds_are_difficult_and_losses_are_told(tmp_path):
     assert "<xmin>5</xmin>" in text
     assert "<difficult>1</difficult>" in text
     assert (tmp_path / "out/ImageSets/Main/train.txt").read_text() == "scene_0\nscene_1\n"
+
+
+def test_xml_beside_the_images(tmp_path):
+    for split, name in (("train", "a"), ("train", "b"), ("valid", "a")):
+        save(tmp_path / split / f"{name}.jpg", picture(1))
+        (tmp_path / split / f"{name}.xml").write_text(xml(DOG))
+    found = formats.read(tmp_path)
+    assert found.format == "voc"
+    assert {split: len(own) for split, own in found.splits.items()} == {"train": 2, "val": 1}
+    assert found.splits["val"][0].read_truth().instances[0].box_xyxy == (4, 3, 11, 9)
+    (tmp_path / "train/b.xml").unlink()
+    with pytest.raises(DataError, match=r"b\.jpg has neither"):
+        voc.read(tmp_path)

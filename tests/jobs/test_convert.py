@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from shared import shared_path
-from small_sets import dataset, ids, mask_folder, picture, save
+from small_sets import dataset, exif, ids, mask_folder, picture, save
 
 from maskwright import formats
 from maskwright.core import ConfigError, DataError
@@ -262,3 +262,36 @@ def test_the_result_may_not_lie_inside_the_source(source, tmp_path):
     with pytest.raises(DataError, match="lies inside the set"):
         convert(source, tmp_path / "set/out", "voc")
     assert not (tmp_path / "set/out").exists()
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_quirks_of_others_files_survive(tmp_path, to):
+    """A byte-order mark, Windows line ends, gaps in ids, an upright photo that is stored lying,
+    a name that isn't ASCII, objects without area or outside the image."""
+    save(tmp_path / "set/images/ä b.jpg", picture(1), exif=exif(6))  # 24x32 stored, 32x24 upright
+    rows = [
+        {"id": 9, "category_id": 40, "segmentation": [[2, 2, 10, 2, 10, 20, 2, 20]]},
+        {"id": 10, "category_id": 7, "segmentation": [[1, 1, 1, 1, 1, 1]], "bbox": [1, 1, 0, 0]},
+        {"id": 11, "category_id": 7, "segmentation": [[90, 90, 99, 90, 99, 99]]},
+        {"id": 12, "category_id": 7, "segmentation": [], "bbox": [-5, -5, 20, 20]},
+    ]
+    document = {
+        "images": [{"id": 5, "file_name": "ä b.jpg", "height": 32, "width": 24}],
+        "annotations": [{"image_id": 5} | row for row in rows],
+        "categories": [{"id": 40, "name": "ö"}, {"id": 7, "name": "x"}],
+    }
+    text = "\ufeff" + json.dumps(document, indent=1).replace("\n", "\r\n")
+    (tmp_path / "set/instances.json").write_bytes(text.encode())
+    done = convert(formats.read(tmp_path / "set"), tmp_path / "out", to, workers=1)
+    (one,) = formats.read(tmp_path / "out", to).splits["all"]
+    truth = one.read_truth()
+    assert (one.name, truth.size, one.read_image().shape) == ("ä b", (32, 24), (32, 24, 3))
+    names = truth.classes.names
+    if truth.semantic is not None:
+        assert (truth.semantic == names.index("ö")).sum() == 144
+    if to in {"coco", "coco_panoptic", "voc", "cityscapes", "yolo_seg"}:
+        areas = [i.mask.area for i in truth.instances if i.mask is not None and i.mask.area]
+        assert areas == [144]
+    if to in {"coco", "voc", "yolo_seg", "yolo_boxes"}:
+        assert [names[i.class_id] for i in truth.instances] == ["ö", "x", "x", "x"]
+    assert bool(done.losses) == (to != "coco")

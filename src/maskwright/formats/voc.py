@@ -4,6 +4,8 @@
     root/SegmentationClass/a.png    root/SegmentationObject/a.png        255 is void (contours)
     root/ImageSets/Segmentation/train.txt       root/ImageSets/Main/train.txt ...
 
+or root/train/a.jpg beside root/train/a.xml, as labelling services export it (boxes only).
+
 `voc_files` finds the files, `voc_xml` knows the XML, `voc_write` writes. A difficult object is a
 crowd here: finding it is neither right nor wrong. Objects' numbers count the objects of the XML;
 where they contradict boxes or classes, the object that fits best is taken.
@@ -60,7 +62,10 @@ def detect(path: Path) -> str | None:
         home = voc_files.find_home(path)
     except DataError as error:
         return str(error)
-    return f"Pascal VOC in {home.name}/ (JPEGImages and annotations)" if home else None
+    if home is not None:
+        return f"Pascal VOC in {home.name}/ (JPEGImages and annotations)"
+    beside = voc_files.find_beside(path)
+    return f"Pascal VOC, XML files beside the images of {', '.join(beside)}" if beside else None
 
 
 def read(path: Path | str, ignore: Iterable[str] = (), strict: bool = True) -> Dataset:
@@ -78,20 +83,20 @@ def read(path: Path | str, ignore: Iterable[str] = (), strict: bool = True) -> D
     """
     root = Path(path)
     home = voc_files.find_home(root)
-    if home is None:
+    beside = voc_files.find_beside(root) if home is None else {}
+    if home is None and not beside:
         raise DataError(
             f"{root} holds no Pascal VOC set: expected {LAYOUT}; found {folders.what_is_in(root)}."
             if root.exists()
             else f"{root} does not exist; check the path."
         )
     notes: list[str] = []
-    places = voc_files.find_places(home, notes)
-    places = _labelled(places, notes)
+    places = _labelled(beside or voc_files.find_places(home or root, notes), notes)
     found, faults = _check(places)
     told = [fault for split in faults.values() for fault in split.values()]
     if strict and told:
         raise DataError(told[0] if len(told) == 1 else f"{told[0]} {len(told) - 1} more are wrong.")
-    table = _table(home, places, found, tuple(ignore), notes)
+    table = _table(home or root, places, found, tuple(ignore), notes)
     splits = {
         split: tuple(
             _sample(place, found.get(place.xml), faults[split].get(place.name), table)
@@ -100,7 +105,7 @@ def read(path: Path | str, ignore: Iterable[str] = (), strict: bool = True) -> D
         for split, own in places.items()
     }
     if not any(splits.values()):
-        raise DataError(f"{root} is an empty set: {home / 'JPEGImages'} holds no image; add some.")
+        raise DataError(f"{root} is an empty set: it lists no image; add some.")
     return Dataset(
         root=root, format="voc", classes=table.ids.classes, splits=splits, notes=tuple(notes)
     )

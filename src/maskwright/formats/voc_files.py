@@ -65,6 +65,29 @@ def find_home(root: Path) -> Path | None:
     return below[0] if below else None
 
 
+def find_beside(root: Path) -> dict[str, list[Place]]:
+    """Split name -> its images where the XML files lie beside them, in `root` or its folders."""
+    tops = {child.name: child for child in folders.subfolders(root) if _has_xml(child)}
+    names = folders.name_splits(tops)
+    if not tops and root.is_dir() and _has_xml(root):
+        tops, names = {"": root}, {"": folders.NO_SPLIT}
+    places = {}
+    for folder in folders.split_order(names):
+        top = tops[folder]
+        places[names[folder]] = [
+            Place(
+                name=name,
+                images=tuple(paths),
+                xml=top / f"{name}.xml",
+                class_png=top / "SegmentationClass" / f"{name}.png",
+                object_png=top / "SegmentationObject" / f"{name}.png",
+                wanted=top / name,
+            )
+            for name, paths in folders.group_images(top).items()
+        ]
+    return places
+
+
 def find_places(home: Path, notes: list[str]) -> dict[str, list[Place]]:
     """Split name -> its images, sorted by name; by the lists of ImageSets, or all as one split."""
     found = folders.group_images(home / "JPEGImages")
@@ -122,6 +145,14 @@ def find_classes(home: Path, used: set[str], with_maps: bool, notes: list[str]) 
 def _is_home(folder: Path) -> bool:
     kinds = ("Annotations", "SegmentationClass")
     return (folder / "JPEGImages").is_dir() and any((folder / kind).is_dir() for kind in kinds)
+
+
+def _has_xml(folder: Path) -> bool:
+    """Whether an image has an XML file beside it."""
+    return any(
+        any(xml.with_suffix(suffix).is_file() for suffix in (".jpg", ".jpeg", ".png"))
+        for xml in folder.glob("*.xml")
+    )
 
 
 def _lists(home: Path) -> dict[str, list[str]]:
