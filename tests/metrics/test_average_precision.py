@@ -16,7 +16,7 @@ from shared import shared_path
 
 from maskwright.core import Classes, Instance, Mask, Segmentation
 from maskwright.core.errors import ConfigError, DataError
-from maskwright.metrics import AveragePrecision, Objects, Spans, average_precision, boundary_band
+from maskwright.metrics import AveragePrecision, Objects, Spans, average_precision, boundary_mask
 from maskwright.metrics.matching import mask_intersections
 
 PEER_KIND = {"boxes": "bbox", "masks": "segm"}
@@ -111,7 +111,7 @@ def test_boundary_ap_equals_faster_coco_evals():
     assert ours[0] < total.scores("coco", kind="masks").ap
 
 
-def test_the_boundary_band_is_what_lies_near_the_edge():
+def test_the_boundary_mask_is_what_lies_near_the_edge():
     """Every pixel that has one outside the mask within `distance` steps of a king in chess."""
     rng = np.random.default_rng(3)
     mask = Mask.encode(peers.disc(rng, (60, 80), (25, 30), (22, 26)))
@@ -121,11 +121,11 @@ def test_the_boundary_band_is_what_lies_near_the_edge():
     for dy in range(2 * distance + 1):
         for dx in range(2 * distance + 1):
             deep &= inside[dy : dy + 60, dx : dx + 80]
-    band = boundary_band(mask, 0.05).decode()
+    band = boundary_mask(mask, 0.05).decode()
     np.testing.assert_array_equal(band, mask.decode() & ~deep)
     assert deep.any()
     empty = Mask.encode(np.zeros((4, 4), bool))
-    assert boundary_band(empty).area == 0
+    assert boundary_mask(empty).area == 0
 
 
 @pytest.mark.parametrize("seed", range(3))

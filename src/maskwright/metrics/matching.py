@@ -18,11 +18,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import cv2
 import numpy as np
 
 from maskwright.core.errors import DataError
 from maskwright.core.mask import Mask
+from maskwright.metrics.boundary import boundary_mask
 from maskwright.metrics.objects import Objects, Spans, ragged, reduce_segments
 from maskwright.metrics.protocols import Kind
 
@@ -118,33 +118,6 @@ def _intersections(
     inside = (before[:, 1] - before[:, 0]).astype(np.int64)
     first = np.concatenate([[0], np.cumsum(counts)])
     return reduce_segments(np.add, inside, first, 0)
-
-
-def boundary_band(mask: Mask, ratio: float = 0.02) -> Mask:
-    """The pixels of a mask that lie within `ratio` of the image's diagonal of its edge.
-
-    Erosion by a 3 x 3 square, once for each pixel of that distance (at least once), with zeros
-    around the image; Cheng et al. 2021.
-    """
-    height, width = mask.size
-    left, top, right, bottom = (int(edge) for edge in mask.box_xyxy)
-    if right <= left:
-        return mask
-    distance = max(1, round(ratio * float(np.sqrt(height**2 + width**2))))
-    pixels = mask.crop((left, top, right, bottom)).decode().view(np.uint8)
-    inner = _eroded(pixels, distance)
-    whole = np.zeros(mask.size, np.uint8)
-    whole[top:bottom, left:right] = pixels - inner
-    return Mask.encode(whole)
-
-
-def _eroded(pixels: np.ndarray, distance: int) -> np.ndarray:
-    if min(pixels.shape) <= 2 * distance:  # nothing is that far inside
-        return np.zeros_like(pixels)
-    square = np.ones((3, 3), np.uint8)
-    return cv2.erode(
-        pixels, square, iterations=distance, borderType=cv2.BORDER_CONSTANT, borderValue=0
-    )
 
 
 def find_overlaps(
@@ -288,7 +261,7 @@ def _band_iou(
     for objects, used in ((detections, of_detection), (truth, of_truth)):
         chosen, slot = np.unique(used, return_inverse=True)
         spans = objects.spans
-        masks = [] if spans is None else [boundary_band(spans.mask(i)) for i in chosen.tolist()]
+        masks = [] if spans is None else [boundary_mask(spans.mask(i)) for i in chosen.tolist()]
         sides.append(Spans.of_masks(masks))
         areas.append(sides[-1].areas()[slot])
         slots.append(slot)
