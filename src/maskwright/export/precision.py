@@ -34,7 +34,7 @@ from maskwright.jobs.evaluate import require_same_classes
 from maskwright.metrics import PairedInterval, paired_interval, semantic_scores
 from maskwright.runtimes import Bundle, Predictor
 
-CALIBRATION_IMAGES = 128
+CALIBRATION_IMAGES = 64
 SLICE_IMAGES = 64
 GATE_IMAGES = 16
 ROUNDS = 10
