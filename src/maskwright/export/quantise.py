@@ -75,6 +75,8 @@ def _quantise(
     nncf: Any, model: onnx.ModelProto, items: list[dict[str, np.ndarray]], fast: bool
 ) -> onnx.ModelProto:
     kinds = {node.op_type for node in model.graph.node}
+    # Else depthwise layers read a scale per channel, which ONNX Runtime's integer kernel refuses.
+    one_scale = nncf.quantization.advanced_parameters.QuantizationParameters(per_channel=False)
     quantised: onnx.ModelProto = nncf.quantize(
         model,
         nncf.Dataset(items),
@@ -82,6 +84,9 @@ def _quantise(
         preset=nncf.QuantizationPreset.MIXED,
         model_type=nncf.ModelType.TRANSFORMER if kinds & _ATTENTION else None,
         fast_bias_correction=fast,
+        advanced_parameters=nncf.AdvancedQuantizationParameters(
+            activations_quantization_params=one_scale
+        ),
     )
     return quantised
 
