@@ -41,7 +41,9 @@ class Module:
 
 
 def room_of(module: str) -> str:
-    return [*module.split("."), ""][1]
+    """The folder below the package; none for the root, nor for what `python -m` runs of it."""
+    room = [*module.split("."), ""][1]
+    return "" if room == "__main__" else room
 
 
 def read_package(source: Path) -> dict[str, Module]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,7 +26,7 @@ from maskwright.core.errors import ConfigError, ModelFileError
 from maskwright.core.machine import processor
 from maskwright.core.resize import Resize
 from maskwright.export import to_onnx
-from maskwright.runtimes import write_bundle
+from maskwright.runtimes import ov, write_bundle
 
 
 @pytest.fixture(autouse=True)
@@ -156,7 +158,9 @@ def test_models_that_cannot_be_meant_are_told(run, tmp_path):
 def test_without_a_compiler_the_row_says_so(run, tmp_path, monkeypatch):
     monkeypatch.setattr(contenders.shutil, "which", lambda name: None)
     subject = open_subject(run, tmp_path, bundle=run / "model.mask")
-    rows, skipped = compare_subjects([subject], make_images(1), threads=1, rounds=1, compiled=True)
+    rows, skipped = compare_subjects(
+        [subject], make_images(1), threads=1, rounds=1, extras=contenders.Extras(compiled=True)
+    )
     assert contenders.COMPILED not in [row.name for row in rows]
     assert [(one.name, "C++ compiler" in one.why) for one in skipped] == [
         (contenders.COMPILED, True)
@@ -173,9 +177,63 @@ def test_a_compilation_that_fails_is_told_and_the_others_go_on(run, tmp_path, mo
     monkeypatch.setattr(torch, "compile", broken)
     monkeypatch.setattr(contenders.shutil, "which", lambda name: "/bin/true")
     subject = open_subject(run, tmp_path, bundle=run / "model.mask")
-    rows, skipped = compare_subjects([subject], make_images(1), threads=1, rounds=1, compiled=True)
+    rows, skipped = compare_subjects(
+        [subject], make_images(1), threads=1, rounds=1, extras=contenders.Extras(compiled=True)
+    )
     assert [row.name for row in rows[:2]] == ["PyTorch eager", "ONNX Runtime"]
     assert "no such instruction" in skipped[0].why
+
+
+PLAIN = """
+import sys
+events = []
+sys.addaudithook(lambda event, _: events.append(event) if event.startswith("socket.") else None)
+sys.path.insert(0, sys.argv[1])
+from standin import make_card, make_images, make_network
+from maskwright.benchmarks.plain import DEFAULTS, open_plain
+from maskwright.export.onnx import to_onnx
+from maskwright.runtimes import Bundle, open_bundle
+network, card = make_network(), make_card()
+ours = open_bundle(Bundle(card=card, graph=to_onnx(network, card.resize.size)), threads=1)
+plain = open_plain(network, card, 1)
+assert {"f32", DEFAULTS} <= set(plain)
+assert plain["f32"].runtime["precision"] == "f32" and plain["f32"].runtime["threads"] == 1
+for image in make_images(3):
+    assert (plain["f32"].predict(image).semantic == ours.predict(image).semantic).mean() > 0.999
+assert "openvino_telemetry" not in sys.modules
+print([event for event in events if event != "socket.gethostname"])
+"""
+
+
+@pytest.mark.skipif(not ov.installed(), reason="OpenVINO is not installed")
+def test_openvinos_own_conversion_does_the_same_work_and_tells_nobody():
+    done = subprocess.run(
+        [sys.executable, "-c", PLAIN, str(Path(__file__).parents[1])],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.skipif(not ov.installed(), reason="OpenVINO is not installed")
+def test_int8_and_plain_openvino_take_part_where_asked(run, tmp_path):
+    subject = open_subject(run, tmp_path, bundle=run / "model.mask")
+    extras = contenders.Extras(int8=True, plain=True)
+    rows, skipped = compare_subjects([subject], make_images(2), threads=1, rounds=1, extras=extras)
+    found = {row.name: row for row in rows}
+    assert not skipped
+    assert {"ONNX Runtime int8", "OpenVINO int8", "plain OpenVINO f32", "plain OpenVINO defaults"} \
+        <= set(found)  # fmt: skip
+    assert found["plain OpenVINO f32"].agreement > 0.999
+    assert 0.9 < found["OpenVINO int8"].agreement <= 1
+    assert found["OpenVINO int8"].bytes_on_disk is None  # no file holds it
+    alone = open_subject(run / "model.mask", tmp_path)
+    _, skipped = compare_subjects(
+        [alone], make_images(1), threads=1, rounds=1, extras=contenders.Extras(plain=True)
+    )
+    assert [one.name for one in skipped] == [contenders.PLAIN]
 
 
 def test_models_are_compared_each_with_its_own_first_row(run, tmp_path, quick):

@@ -14,6 +14,7 @@ from maskwright.architectures.checkpoint import save_checkpoint
 from maskwright.benchmarks import compare_latency, latency
 from maskwright.core.errors import ConfigError
 from maskwright.export import to_onnx
+from maskwright.jobs import turns
 from maskwright.runtimes import ov, write_bundle
 
 
@@ -65,32 +66,30 @@ def test_another_networks_bundle_is_seen_in_the_agreement(bundle):
 def test_a_time_budget_ends_it_after_the_least_rounds(bundle):
     network, images = make_network(), make_images(1)
     rows = compare_latency(network, bundle, images, threads=1, rounds=10_000, seconds=0.0)
-    assert rows[0].answers == latency.MINIMUM_ROUNDS * latency.ANSWERS_A_TURN
+    assert rows[0].answers == turns.MINIMUM_ROUNDS * turns.ANSWERS_A_TURN
 
 
 def test_contenders_take_turns_in_a_rotating_order(bundle, monkeypatch):
-    real = latency._take_turns
+    real = latency.take_turns
     order = []
 
-    def watched(contenders, *rest):
-        for contender in contenders:
-            predict = contender.predictor.predict
+    def watched(predictors, *rest):
+        for key, predictor in predictors.items():
 
-            def noted(image, name=contender.name, predict=predict):
-                order.append(name)
+            def noted(image, key=key, predict=predictor.predict):
+                order.append(key)
                 return predict(image)
 
-            monkeypatch.setattr(contender.predictor, "predict", noted)
-        real(contenders, *rest)
+            monkeypatch.setattr(predictor, "predict", noted)
+        return real(predictors, *rest)
 
-    monkeypatch.setattr(latency, "_take_turns", watched)
+    monkeypatch.setattr(latency, "take_turns", watched)
     rows = compare_latency(make_network(), bundle, make_images(1), threads=2, rounds=3)
-    names = [row.name for row in rows]
-    turns = order[:: latency.ANSWERS_A_TURN + 1]
-    count = len(names)
-    assert turns[:count] == names
-    assert turns[count : 2 * count] == names[1:] + names[:1]
-    assert len(order) == 3 * count * (latency.ANSWERS_A_TURN + 1)
+    keys = list(range(len(rows)))
+    told = order[:: turns.ANSWERS_A_TURN + 1]
+    assert told[: len(keys)] == keys
+    assert told[len(keys) : 2 * len(keys)] == keys[1:] + keys[:1]
+    assert len(order) == 3 * len(keys) * (turns.ANSWERS_A_TURN + 1)
 
 
 @pytest.mark.parametrize(

@@ -85,6 +85,19 @@ def test_a_run_that_is_resumed_goes_on_as_if_it_had_not_stopped(workers):
             assert_same(one, other)
 
 
+@pytest.mark.parametrize("count", [1, 2, 4])
+@pytest.mark.parametrize("first", [0, 3])
+def test_the_parts_of_many_processes_are_the_batches_of_one(count, first):
+    whole = list(batches(draws(23), 4, first, workers=0))
+    parts = [list(batches(draws(23), 4, first, 0, (number, count))) for number in range(count)]
+    assert [len(part) for part in parts] == [5 - first] * count
+    for batch, *shares in zip(whole, *parts):
+        images = torch.cat([share.images_B3HW for share in shares])
+        assert torch.equal(images, batch.images_B3HW)
+        maps = torch.cat([share.targets.class_map_BHW for share in shares])
+        assert torch.equal(maps, batch.targets.class_map_BHW)
+
+
 def test_draws_depend_on_number_and_seed_alone():
     one, again, other = draws(), draws(), draws(seed=6)
     for number in (7, 3, 7):  # in any order, any number of times

@@ -6,8 +6,8 @@ import copy
 import logging
 import os
 import shutil
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,13 +15,16 @@ import torch
 
 from maskwright.architectures.contract import Network
 from maskwright.architectures.deploy import deploy_run
+from maskwright.benchmarks.plain import open_plain
 from maskwright.benchmarks.subjects import Subject
 from maskwright.core.errors import MaskwrightError
 from maskwright.core.machine import processor
+from maskwright.export.quantise import integer_layers, quantise
 from maskwright.runtimes import Bundle, Predictor, Run, open_bundle, ov
 
 EAGER, ONE_THREAD = "PyTorch eager", "PyTorch eager, 1 thread"
 COMPILED, GPU = "PyTorch compiled", "PyTorch eager, GPU"
+PLAIN = "plain OpenVINO"
 
 
 @dataclass(kw_only=True)
@@ -32,9 +35,7 @@ class Contender:
         name: to be shown, such as "ONNX Runtime".
         subject: the model.
         predictor: runs it.
-        shipped: whether the bundle runs, not the PyTorch side.
-        network_ms: of every timed answer, the network alone.
-        total_ms: of every timed answer, from the image array to the `Segmentation`.
+        shipped: whether the bundle itself runs.
         agreement: share of pixels, 0..1, with the model's first contender.
     """
 
@@ -42,8 +43,6 @@ class Contender:
     subject: Subject
     predictor: Predictor
     shipped: bool = True
-    network_ms: list[float] = field(default_factory=list)
-    total_ms: list[float] = field(default_factory=list)
     agreement: float = 1.0
 
 
@@ -62,34 +61,63 @@ class Skipped:
     why: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Extras:
+    """Contenders beside the usual ones.
+
+    Attributes:
+        compiled: torch.compile, which takes up to minutes at its first answer.
+        gpu: the first CUDA device.
+        int8: the bundle's graph in int8, calibrated on the images shown; it tells a speed, and what
+            it loses only where these are real.
+        plain: the network as OpenVINO converts and runs it by itself.
+    """
+
+    compiled: bool = False
+    gpu: bool = False
+    int8: bool = False
+    plain: bool = False
+
+
+USUAL = Extras()
+
+
 def open_contenders(
-    subject: Subject, threads: int, *, compiled: bool = False, gpu: bool = False
+    subject: Subject, threads: int, images: Sequence[np.ndarray], extras: Extras
 ) -> tuple[list[Contender], list[Skipped]]:
     """Every way to run a model here, the plain one first.
 
     Args:
         subject: the model.
-        threads: of all but the one-threaded.
-        compiled: also by torch.compile, which takes up to minutes at its first answer.
-        gpu: also on the first CUDA device.
+        threads: of all but the one-threaded, and OpenVINO's own choice.
+        images: to calibrate int8 on, where it is wanted.
+        extras: what else is wanted.
 
     Raises:
-        ModelFileError: ONNX Runtime or OpenVINO can't run the bundle.
+        ModelFileError: ONNX Runtime or OpenVINO can't run the bundle or convert the network.
     """
     found, skipped = [], []
     if subject.network is not None:
         found += _eager(subject, subject.network, threads)
-        extras: list[tuple[bool, str, Callable[..., Contender]]] = [
-            (compiled, COMPILED, _compiled),
-            (gpu, GPU, _gpu),
+        in_torch: list[tuple[bool, str, Callable[..., Contender]]] = [
+            (extras.compiled, COMPILED, _compiled),
+            (extras.gpu, GPU, _gpu),
         ]
-        for wanted, name, opener in extras:
+        for wanted, name, opener in in_torch:
             why = _hindrance(name) if wanted else None
             if why:
                 skipped.append(Skipped(model=subject.name, name=name, why=why))
             elif wanted:
                 found.append(opener(subject, subject.network, threads))
-    return found + _shipped(subject, threads), skipped
+    found += _shipped(subject, threads)
+    if extras.int8 and not integer_layers(subject.bundle.graph):
+        found += _int8(subject, threads, images)
+    if extras.plain and subject.network is not None and ov.installed():
+        found += _plain(subject, subject.network, threads)
+    elif extras.plain:
+        why = "OpenVINO is not installed" if subject.network else "a bundle has no PyTorch side"
+        skipped.append(Skipped(model=subject.name, name=PLAIN, why=why))
+    return found, skipped
 
 
 def _eager(subject: Subject, network: Network, threads: int) -> list[Contender]:
@@ -125,6 +153,26 @@ def _shipped(subject: Subject, threads: int) -> list[Contender]:
             predictor=_open(subject.bundle, threads, runtime, precision),
         )
         for name, runtime, precision in ways
+    ]
+
+
+def _int8(subject: Subject, threads: int, images: Sequence[np.ndarray]) -> list[Contender]:
+    resize = subject.bundle.card.resize
+    inputs = [resize.apply(image)[0].transpose(2, 0, 1)[None] for image in images]
+    bundle = replace(subject.bundle, graph=quantise(subject.bundle.graph, inputs))
+    names = {"ONNX Runtime": "ONNX Runtime int8", "OpenVINO f32": "OpenVINO int8"}
+    return [
+        replace(
+            one, name=names.get(one.name, f"{one.name} with int8"), subject=subject, shipped=False
+        )
+        for one in _shipped(replace(subject, bundle=bundle), threads)
+    ]
+
+
+def _plain(subject: Subject, network: Network, threads: int) -> list[Contender]:
+    return [
+        Contender(name=f"{PLAIN} {name}", subject=subject, predictor=predictor, shipped=False)
+        for name, predictor in open_plain(network, subject.bundle.card, threads).items()
     ]
 
 

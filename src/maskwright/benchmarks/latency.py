@@ -1,16 +1,9 @@
-"""How fast networks answer: PyTorch, ONNX Runtime and OpenVINO in turns, in one run.
-
-A machine's speed drifts with heat and neighbours, so contenders measured one after the other can't
-be compared. Here each round gives every contender a turn, in an order that rotates; a turn begins
-with an answer that is not timed, because the one before has filled the caches.
-"""
+"""How fast networks answer: PyTorch, ONNX Runtime and OpenVINO in turns, in one run."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +12,21 @@ import torch
 
 from maskwright.architectures.checkpoint import load_checkpoint
 from maskwright.architectures.contract import Network
-from maskwright.benchmarks.contenders import Contender, Skipped, first_answer, open_contenders
+from maskwright.benchmarks.contenders import (
+    USUAL,
+    Contender,
+    Extras,
+    Skipped,
+    first_answer,
+    open_contenders,
+)
 from maskwright.benchmarks.subjects import Subject, count_gflop
 from maskwright.core.errors import ConfigError
 from maskwright.core.machine import processor, system
 from maskwright.export.agreement import pixel_agreement
+from maskwright.jobs.turns import Timings, take_turns
 from maskwright.runtimes import read_bundle
 from maskwright.runtimes.session import thread_count
-
-ANSWERS_A_TURN = 3
-MINIMUM_ROUNDS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,8 +132,7 @@ def compare_subjects(
     threads: int | None = None,
     rounds: int = 30,
     seconds: float | None = None,
-    compiled: bool = False,
-    gpu: bool = False,
+    extras: Extras = USUAL,
 ) -> tuple[list[LatencyRow], list[Skipped]]:
     """Time every way to run every model, all of them in turns.
 
@@ -145,8 +142,7 @@ def compare_subjects(
         threads: of all contenders but the one-threaded; None takes every core.
         rounds: turns that each contender gets, of three timed answers.
         seconds: stop earlier after this time, but not before three rounds.
-        compiled: torch.compile, too.
-        gpu: the first CUDA device, too.
+        extras: what else takes part.
 
     Returns:
         A row for each contender, model after model, the plain one first; and those that this
@@ -163,16 +159,20 @@ def compare_subjects(
     skipped: list[Skipped] = []
     try:
         for subject in subjects:
-            found, lacking = open_contenders(subject, threads, compiled=compiled, gpu=gpu)
+            found, lacking = open_contenders(subject, threads, images, extras)
             found, failed = _warm_up(found, images[0])
             _compare_answers(found, images)
             contenders += found
             skipped += [*lacking, *failed]
-        _take_turns(contenders, images, rounds, seconds)
+        predictors = {place: one.predictor for place, one in enumerate(contenders)}
+        timings = take_turns(predictors, images, rounds, seconds)
     finally:
         torch.set_num_threads(before)
-    baselines = {one.subject.name: one for one in reversed(contenders)}
-    return [_row(one, baselines[one.subject.name]) for one in contenders], skipped
+    first = {one.subject.name: timings[place] for place, one in reversed([*enumerate(contenders)])}
+    rows = [
+        _row(one, timings[place], first[one.subject.name]) for place, one in enumerate(contenders)
+    ]
+    return rows, skipped
 
 
 def check_settings(images: Sequence[np.ndarray], rounds: int, threads: int | None) -> None:
@@ -212,31 +212,9 @@ def _compare_answers(contenders: list[Contender], images: Sequence[np.ndarray]) 
         other.agreement = float(np.mean(shares))
 
 
-def _take_turns(
-    contenders: list[Contender],
-    images: Sequence[np.ndarray],
-    rounds: int,
-    seconds: float | None,
-) -> None:
-    started = time.perf_counter()
-    endless = cycle(images)
-    for number in range(rounds):
-        spent = time.perf_counter() - started
-        if seconds is not None and number >= MINIMUM_ROUNDS and spent >= seconds:
-            return
-        turn = [next(endless) for _ in range(ANSWERS_A_TURN)]
-        for place in range(len(contenders)):
-            contender = contenders[(place + number) % len(contenders)]
-            contender.predictor.predict(turn[-1])
-            for image in turn:
-                times = contender.predictor.predict(image).times
-                contender.network_ms.append(1000 * times["network"])
-                contender.total_ms.append(1000 * sum(times.values()))
-
-
-def _row(contender: Contender, baseline: Contender) -> LatencyRow:
+def _row(contender: Contender, timings: Timings, baseline: Timings) -> LatencyRow:
     facts, subject = contender.predictor.runtime, contender.subject
-    median = float(np.median(contender.network_ms))
+    median = float(np.median(timings.network_ms))
     return LatencyRow(
         model=subject.name,
         name=contender.name,
@@ -245,19 +223,24 @@ def _row(contender: Contender, baseline: Contender) -> LatencyRow:
         precision=facts["precision"],
         size=subject.size,
         median_ms=median,
-        p95_ms=float(np.percentile(contender.network_ms, 95)),
-        p99_ms=float(np.percentile(contender.network_ms, 99)),
-        min_ms=min(contender.network_ms),
-        total_ms=float(np.median(contender.total_ms)),
+        p95_ms=float(np.percentile(timings.network_ms, 95)),
+        p99_ms=float(np.percentile(timings.network_ms, 99)),
+        min_ms=min(timings.network_ms),
+        total_ms=float(np.median(timings.total_ms)),
         fps=1000 / median,
         speed_up=float(np.median(baseline.network_ms)) / median,
         agreement=contender.agreement,
-        answers=len(contender.network_ms),
+        answers=len(timings.network_ms),
         gflops=None if subject.gflop is None else 1000 * subject.gflop / median,
-        bytes_on_disk=(
-            subject.bundle.bytes_on_disk if contender.shipped else subject.checkpoint_bytes
-        ),
+        bytes_on_disk=_bytes_on_disk(contender),
         version=facts["version"],
         processor=facts.get("processor", processor()),
         system=system(),
     )
+
+
+def _bytes_on_disk(contender: Contender) -> int | None:
+    if contender.shipped:
+        return contender.subject.bundle.bytes_on_disk
+    in_torch = contender.predictor.runtime["name"] == "torch"
+    return contender.subject.checkpoint_bytes if in_torch else None

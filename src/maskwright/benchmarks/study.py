@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from maskwright.architectures import Published
-from maskwright.benchmarks.contenders import Skipped
+from maskwright.benchmarks.contenders import Extras, Skipped
 from maskwright.benchmarks.latency import LatencyRow, check_settings, compare_subjects
 from maskwright.benchmarks.memory import measure_memory
 from maskwright.benchmarks.roofline import Roofline, measure_roofline
@@ -65,6 +65,8 @@ def benchmark_models(
     threads: int | None = None,
     compiled: bool = True,
     device: Device = "auto",
+    int8: bool = False,
+    against_plain: bool = False,
 ) -> Study:
     """Time models in PyTorch and in the runtimes, all in turns; write latency.json, report.html.
 
@@ -81,6 +83,9 @@ def benchmark_models(
         threads: of all contenders but the one-threaded; None takes every core.
         compiled: torch.compile, too, which compiles for up to minutes.
         device: "auto" measures a CUDA device where there is one, "cpu" never; "cuda" says why not.
+        int8: the bundle in int8, too, calibrated on the images: for its speed.
+        against_plain: OpenVINO's own conversion of the network, too, compiled as ours is and with
+            OpenVINO's defaults.
 
     Raises:
         ConfigError: settings that contradict each other or a name that is not known.
@@ -105,8 +110,7 @@ def benchmark_models(
             photos,
             threads=threads,
             rounds=rounds,
-            compiled=compiled,
-            gpu=gpu,
+            extras=Extras(compiled=compiled, gpu=gpu, int8=int8, plain=against_plain),
         )
         rows = _complete(rows, subjects, rooflines)
     measured_gpu = gpu and torch.cuda.is_available()
@@ -167,7 +171,7 @@ def _complete(
     completed = []
     for row in rows:
         subject = named[row.model]
-        shipped = row.runtime != "torch"
+        shipped = row.runtime != "torch" and row.bytes_on_disk is not None
         completed.append(
             replace(
                 row,
@@ -181,6 +185,8 @@ def _complete(
 def _share(row: LatencyRow, subject: Subject, ceilings: Mapping[int, Roofline]) -> float | None:
     ceiling = ceilings.get(row.threads)
     if subject.gflop is None or ceiling is None or ceiling.processor != row.processor:
+        return None
+    if "int8" in row.name:  # integer products have another ceiling, which is not measured
         return None
     megabytes = len(subject.bundle.graph) / 1e6 / (1 if row.precision == "f32" else 2)
     least = ceiling.least_ms(subject.gflop, megabytes, row.precision)

@@ -47,21 +47,22 @@ def latency_table(rows: Sequence[LatencyRow]) -> Section:
         (Column(name="Model"), lambda row: row.model if several else None),
         (Column(name="Runs with"), lambda row: row.name),
         (Column(name="Threads"), lambda row: row.threads),
-        (Column(name="Precision"), lambda row: row.precision),
-        (Column(name="Median ms", format=".2f"), lambda row: row.median_ms),
-        (Column(name="p95 ms", format=".2f"), lambda row: row.p95_ms),
-        (Column(name="p99 ms", format=".2f"), lambda row: row.p99_ms),
-        (Column(name="Whole ms", format=".2f", hint="with resize and restoring; the median"),
+        (Column(name="Floats", hint="precision of its float operations"),
+         lambda row: row.precision),
+        (Column(name="Median", format=".2f", hint="ms"), lambda row: row.median_ms),
+        (Column(name="p95", format=".2f", hint="ms"), lambda row: row.p95_ms),
+        (Column(name="p99", format=".2f", hint="ms"), lambda row: row.p99_ms),
+        (Column(name="Whole", format=".2f", hint="ms, with resize and restoring; the median"),
          lambda row: row.total_ms),
         (Column(name="Gain", format=".2f", hint="over the model's first row"),
          lambda row: row.speed_up),
-        (Column(name="Agrees", format=".3%", hint="share of pixels, with the model's first row"),
+        (Column(name="Agrees", format=".2%", hint="share of pixels, with the model's first row"),
          lambda row: row.agreement),
-        (Column(name="Of roofline", format=".0%", hint="of what the measured ceilings allow"),
+        (Column(name="Roof", format=".0%", hint="share of what the measured ceilings allow"),
          lambda row: row.roofline),
-        (Column(name="Peak MiB", format=".0f", hint="of a process that only predicts, no torch"),
+        (Column(name="Peak", format=".0f", hint="MiB of a process that only predicts, no torch"),
          lambda row: row.peak_mib),
-        (Column(name="File MiB", format=".2f"),
+        (Column(name="File", format=".1f", hint="MiB"),
          lambda row: None if row.bytes_on_disk is None else row.bytes_on_disk / 2**20),
     ]  # fmt: skip
     filled = [
@@ -71,7 +72,8 @@ def latency_table(rows: Sequence[LatencyRow]) -> Section:
         title="Latency",
         columns=[column for column, _ in filled],
         rows=[[value(row) for _, value in filled] for row in rows],
-        note="Of the network alone: the uint8 image in, the class map out; contenders take turns.",
+        note="In ms, of the network alone: the uint8 image in, the class map out; contenders take "
+        "turns. Peak (of memory) and File are in MiB.",
     )
 
 

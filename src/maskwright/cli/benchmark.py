@@ -31,6 +31,12 @@ def benchmark(
     compiled: Annotated[
         bool, typer.Option("--compile/--no-compile", help="torch.compile, too; takes minutes.")
     ] = True,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="int8, too, calibrated on the images: for its speed.")
+    ] = False,
+    against_plain: Annotated[
+        bool, typer.Option("--against-plain", help="OpenVINO's own conversion by hand, too.")
+    ] = False,
 ) -> None:
     """Time models in PyTorch and the runtimes.
 
@@ -50,6 +56,8 @@ def benchmark(
         threads=threads,
         compiled=compiled,
         device=device,  # type: ignore[arg-type]
+        int8=int8,
+        against_plain=against_plain,
     )
     _show(study)
     say(f"report: {study.page}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from maskwright.export import ExportReport
+    from maskwright.export import ExportReport, PrecisionReport
 
 
 def export(
@@ -28,6 +28,9 @@ def export(
     out: Annotated[Path, typer.Option(help="The bundle to write.")] = Path("model.mask"),
     count: Annotated[int, typer.Option(help="How many of --images the gate compares.")] = 16,
     threads: Annotated[int | None, typer.Option(help="All cores unless given.")] = None,
+    record: Annotated[
+        Path | None, typer.Option(help="With --data: write the figures as JSON, too.")
+    ] = None,
 ) -> None:
     """Write a bundle that runs without torch.
 
@@ -42,6 +45,8 @@ def export(
             f"got {'neither' if data is None else 'both'}."
         )
     if images is not None:
+        if record is not None:
+            raise ConfigError(f"--record {record} goes with --data SET; give it, or leave it out.")
         if precision not in ("auto", "fp32"):
             raise ConfigError(
                 f"--precision {precision} needs labelled photos to measure its loss on: give "
@@ -49,7 +54,10 @@ def export(
             )
         report = _plain(checkpoint, images, out, count, threads)
     else:
-        report = _precise(checkpoint, data or Path(), out, precision, max_drop, threads)
+        precise = _precise(checkpoint, data or Path(), out, precision, max_drop, threads)
+        report = precise.export
+        if record is not None:
+            _record(precise, record)
     _tell(report)
 
 
@@ -73,7 +81,7 @@ def _plain(
 
 def _precise(
     checkpoint: Path, data: Path, out: Path, precision: str, max_drop: float, threads: int | None
-) -> ExportReport:
+) -> PrecisionReport:
     import maskwright.formats as formats
     from maskwright.cli.console import bar, find_checkpoint, say, show_table
     from maskwright.export import export_checkpoint_precise
@@ -102,14 +110,22 @@ def _precise(
                 f"{each.drop:.2f}",
             )
             for each in report.figures
-        ],
+        ]
+        + [("PyTorch eager", f"{report.eager_ms:.1f}", "–", "–", "–")],
     )
     say(report.why)
     drop = report.drop
     value, low, high = (100 * share for share in (drop.value, drop.low, drop.high))
     say(f"drop on validation: {value:.2f} points of mIoU, {drop.confidence:.0%} interval "
         f"{low:.2f} to {high:.2f} ({drop.images} images)")  # fmt: skip
-    return report.export
+    return report
+
+
+def _record(report: PrecisionReport, path: Path) -> None:
+    from maskwright.core.files import write_json
+    from maskwright.training.run_folder import environment
+
+    write_json(path, {**environment(), **report.to_dict()})
 
 
 def _tell(report: ExportReport) -> None:

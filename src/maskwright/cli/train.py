@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,7 +22,15 @@ class TrainCommand(TyperCommand):
     """`train`, or with --resume `go_on`, which must know what was typed and what is a default."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Choose between the two."""
+        """Choose between the two; of many processes' errors, tell one."""
+        if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+            return self._invoke(ctx)
+        from maskwright.training import one_voice
+
+        with one_voice():
+            return self._invoke(ctx)
+
+    def _invoke(self, ctx: Any) -> Any:
         if not ctx.params["resume"]:
             return super().invoke(ctx)
         typed = {
@@ -44,7 +53,7 @@ def train(
     epochs: Annotated[float | None, typer.Option(help="Instead of a budget.")] = None,
     steps: Annotated[int | None, typer.Option(help="Instead of a budget.")] = None,
     size: Annotated[str, typer.Option(help="Network input, HEIGHTxWIDTH.")] = "",
-    batch: Annotated[int, typer.Option(help="Images a step.")] = 8,
+    batch: Annotated[int, typer.Option(help="Images a step, of all processes.")] = 8,
     weights: Annotated[Path | None, typer.Option(help="First weights: .safetensors, .pth.")] = None,
     out: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("runs/train"),
     resume: Annotated[
@@ -68,18 +77,19 @@ def train(
 
     Trains on the split train, scores on val, keeps the best weights and writes a report. Without a
     length (--budget, --epochs or --steps) it takes 30 minutes. A run that was ended goes on with
-    --resume --out FOLDER.
+    --resume --out FOLDER. Many processes train together when torchrun starts them:
+    torchrun --nproc-per-node 2 -m maskwright train DATA.
     """
     if data is None:
         raise ConfigError("expected the labelled set, DATA, got none: maskwright train DATA.")
     import maskwright.formats as formats
-    from maskwright.cli.console import console, parse_settings, say
+    from maskwright.cli.console import console, parse_settings
     from maskwright.training import Terminal, parse_duration, read_first_weights
     from maskwright.training import train as run
 
     dataset = formats.read(data, ignore=ignore or ())
     for note in dataset.notes:
-        say(note)
+        _say(note)
     lengths = {
         "budget": parse_duration(budget) if budget else None,
         "epochs": epochs,
@@ -146,14 +156,20 @@ def _tell(result: TrainResult) -> None:
     Raises:
         KeyboardInterrupt: that ended the run, for the exit code.
     """
-    from maskwright.cli.console import say
-
     if result.evaluation is not None:
-        say(f"mIoU {result.evaluation.scores.miou:.4f} after {result.seconds / 60:.1f} min")
-        say(f"weights: {result.folder / 'best.safetensors'}")
-        say(f"report:  {result.folder / 'report.html'}")
+        _say(f"mIoU {result.evaluation.scores.miou:.4f} after {result.seconds / 60:.1f} min")
+        _say(f"weights: {result.folder / 'best.safetensors'}")
+        _say(f"report:  {result.folder / 'report.html'}")
     if result.interrupted:
         raise KeyboardInterrupt
+
+
+def _say(text: str) -> None:
+    """Print a line, in the first of many processes only."""
+    from maskwright.cli.console import say
+
+    if int(os.environ.get("RANK", 0)) == 0:
+        say(text)
 
 
 def resolve(

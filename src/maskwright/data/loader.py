@@ -64,7 +64,13 @@ class Draws(Dataset[Example]):
         return augment(self.cache[int(self.order[draw])], self.size, self.augmentation, rng)
 
 
-def batches(draws: Draws, batch: int, first_step: int = 0, workers: int = 1) -> Iterator[Batch]:
+def batches(
+    draws: Draws,
+    batch: int,
+    first_step: int = 0,
+    workers: int = 1,
+    part: tuple[int, int] = (0, 1),
+) -> Iterator[Batch]:
     """Batches of `batch` consecutive draws, from step `first_step` on; a partial last one is left.
 
     Args:
@@ -72,12 +78,18 @@ def batches(draws: Draws, batch: int, first_step: int = 0, workers: int = 1) -> 
         batch: images a batch.
         first_step: how many batches to skip, for a resumed run.
         workers: processes that augment; 0 does it in this one.
+        part: (number, count): only this part of each batch. The parts are equally long, and in
+            the order of their numbers they are the batch.
     """
+    number, count = part
+    images = batch // count
+    first = number * images
     loader = DataLoader(
         draws,
-        batch_size=batch,
-        sampler=range(first_step * batch, len(draws)),
-        drop_last=True,
+        batch_sampler=[
+            list(range(step * batch + first, step * batch + first + images))
+            for step in range(first_step, len(draws) // batch)
+        ],
         num_workers=workers,
         collate_fn=collate,
         prefetch_factor=4 if workers else None,

@@ -97,8 +97,20 @@ def refuse_on_validation(drop: float, max_drop: float) -> str | None:
     return _too_inexact(drop, max_drop, "validation")
 
 
-def explain(chosen: Figures, figures: Sequence[Figures], refused: Mapping[Route, str]) -> str:
-    """One line on what ships, and one on each route that was refused."""
+def explain(
+    chosen: Figures,
+    figures: Sequence[Figures],
+    refused: Mapping[Route, str],
+    eager_ms: float | None = None,
+) -> str:
+    """One line on what ships, and one on each route that was refused.
+
+    Args:
+        chosen: ships.
+        figures: of all routes.
+        refused: why others don't.
+        eager_ms: of PyTorch, where it was measured.
+    """
     plain = baseline(figures)
     speed = f"{plain.median_ms / chosen.median_ms:.2f} times as fast as {plain.route}"
     size = f"{chosen.graph_bytes / plain.graph_bytes:.0%} of its size"
@@ -109,6 +121,8 @@ def explain(chosen: Figures, figures: Sequence[Figures], refused: Mapping[Route,
             lines = [f"{chosen.route} ships."]
     else:
         lines = [f"{chosen.route} ships: {speed}, {size}."]
+    if eager_ms is not None:
+        lines[0] += f" PyTorch eager takes {eager_ms / chosen.median_ms:.2f} times as long."
     return "\n".join([*lines, *(f"{route} does not ship: {refused[route]}." for route in better)])
 
 

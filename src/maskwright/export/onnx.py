@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
+from collections.abc import Iterator
 
 import onnx
 import torch
@@ -32,8 +34,7 @@ def to_onnx(network: Network, size: tuple[int, int]) -> bytes:
         deploy path names them; weights inside, batch norms folded, no paths of this machine.
     """
     images_B3HW = torch.zeros((1, 3, *size), dtype=torch.uint8, device=network.mean.device)
-    with evaluating(network), quiet(*_LOGGERS), torch.no_grad():
-        wrapped = _Deploy(network, tuple(network.deploy(images_B3HW))).eval()
+    with Deploy.of(network, images_B3HW) as wrapped, quiet(*_LOGGERS):
         program = torch.onnx.export(
             wrapped,
             (images_B3HW,),
@@ -73,15 +74,33 @@ def unfolded_norms(graph: bytes) -> list[str]:
     ]
 
 
-class _Deploy(nn.Module):
-    """The deploy path as `forward`, its outputs in a fixed order."""
+class Deploy(nn.Module):
+    """The deploy path as `forward`, its outputs in a fixed order.
+
+    Attributes:
+        network: whose path it is.
+        names: of the outputs.
+    """
 
     def __init__(self, network: Network, names: tuple[str, ...]) -> None:
         super().__init__()
         self.network = network
         self.names = names
 
+    @classmethod
+    @contextlib.contextmanager
+    def of(cls, network: Network, images_B3HW: Tensor) -> Iterator[Deploy]:
+        """The module for the time of a conversion, in evaluation mode and without gradients.
+
+        Args:
+            network: in any mode; each module gets its mode back.
+            images_B3HW: of the size that is converted, to find the outputs' names.
+        """
+        with evaluating(network), torch.no_grad():
+            yield cls(network, tuple(network.deploy(images_B3HW))).eval()
+
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """The outputs of uint8 RGB [1, 3, H, W], as `names` tells."""
         outputs = self.network.deploy(images)
         return tuple(outputs[name] for name in self.names)
 

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import torch
 
 from maskwright.architectures.contract import Network
+from maskwright.architectures.deploy import deploy_run
 from maskwright.core.card import ModelCard
 from maskwright.core.errors import ConfigError, DataError, ModelFileError
 from maskwright.core.machine import processor, system
@@ -28,13 +30,13 @@ from maskwright.export.routes import (
     open_routes,
     routes_of,
     score_images,
-    time_in_turns,
 )
 from maskwright.jobs.evaluate import require_same_classes
+from maskwright.jobs.turns import take_turns
 from maskwright.metrics import PairedInterval, paired_interval, semantic_scores
 from maskwright.runtimes import Bundle, Predictor
 
-CALIBRATION_IMAGES = 128
+CALIBRATION_IMAGES = 64
 SLICE_IMAGES = 64
 GATE_IMAGES = 16
 ROUNDS = 10
@@ -51,6 +53,7 @@ class PrecisionReport:
         shipped: the route that the card recommends.
         drop: mIoU of fp32 minus that of what ships, on validation, 0..1, with its interval.
         figures: of every route.
+        eager_ms: median of PyTorch eager in fp32, in turns with the routes.
         why: what ships, and why others don't; a line each.
     """
 
@@ -58,7 +61,12 @@ class PrecisionReport:
     shipped: Route
     drop: PairedInterval
     figures: tuple[Figures, ...]
+    eager_ms: float
     why: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """What was measured, as plain data for JSON."""
+        return {**self.export.card.measured, "bytes_on_disk": self.export.bytes_on_disk}
 
 
 def export_precise(
@@ -105,7 +113,8 @@ def export_precise(
     if failed and precision != "auto":
         raise ModelFileError(f"{path} was not written: {'; '.join(failed.values())}")
     predictors = open_routes(routes_of(tuple(graphs)), checked.bundle, graphs, threads)
-    figures = measure(predictors, graphs, part, dataset, photos, rounds, progress)
+    times, eager_ms = time_beside_eager(network, card, predictors, photos, rounds)
+    figures = measure(predictors, graphs, part, dataset, times, progress)
 
     def drop_of(route: Route) -> PairedInterval:
         return validation_drop(predictors, route, validation, dataset, progress)
@@ -118,12 +127,17 @@ def export_precise(
             "precision auto, or raise max_drop knowingly."
         )
     why = "\n".join(
-        [explain(chosen, figures, refused), *(f"{name}: {text}" for name, text in failed.items())]
+        [
+            explain(chosen, figures, refused, eager_ms),
+            *(f"{name}: {text}" for name, text in failed.items()),
+        ]
     )
     facts = {
         "shipped": chosen.route.precision,
         "recommended": {"runtime": chosen.route.runtime, "precision": chosen.route.floats},
         "max_drop_points": max_drop,
+        "eager_ms": eager_ms,
+        "speed_up_over_eager": eager_ms / chosen.median_ms,
         "validation_drop": drop.to_dict(),
         "candidates": [each.to_dict() | {"refused": refused.get(each.route)} for each in figures],
         "why": why,
@@ -134,7 +148,12 @@ def export_precise(
     }
     written = write_checked(checked, path, graphs[chosen.route.precision], {"precision": facts})
     return PrecisionReport(
-        export=written, shipped=chosen.route, drop=drop, figures=tuple(figures), why=why
+        export=written,
+        shipped=chosen.route,
+        drop=drop,
+        figures=tuple(figures),
+        eager_ms=eager_ms,
+        why=why,
     )
 
 
@@ -182,13 +201,40 @@ def make_graphs(
     return graphs, failed
 
 
+def time_beside_eager(
+    network: Network,
+    card: ModelCard,
+    predictors: Mapping[Route, Predictor],
+    photos: Sequence[np.ndarray],
+    rounds: int,
+) -> tuple[dict[Route, float], float]:
+    """Median milliseconds of the network alone, in turns: of each route, and of PyTorch eager.
+
+    Args:
+        network: the PyTorch side.
+        card: of the network.
+        predictors: by route; eager gets as many threads.
+        photos: to time on.
+        rounds: turns that each gets.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(next(iter(predictors.values())).runtime["threads"])
+    try:
+        eager = Predictor(card, deploy_run(network), {"name": "torch"})
+        timings = take_turns({**predictors, None: eager}, photos, rounds)
+    finally:
+        torch.set_num_threads(before)
+    medians = {route: float(np.median(each.network_ms)) for route, each in timings.items()}
+    eager_ms = medians.pop(None)
+    return {route: ms for route, ms in medians.items() if route is not None}, eager_ms
+
+
 def measure(
     predictors: Mapping[Route, Predictor],
     graphs: Mapping[PrecisionName, bytes],
     part: Sequence[Sample],
     dataset: Dataset,
-    photos: Sequence[np.ndarray],
-    rounds: int,
+    times: Mapping[Route, float],
     progress: Tell | None = None,
 ) -> list[Figures]:
     """Each route's score on the slice, its drop below fp32 there, and its time.
@@ -198,8 +244,7 @@ def measure(
         graphs: by precision, for their sizes.
         part: the slice of the training set.
         dataset: whose classes are scored.
-        photos: to time on.
-        rounds: turns that each route gets.
+        times: median milliseconds of each route.
         progress: called with (done, total).
     """
     matrices = score_images(predictors, part, dataset.classes, progress)
@@ -208,7 +253,6 @@ def measure(
         route: semantic_scores(each.sum(axis=0), names).miou for route, each in matrices.items()
     }
     plain = scores[_reference(predictors)]
-    times = time_in_turns(predictors, photos, rounds)
     return [
         Figures(
             route=route,

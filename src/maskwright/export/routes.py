@@ -1,10 +1,9 @@
-"""Routes: a graph in a precision, on a runtime: opened, timed in turns, scored."""
+"""Routes: a graph in a precision, on a runtime: opened and scored."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import cycle
 from typing import Literal
 
 import numpy as np
@@ -19,8 +18,6 @@ from maskwright.runtimes.ov import installed, supported_precisions
 PrecisionName = Literal["fp32", "fp16", "bf16", "int8"]
 PRECISIONS: tuple[PrecisionName, ...] = ("fp32", "fp16", "bf16", "int8")
 """fp16 is stored as fp16 and computed in fp32; bf16 is stored as fp32 and computed by OpenVINO."""
-
-ANSWERS_A_TURN = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,33 +87,6 @@ def open_routes(
         )
         for route in routes
     }
-
-
-def time_in_turns(
-    predictors: Mapping[Route, Predictor], images: Sequence[np.ndarray], rounds: int
-) -> dict[Route, float]:
-    """Median milliseconds of the network alone; the routes take turns in an order that rotates.
-
-    A machine's speed drifts with heat and neighbours, so routes timed one after the other can't be
-    compared. A turn begins with an answer that is not timed, as the turn before filled the caches.
-
-    Args:
-        predictors: by route.
-        images: real ones, uint8 RGB [H, W, 3]; taken one after the other.
-        rounds: turns that each gets, of three timed answers.
-    """
-    routes = list(predictors)
-    times: dict[Route, list[float]] = {route: [] for route in routes}
-    endless = cycle(images)
-    for number in range(rounds):
-        turn = [next(endless) for _ in range(ANSWERS_A_TURN)]
-        for place in range(len(routes)):
-            route = routes[(place + number) % len(routes)]
-            predictors[route].predict(turn[-1])
-            times[route] += [
-                1000 * predictors[route].predict(image).times["network"] for image in turn
-            ]
-    return {route: float(np.median(values)) for route, values in times.items()}
 
 
 def score_images(

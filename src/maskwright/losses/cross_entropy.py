@@ -9,11 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from maskwright.losses.over_processes import sum_over_processes
 from maskwright.losses.targets import Targets
 
 
 def cross_entropy(logits_BKHW: Tensor, targets: Targets, weights_K: Tensor | None = None) -> Tensor:
     """Mean of -w_y log softmax(logits)_y over the labelled pixels, divided by their summed weight.
+
+    Both sums go over the batches of all processes, where many train together.
 
     Args:
         logits_BKHW: of the truth's size.
@@ -34,6 +37,7 @@ def cross_entropy(logits_BKHW: Tensor, targets: Targets, weights_K: Tensor | Non
         weight = labelled_BHW.sum().to(total.dtype)
     else:
         weight = weights_K[truth_BHW[labelled_BHW]].sum()
+    total, weight = sum_over_processes(total, weight)
     return total / weight.clamp_min(torch.finfo(total.dtype).tiny)
 
 

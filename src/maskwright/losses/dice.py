@@ -8,6 +8,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from maskwright.losses.cross_entropy import at_least_float32, class_map_of
+from maskwright.losses.over_processes import sum_over_processes
 from maskwright.losses.targets import Targets
 
 
@@ -15,7 +16,8 @@ def dice(logits_BKHW: Tensor, targets: Targets, smooth: float = 0.0, eps: float 
     """1 - 2 |P T| / (|P| + |T|) of each class over the whole batch, averaged.
 
     Classes that the batch's truth lacks add 0 to the mean, so that the scale does not jump with
-    the batch; void pixels count nothing.
+    the batch; void pixels count nothing. The batch is that of all processes, where many train
+    together.
 
     Args:
         logits_BKHW: of the truth's size; their softmax is P.
@@ -37,5 +39,6 @@ def dice(logits_BKHW: Tensor, targets: Targets, smooth: float = 0.0, eps: float 
     overlap_K = hit_N.new_zeros(classes).index_add(0, ids_N, hit_N)
     truth_K = ids_N.bincount(minlength=classes).to(hit_N.dtype)
     predicted_K = (probabilities_BKHW * labelled_BHW.unsqueeze(1)).sum(dim=(0, 2, 3))
+    overlap_K, truth_K, predicted_K = sum_over_processes(overlap_K, truth_K, predicted_K)
     dice_K = (2 * overlap_K + smooth) / (truth_K + predicted_K + smooth).clamp_min(eps)
     return ((1 - dice_K) * (truth_K > 0)).mean()

@@ -6,6 +6,7 @@ from maskwright.training.checkpoint_predictor import checkpoint_predictor
 from maskwright.training.config import TrainConfig, parse_duration
 from maskwright.training.first_weights import read_first_weights
 from maskwright.training.loop import TrainResult, resume, train
+from maskwright.training.processes import one_voice
 from maskwright.training.progress import Silent, Terminal
 from maskwright.training.run_folder import RunFolder, environment
 from maskwright.training.schedule import rate_factor
@@ -19,6 +20,7 @@ __all__ = [
     "TrainResult",
     "checkpoint_predictor",
     "environment",
+    "one_voice",
     "parse_duration",
     "rate_factor",
     "read_first_weights",

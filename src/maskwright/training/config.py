@@ -33,7 +33,7 @@ class TrainConfig:
         architecture: key in `architectures.ARCHITECTURES`.
         options: overrides of the architecture's configuration.
         size: (height, width) of the network's input, in training and afterwards.
-        batch: images a step.
+        batch: images a step, of all processes together.
         accumulate: steps whose gradients are summed before the weights change.
         budget: wall-clock seconds for everything, turned into steps once; or
         epochs: passes over the training images; or
@@ -54,10 +54,13 @@ class TrainConfig:
         augmentation: how far training images are changed.
         evaluate_every: score on the validation split so many times over the run, evenly spread.
         patience: stop after so many scores without a better one; 0 never stops early.
+        sync_batch_stats: where many processes train together, let batch norms see the whole batch,
+            not each process's part.
         seed: of everything random.
-        workers: processes that augment.
-        threads: of torch; None takes all cores.
-        cache: bytes of decoded images to keep in memory; None takes a third of what is free.
+        workers: processes that augment, for each process that trains.
+        threads: of torch in each process; None shares all cores among those of a machine.
+        cache: bytes of decoded images each process keeps in memory; None shares a third of what
+            is free.
     """
 
     architecture: str
@@ -83,6 +86,7 @@ class TrainConfig:
     augmentation: Augmentation = field(default_factory=Augmentation)
     evaluate_every: int = 10
     patience: int = 0
+    sync_batch_stats: bool = False
     seed: int = 0
     workers: int = 1
     threads: int | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 
@@ -45,13 +45,16 @@ class HeldInterrupt:
         finally:
             self._open = False
 
-    def check(self) -> None:
+    def check(self, any_of: Callable[[bool], bool] = bool) -> None:
         """Raise what was held back.
+
+        Args:
+            any_of: whether it came to any of the processes, given whether it came to this one.
 
         Raises:
             KeyboardInterrupt: Ctrl-C came in the meantime.
         """
-        if self._asked:
+        if any_of(self._asked):
             self._asked = False
             raise KeyboardInterrupt
 

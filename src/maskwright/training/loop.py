@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import time
 from collections.abc import Mapping
@@ -23,12 +24,14 @@ from maskwright.runtimes.predictor import Predictor
 from maskwright.training.config import TrainConfig
 from maskwright.training.interrupt import HeldInterrupt
 from maskwright.training.optimiser import AveragedWeights, build_optimiser
+from maskwright.training.processes import Processes, join
 from maskwright.training.progress import Silent
 from maskwright.training.rehearsal import check_memory, rehearse
 from maskwright.training.reporting import write_run_report
 from maskwright.training.resumption import require_same_data, tell_differences
-from maskwright.training.run_folder import RunFolder, environment
+from maskwright.training.run_folder import RunFolder, WatchedFolder, environment
 from maskwright.training.schedule import rate_factor
+from maskwright.training.scoring import score
 from maskwright.training.setup import Setup
 from maskwright.training.state import (
     Counters,
@@ -84,6 +87,8 @@ def train(
 ) -> TrainResult:
     """Train on the split "train" (or "all"), score on "val" (or "test", or "train").
 
+    Started by torchrun, all its processes train one network together; each calls this alike.
+
     Args:
         config: every setting.
         dataset: with semantic truth.
@@ -98,9 +103,14 @@ def train(
         DataError: images or masks that can't be read.
         MaskwrightError: the loss is no number any more; the disk is full.
     """
-    run, progress, started = RunFolder(folder, overwrite), progress or Silent(), time.perf_counter()
-    setup = Setup(config, dataset, run.path.resolve().name, licence, progress.note, weights)
-    config = rehearse(setup, started, progress.note)
+    processes, progress, started = _begin(progress)
+    run = processes.agree(
+        lambda: RunFolder(folder, overwrite) if processes.first else WatchedFolder(folder, True)
+    )
+    name, note = run.path.resolve().name, progress.note
+    setup = processes.agree(lambda: Setup(config, dataset, name, licence, note, weights, processes))
+    _require_equal(setup)
+    config = rehearse(setup, started, note)
     run.start(config.to_dict() | setup.facts())
     return Trainer(config, setup, run, progress, started).run_all()
 
@@ -110,6 +120,9 @@ def resume(dataset: Dataset, folder: Path | str, *, progress: Silent | None = No
 
     Its settings stand in its config.json. With the same threads and versions, the weights are those
     of a run that was never ended, bit for bit. A finished run is left as it is.
+
+    Started by torchrun, every process must see the folder. Another number of processes than before
+    may go on; then, and with three or more, the weights may differ in their last bits.
 
     Args:
         dataset: that the run was started with.
@@ -121,26 +134,48 @@ def resume(dataset: Dataset, folder: Path | str, *, progress: Silent | None = No
         ModelFileError: its states are damaged.
         DataError, MaskwrightError: as `train`.
     """
-    run, progress, started = RunFolder.reopen(folder), progress or Silent(), time.perf_counter()
-    settings = run.settings()
+    processes, progress, started = _begin(progress)
+    kind, note = RunFolder if processes.first else WatchedFolder, progress.note
+    run = processes.agree(lambda: kind.reopen(folder))
+    settings = processes.agree(run.settings)
     config = TrainConfig.from_dict(settings)
-    if run.finished:
-        progress.note(f"{run.path} is finished: nothing is left to do, and nothing was changed.")
+    if processes.same(run.finished):
+        note(f"{run.path} is finished: nothing is left to do, and nothing was changed.")
         seconds = max((row["seconds"] for row in run.history), default=0.0)
         return TrainResult(folder=run.path, config=config, evaluation=None, history=run.history,
                            seconds=seconds, interrupted=False)  # fmt: skip
-    state = run.newest_state(progress.note)
-    require_same_data(settings, dataset)
-    licence = settings.get("licence", "unstated")
-    setup = Setup(config, dataset, run.path.resolve().name, licence, progress.note)
-    require_same_data(settings, dataset, state.counters.data == setup.fingerprint())
-    check_memory(setup, copy.deepcopy(setup.network).train())
-    tell_differences(state.counters, progress.note)
+
+    def prepare() -> tuple[RunState, Setup]:
+        state = run.newest_state(note)
+        require_same_data(settings, dataset)
+        name, licence = run.path.resolve().name, settings.get("licence", "unstated")
+        setup = Setup(config, dataset, name, licence, note, None, processes)
+        require_same_data(settings, dataset, state.counters.data == setup.fingerprint())
+        check_memory(setup, copy.deepcopy(setup.network).train())
+        return state, setup
+
+    state, setup = processes.agree(prepare)
+    _require_equal(setup)
+    tell_differences(state.counters, processes.count, note)
     trainer = Trainer(config, setup, run, progress, started - state.counters.seconds)
     trainer.restore(state)
     run.go_on(state.counters.rows)
-    progress.note(f"resumed after step {state.counters.step} of {config.steps}.")
+    note(f"resumed after step {state.counters.step} of {config.steps}.")
     return trainer.run_all()
+
+
+def _begin(progress: Silent | None) -> tuple[Processes, Silent, float]:
+    """Meet the others; only the first tells what happens. The clock starts."""
+    processes, started = join(), time.perf_counter()
+    return processes, (progress if progress and processes.first else Silent()), started
+
+
+def _require_equal(setup: Setup) -> None:
+    """Refuse machines that were given other settings or data than the first."""
+    own = ("threads", "workers", "cache")  # each machine may have its own
+    settings = {name: v for name, v in setup.config.to_dict().items() if name not in own}
+    setup.processes.require_equal(settings, "settings")
+    setup.processes.require_equal(f"images and masks {setup.fingerprint():08x}", "data")
 
 
 class Trainer:
@@ -152,6 +187,7 @@ class Trainer:
         self.config, self.setup, self.run, self.progress = config, setup, run, progress
         self.started = started
         self.network = setup.network
+        self.processes = setup.processes
         self.bf16 = config.precision == "bf16"
         self.optimiser = build_optimiser(self.network, config)
         self.averages = AveragedWeights(self.network, config.ema) if config.ema > 0 else None
@@ -159,8 +195,10 @@ class Trainer:
         self.at = Counters(
             data=setup.fingerprint(),
             threads=torch.get_num_threads(),
+            processes=self.processes.count,
             torch=torch.__version__,
         )
+        self.forward = self.processes.wrap(self.network, config.sync_batch_stats)
         self._interrupt = HeldInterrupt()
         self._whole = True
         self._saved, self._saving = time.perf_counter(), 0.0
@@ -174,7 +212,10 @@ class Trainer:
         self.best_evaluation = restored_evaluation(
             state, self.setup.validation, self.setup.dataset.classes
         )
-        self.at = replace(state.counters, threads=self.at.threads, torch=self.at.torch)
+        here = self.at
+        self.at = replace(
+            state.counters, threads=here.threads, processes=here.processes, torch=here.torch
+        )
 
     def run_all(self) -> TrainResult:
         """Steps, scores, and the result."""
@@ -189,7 +230,7 @@ class Trainer:
         finally:
             self.run.close()
             self.progress.close()
-        if self.best_evaluation is not None:
+        if self.best_evaluation is not None and self.processes.first:
             self._report(self.best_evaluation)
         if not interrupted:
             self.run.drop_states()
@@ -209,11 +250,14 @@ class Trainer:
         if at.step == 0:
             self._save_state()
         draws = self.setup.draws(steps * config.batch)
-        feed = batches(draws, config.batch, first_step=at.step, workers=config.workers)
+        part = self.processes.rank, self.processes.count
+        feed = batches(draws, config.batch, at.step, config.workers, part)
         self.network.train()
         self._score_if_due()  # a run may have been ended between a step and its score
         while at.step < steps and not self._gave_up():
-            with self._interrupt.allowed():
+            # one of many would leave the others waiting; they stop together, after the step
+            alone = self.processes.alone
+            with self._interrupt.allowed() if alone else contextlib.nullcontext():
                 batch = next(feed)
             rate = self._set_rate(at.step, steps)
             self._one_step(batch, at.step + 1, last=at.step + 1 == steps)
@@ -226,12 +270,13 @@ class Trainer:
             self._score_if_due()
             if time.perf_counter() - self._saved >= max(SAVE_EVERY, self._saving / SAVE_SHARE):
                 self._save_state()
-            self._interrupt.check()
+            self._interrupt.check(self.processes.any_of)
 
     def _one_step(self, batch: Batch, step: int, last: bool) -> None:
         self._whole = False
-        seed_step(self.config.seed, step)
-        loss = backward(self.network, batch, self.bf16, 1 / self.config.accumulate)
+        seed_step(self.config.seed, step, self.processes.rank)
+        scale = 1 / self.config.accumulate
+        loss = backward(self.network, batch, self.bf16, scale, self.forward)
         if not np.isfinite(loss):
             raise MaskwrightError(
                 f"the loss became {loss} at step {step}; {self._kept()}. Lower "
@@ -276,8 +321,8 @@ class Trainer:
 
     def _score(self, step: int) -> None:
         """Score, log, save."""
-        with self._interrupt.allowed():
-            evaluation = self.setup.evaluate(self.scored, self.setup.validation)
+        allowed = self._interrupt.allowed()
+        evaluation = score(self.setup, self.scored, self.setup.validation, allowed)
         self.network.train()
         self._whole = False
         miou, at = evaluation.scores.miou, self.at
@@ -312,18 +357,23 @@ class Trainer:
         self.run.log(step=step, epoch=round(epoch, 3), seconds=round(seconds, 1), **values)
 
     def _save(self, path: Path, step: int, evaluation: Evaluation | None = None) -> None:
-        save_checkpoint(path, self.scored, self.setup.card(step, evaluation))
+        if self.processes.first:
+            save_checkpoint(path, self.scored, self.setup.card(step, evaluation))
 
     def _keep_interrupted(self) -> None:
         self._save(self.run.last, self.at.step)
         if self._whole:  # else the state that was saved before is the newest whole one
             self._save_state()
+        processes = self.processes
+        start = "" if processes.alone else f"torchrun --nproc-per-node {processes.local} -m "
         self.progress.note(
             f"interrupted; the newest weights are in {self.run.last}; to go on, run "
-            f"maskwright train --resume --out {self.run.path}"
+            f"{start}maskwright train --resume --out {self.run.path}"
         )
 
     def _save_state(self) -> None:
+        if not self.processes.first:
+            return
         start = time.perf_counter()
         tensors = training_tensors(self.network, self.optimiser)
         if self.averages is not None:

@@ -98,7 +98,8 @@ def estimate_memory(
                 raise
             raise ConfigError(
                 f"batch {config.batch} is too small: a batch norm of this network sees one value "
-                f"a channel at {config.size[0]}x{config.size[1]}; use a batch of 2 or more."
+                f"a channel at {config.size[0]}x{config.size[1]}; use a batch of 2 or more"
+                + (" for each process, or sync_batch_stats." if len(few) < config.batch else ".")
             ) from error
     weights = sum(p.numel() * p.element_size() for p in network.parameters())
     # the logits of each head at full size, their softmax and gradient: three float32 maps a class

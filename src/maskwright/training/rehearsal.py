@@ -20,12 +20,15 @@ from maskwright.training.preflight import (
     steps_within,
     time_steps,
 )
+from maskwright.training.scoring import score
 from maskwright.training.setup import Setup
 from maskwright.training.steps import backward
 
 
 def rehearse(setup: Setup, started: float, note: Callable[[str], None]) -> TrainConfig:
     """Resolve `steps` and `precision` by trials that leave no trace in the network.
+
+    Many processes try together, as they will train; what the first one measured decides for all.
 
     Args:
         setup: network and data.
@@ -38,12 +41,12 @@ def rehearse(setup: Setup, started: float, note: Callable[[str], None]) -> Train
     config = setup.config
     # on a copy: batch statistics change with each forward pass, and trials leave no trace
     network = copy.deepcopy(setup.network).train()
-    estimate = check_memory(setup, network)
+    estimate = setup.processes.agree(lambda: check_memory(setup, network))
     timing = time_steps(_trial_step(setup, network), config.precision)
-    del network
     an_epoch = len(setup.cache) / config.batch
     evaluation = _time_evaluation(setup)
     steps = _count_steps(config, started, timing.step, evaluation, an_epoch)
+    steps, timing = setup.processes.same((steps, timing))
     bf16: Literal["bf16", "fp32"] = "bf16" if timing.bf16 else "fp32"
     gain = "" if timing.gain is None else f" (bf16 is {timing.gain:.2f} times as fast as fp32)"
     parameters = sum(parameter.numel() for parameter in setup.network.parameters())
@@ -70,24 +73,30 @@ def check_memory(setup: Setup, network: Network) -> MemoryEstimate:
     Raises:
         ConfigError: the settings need more memory than is free.
     """
-    batch = _trial_batch(setup, 2)
-    estimate = estimate_memory(network, batch, setup.config, setup.cache.nbytes)
-    refuse_what_does_not_fit(estimate, setup.config)
-    return estimate
+    config, processes = setup.config, setup.processes
+    batch = _trial_batch(setup, min(2, config.batch if config.sync_batch_stats else setup.share))
+    one = estimate_memory(network, batch, config, setup.cache.nbytes)
+    machine = MemoryEstimate(
+        weights=one.weights * processes.local,
+        activations=one.activations * processes.local // processes.count,
+        cache=one.cache * processes.local,
+    )
+    refuse_what_does_not_fit(machine, config)
+    return machine
 
 
-def _trial_batch(setup: Setup, largest: int) -> Batch:
-    """A batch as in the run, but of at most `largest` images, unchanged by augmentation."""
-    images = min(setup.config.batch, largest)
+def _trial_batch(setup: Setup, images: int) -> Batch:
+    """A batch as in the run, but unchanged by augmentation."""
     return next(batches(setup.draws(images, NONE), images, workers=0))
 
 
 def _trial_step(setup: Setup, network: Network) -> Callable[[bool], None]:
-    batch = _trial_batch(setup, setup.config.batch)
+    batch = _trial_batch(setup, setup.share)
+    forward = setup.processes.wrap(network, setup.config.sync_batch_stats)
     optimiser = build_optimiser(network, setup.config)
 
     def step(bf16: bool) -> None:
-        backward(network, batch, bf16)
+        backward(network, batch, bf16, 1.0, forward)
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
 
@@ -95,10 +104,10 @@ def _trial_step(setup: Setup, network: Network) -> Callable[[bool], None]:
 
 
 def _time_evaluation(setup: Setup) -> float:
-    few = setup.validation[:3]
-    setup.evaluate(setup.network, few[:1])
+    few = setup.validation[: 3 * setup.processes.count]
+    score(setup, setup.network, few[:1])
     start = time.perf_counter()
-    setup.evaluate(setup.network, few)
+    score(setup, setup.network, few)
     return (time.perf_counter() - start) / len(few) * len(setup.validation)
 
 

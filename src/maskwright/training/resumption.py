@@ -36,9 +36,10 @@ def require_same_data(settings: Mapping[str, Any], dataset: Dataset, same: bool 
         )
 
 
-def tell_differences(saved: Counters, note: Callable[[str], None]) -> None:
+def tell_differences(saved: Counters, processes: int, note: Callable[[str], None]) -> None:
     """Say where the weights can't come out bit for bit as without an interruption."""
     for name, before, now in (
+        ("processes", saved.processes, processes),
         ("threads", saved.threads, torch.get_num_threads()),
         ("torch", saved.torch, torch.__version__),
     ):

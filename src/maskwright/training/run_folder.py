@@ -17,6 +17,7 @@ import csv
 import datetime
 import io
 import json
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -34,7 +35,10 @@ _FILES = (
     "config.json", "environment.json", "metrics.csv", "report.html", "best.safetensors",
     "last.safetensors", "state.safetensors", "state-before.safetensors",
 )  # fmt: skip
-_PACKAGES = ("maskwright", "torch", "torchvision", "timm", "numpy", "opencv-python-headless")
+_PACKAGES = (
+    "maskwright", "torch", "torchvision", "timm", "lightning-fabric", "numpy",
+    "opencv-python-headless",
+)  # fmt: skip
 
 
 class RunFolder:
@@ -230,6 +234,27 @@ class RunFolder:
                 self._board.close()
 
 
+class WatchedFolder(RunFolder):
+    """A run's folder for the processes that leave it to the first one to write."""
+
+    def start(self, config: dict[str, Any]) -> None:
+        """Write nothing."""
+
+    def go_on(self, rows: int) -> None:
+        """Keep the first `rows` rows of the history."""
+        self.history = self.history[:rows]
+
+    def log(self, **row: float) -> None:
+        """Keep a row."""
+        self.history.append(row)
+
+    def save_state(self, state: RunState) -> None:
+        """Write nothing."""
+
+    def drop_states(self) -> None:
+        """Remove nothing."""
+
+
 def _number(text: str) -> float:
     return int(text) if text.lstrip("-").isdigit() else float(text)
 
@@ -246,7 +271,9 @@ def _writing(path: Path) -> Iterator[None]:
 
 
 def environment() -> dict[str, Any]:
-    """Date, machine, versions and the command that was typed."""
+    """Date, machine, processes that train together, versions and the command that was typed."""
+    program = Path(sys.argv[0])
+    module = program.name == "__main__.py"  # started by python -m
     found = {}
     for package in _PACKAGES:
         try:
@@ -257,8 +284,9 @@ def environment() -> dict[str, Any]:
         "date": datetime.date.today().isoformat(),
         "processor": machine.processor(),
         "cores": machine.usable_cores(),
+        "processes": int(os.environ.get("WORLD_SIZE", 1)),
         "system": machine.system(),
         "python": sys.version.split()[0],
         "packages": found,
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": " ".join([program.parent.name if module else program.name, *sys.argv[1:]]),
     }

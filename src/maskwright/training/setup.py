@@ -27,6 +27,7 @@ from maskwright.losses.choice import pixel_loss
 from maskwright.runtimes.predictor import Predictor
 from maskwright.training.config import TrainConfig
 from maskwright.training.preflight import labelled
+from maskwright.training.processes import Processes
 from maskwright.training.speed import keep_memory_mapped
 
 
@@ -42,6 +43,8 @@ class Setup:
         validation: the samples that are scored.
         cache: the decoded training samples.
         class_weights: float [K], what "weighted-ce" uses.
+        processes: that train together; they all have the same setup.
+        share: images of each batch for this process.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class Setup:
         licence: str,
         note: Callable[[str], None],
         weights: Mapping[str, Tensor] | None = None,
+        processes: Processes | None = None,
     ) -> None:
         """Build the network and read the data.
 
@@ -62,13 +66,17 @@ class Setup:
             licence: of the weights that come out.
             note: told what the user should know.
             weights: first weights under our names; heads for other classes are swapped.
+            processes: that train together; None for this one alone.
 
         Raises:
-            ConfigError: settings that contradict each other or the data.
+            ConfigError: settings that contradict each other, the data or the processes.
             DataError: images or masks that can't be read.
         """
         self.config, self.dataset, self.name, self.licence = config, dataset, name, licence
-        torch.set_num_threads(config.threads or machine.usable_cores())
+        self.processes = processes or Processes()
+        self.share = self.processes.share(config.batch)
+        cores = max(1, machine.usable_cores() // self.processes.local)
+        torch.set_num_threads(config.threads or cores)
         torch.manual_seed(config.seed)
         keep_memory_mapped()
         self.network = build(config.architecture, len(dataset.classes), **config.options)
@@ -130,6 +138,7 @@ class Setup:
             "training_images": len(self.cache),
             "validation_images": len(self.validation),
             "licence": self.licence,
+            "processes": self.processes.count,
         }
 
     def fingerprint(self) -> int:
@@ -141,5 +150,5 @@ class Setup:
     def _fill_cache(self, samples: tuple[Sample, ...]) -> Cache:
         budget = self.config.cache
         if budget is None:
-            budget = machine.available_memory() // 3
+            budget = machine.available_memory() // 3 // self.processes.local
         return Cache(samples, len(self.dataset.classes), budget)

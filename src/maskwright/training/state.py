@@ -46,6 +46,7 @@ class Counters:
         seconds: that the run took so far.
         data: fingerprint of the data set.
         threads: of torch.
+        processes: that train together.
         torch: its version.
     """
 
@@ -60,6 +61,7 @@ class Counters:
     seconds: float = 0.0
     data: int = 0
     threads: int = 0
+    processes: int = 1
     torch: str = ""
 
 
