@@ -34,7 +34,6 @@ def evaluate(
     ] = "centre",
     skip_bad: Annotated[bool, typer.Option(help="Go on past faulty images; counted.")] = False,
     threads: Annotated[int | None, typer.Option(help="All cores unless given.")] = None,
-    runtime: Annotated[str, typer.Option(help="auto, onnxruntime or openvino.")] = "auto",
     out: Annotated[Path | None, typer.Option(help="Write the scores as JSON.")] = None,
     report: Annotated[Path | None, typer.Option(help="Write an HTML page.")] = None,
 ) -> None:
@@ -56,7 +55,7 @@ def evaluate(
     scored: list[Scores] = []
     finds: list[Find] = []
     for side in sides:
-        find, tasks = _open(side, dataset, samples, vertices, threads, runtime)
+        find, tasks = _open(side, dataset, samples, vertices, threads)
         with bar(f"scoring {side.name}") as progress:
             scored.append(
                 jobs.score(
@@ -99,7 +98,6 @@ def _open(
     samples: Sequence[Sample],
     vertices: str,
     threads: int | None,
-    runtime: str,
 ) -> tuple[Find, frozenset[Any]]:
     """What answers for a sample, and the tasks it answers."""
     import maskwright.formats as formats
@@ -108,7 +106,7 @@ def _open(
     from maskwright.core.errors import ConfigError, DataError
 
     if is_model(found):
-        predictor = open_predictor(found, threads, runtime)
+        predictor = open_predictor(found, threads)
         jobs.require_same_classes(predictor.card.classes, dataset.classes)
         tasks = frozenset(predictor.card.tasks)
         return jobs.find_by(predictor.predict), tasks | (

@@ -121,17 +121,9 @@ def export_precise(
 
     chosen, drop, refused = choose(figures, max_drop, drop_of, named=precision != "auto")
     if precision not in ("auto", chosen.route.precision):
-        reasons = "; ".join(f"{route}: {reason}" for route, reason in refused.items())
-        raise ModelFileError(
-            f"{path} was not written: precision {precision} may not ship ({reasons}). Choose "
-            "precision auto, or raise max_drop knowingly."
-        )
-    why = "\n".join(
-        [
-            explain(chosen, figures, refused, eager_ms),
-            *(f"{name}: {text}" for name, text in failed.items()),
-        ]
-    )
+        raise _may_not_ship(path, precision, refused)
+    lines = [explain(chosen, figures, refused, eager_ms)]
+    why = "\n".join(lines + [f"{name}: {text}" for name, text in failed.items()])
     facts = {
         "shipped": chosen.route.precision,
         "recommended": {"runtime": chosen.route.runtime, "precision": chosen.route.floats},
@@ -154,6 +146,14 @@ def export_precise(
         figures=tuple(figures),
         eager_ms=eager_ms,
         why=why,
+    )
+
+
+def _may_not_ship(path: Path | str, precision: str, refused: Mapping[Route, str]) -> ModelFileError:
+    reasons = "; ".join(f"{route}: {reason}" for route, reason in refused.items())
+    return ModelFileError(
+        f"{path} was not written: precision {precision} may not ship ({reasons}). Choose "
+        "precision auto, or raise max_drop knowingly."
     )
 
 
