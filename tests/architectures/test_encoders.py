@@ -136,3 +136,18 @@ def test_fewer_levels_give_the_same_features_with_fewer_parameters(name, levels)
 def test_levels_that_an_encoder_lacks_are_told():
     with pytest.raises(ConfigError, match="has 5 levels of features, got 6"):
         TimmEncoder("resnet18", levels=6)
+
+
+def test_a_timm_encoder_can_end_at_a_finer_stride_with_the_same_weights():
+    whole = TimmEncoder("tf_efficientnet_lite0")
+    fine = TimmEncoder("tf_efficientnet_lite0", output_stride=16).eval()
+    fine.load_state_dict(whole.state_dict())
+    assert fine.strides == (2, 4, 8, 16, 16)
+    with torch.no_grad():
+        features = fine(torch.rand(1, 3, 64, 97))
+    assert [tuple(feature.shape[2:]) for feature in features[-2:]] == [(4, 7), (4, 7)]
+
+
+def test_a_stride_that_a_timm_network_lacks_is_told():
+    with pytest.raises(ConfigError, match="no features at output stride 16; take 32"):
+        TimmEncoder("swin_tiny_patch4_window7_224", output_stride=16)
