@@ -46,6 +46,9 @@ def _encoder(golden: Golden, weights: Weights, output_stride: int) -> dict[str, 
         # segmentation_models_pytorch dilates whole stages; VainF and torchvision share one rule
         settings["dilate_first"] = _is_smp(golden)
         return settings | {"encoder_width": width / 64}
+    if any(name.startswith("encoder.network.") for name in weights):
+        name = golden["about"]["args"]["encoder_name"]
+        return settings | {"encoder": name.removeprefix("tu-")}
     if "encoder.middle.0.convs.0.depthwise.weight" in weights:
         width = _width(weights, "encoder.stem.1.conv")
         return settings | {"encoder": "xception-cropped", "encoder_width": width / 64}

@@ -51,20 +51,16 @@ def average_bins(features_BChw: Tensor, bins: int) -> Tensor:
     """Means over a grid of n x n bins, which overlap by a pixel where n doesn't divide the size.
 
     Bin i covers the rows from floor(i h / n) to ceil((i + 1) h / n), the columns likewise, as
-    `torch.nn.AdaptiveAvgPool2d` has it, but every size can be exported.
+    `torch.nn.AdaptiveAvgPool2d` has it, which would export as gathers of every bin's pixels.
     """
     height, width = features_BChw.shape[-2:]
     if height % bins == 0 and width % bins == 0:
         return F.avg_pool2d(features_BChw, (height // bins, width // bins))
-    rows = _averages(features_BChw, height, bins)
-    columns = _averages(features_BChw, width, bins)
-    return rows @ features_BChw @ columns.T
+    rows = [features_BChw[:, :, span].mean(dim=2) for span in _spans(height, bins)]
+    rows_BCnw = torch.stack(rows, dim=2)
+    columns = [rows_BCnw[..., span].mean(dim=3) for span in _spans(width, bins)]
+    return torch.stack(columns, dim=3)
 
 
-def _averages(like: Tensor, size: int, bins: int) -> Tensor:
-    """Matrix [bins, size] whose rows average what each bin covers."""
-    matrix = like.new_zeros(bins, size)
-    for number in range(bins):
-        start, stop = number * size // bins, -(-(number + 1) * size // bins)
-        matrix[number, start:stop] = 1.0 / (stop - start)
-    return matrix
+def _spans(size: int, bins: int) -> list[slice]:
+    return [slice(number * size // bins, -(-(number + 1) * size // bins)) for number in range(bins)]

@@ -40,6 +40,13 @@ class EncoderSettings:
     deep_stem: bool = False
     pretrained: bool = False
 
+    @property
+    def has_imagenet(self) -> bool:
+        """Whether `pretrained` can be had: timm's networks, and residual ones as published."""
+        own = self.encoder in {*RESNETS, *MOBILENETS, *XCEPTIONS}
+        plain = self.encoder in RESNETS and not self.deep_stem and self.encoder_width == 1.0
+        return plain or not own
+
 
 def create_encoder(settings: EncoderSettings) -> Encoder:
     """The encoder of these settings.
@@ -103,10 +110,9 @@ def _scaled(widths: tuple[int, ...], factor: float) -> tuple[int, ...]:
 
 def _load_imagenet(encoder: Encoder, settings: EncoderSettings) -> None:
     """timm's weights of the plain residual networks, which have the same names."""
-    name = settings.encoder
-    if name not in RESNETS or settings.deep_stem or settings.encoder_width != 1.0:
+    if not settings.has_imagenet:
         raise ConfigError(
-            f"there are no ImageNet weights for {name} of these sizes; take an encoder of timm's, "
-            "such as tf_efficientnet_lite0, or train from scratch (pretrained=False)."
+            f"there are no ImageNet weights for {settings.encoder} of these sizes; take an encoder "
+            "of timm's, such as tf_efficientnet_lite0, or train from scratch (pretrained=False)."
         )
-    encoder.load_state_dict(downloaded_weights(name))
+    encoder.load_state_dict(downloaded_weights(settings.encoder))

@@ -32,8 +32,11 @@ def split_encoder(
 def encoder_from_reference(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """An encoder's weights, without its network's prefix -> ours, with the prefix "encoder.".
 
-    Which encoder it is shows in the names. What none of ours has keeps its names, as timm's do.
+    Which encoder it is shows in the names. What none of ours has keeps its names, as timm's do;
+    segmentation_models_pytorch puts "model." in front of those.
     """
+    if all(name.startswith("model.") for name in weights):
+        return {f"encoder.network.{name[6:]}": tensor for name, tensor in weights.items()}
     # VainF/DeepLabV3Plus-Pytorch cuts its MobileNet in two
     names = {re.sub(r"^(low|high)_level_features\.", "", name): name for name in weights}
     plain = {short: weights[name] for short, name in names.items()}
