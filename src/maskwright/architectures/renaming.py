@@ -32,3 +32,31 @@ def rename(weights: Mapping[str, Tensor], *rules: tuple[str, str]) -> dict[str, 
             )
         renamed[ours] = tensor
     return renamed
+
+
+def rename_aspp(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The parts of "head.aspp.", as torchvision and those after it number them -> `layers.ASPP`'s.
+
+    The branches are `convs.0` and up; the last of them, the image's mean, has its convolution in
+    second place. A separable convolution is a sequence of two, in VainF's code under "body".
+    """
+    pools = {match[1] for name in weights if (match := re.search(r"convs\.(\d+)\.2\.", name))}
+    place = r"^(head\.aspp\.)"
+    pooling = [
+        rule
+        for number in pools
+        for rule in (
+            (rf"{place}convs\.{number}\.1\.", r"\1pool.conv."),
+            (rf"{place}convs\.{number}\.2\.", r"\1pool.norm."),
+        )
+    ]
+    return rename(
+        weights,
+        *pooling,
+        (rf"{place}convs\.(\d+)\.0\.(body\.)?0\.", r"\1branches.\2.depthwise."),
+        (rf"{place}convs\.(\d+)\.0\.(body\.)?1\.", r"\1branches.\2.pointwise."),
+        (rf"{place}convs\.(\d+)\.0\.", r"\1branches.\2.conv."),
+        (rf"{place}convs\.(\d+)\.1\.", r"\1branches.\2.norm."),
+        (rf"{place}project\.0\.", r"\1project.conv."),
+        (rf"{place}project\.1\.", r"\1project.norm."),
+    )

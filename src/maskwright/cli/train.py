@@ -200,7 +200,9 @@ def resolve(
                if name.startswith(prefix)}  # fmt: skip
     options = {name: value for name, value in settings.items()
                if name not in own and not name.startswith(prefix)}  # fmt: skip
-    if pretrained and hasattr(architecture(model).config, "pretrained"):
+    config = architecture(model).config
+    sizes = dataclasses.replace(config, **config_values(type(config), options, model))
+    if pretrained and getattr(sizes, "has_imagenet", hasattr(sizes, "pretrained")):
         options.setdefault("pretrained", True)
     return TrainConfig(
         architecture=model,

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+from maskwright.layers.aspp import ASPP
 from maskwright.layers.batch_statistics import SyncedBatchStatistics
 from maskwright.layers.conv import ConvNormAct
 from maskwright.layers.drop_path import DropPath
+from maskwright.layers.enlarge import enlarge
 from maskwright.layers.head import PixelClassifier
 from maskwright.layers.initialise import initialise
+from maskwright.layers.pyramid import PyramidPooling
+from maskwright.layers.separable import SeparableConvNormAct
 
-__all__ = ["ConvNormAct", "DropPath", "PixelClassifier", "SyncedBatchStatistics", "initialise"]
+__all__ = [
+    "ASPP",
+    "ConvNormAct",
+    "DropPath",
+    "PixelClassifier",
+    "PyramidPooling",
+    "SeparableConvNormAct",
+    "SyncedBatchStatistics",
+    "enlarge",
+    "initialise",
+]

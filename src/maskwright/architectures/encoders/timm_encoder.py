@@ -6,31 +6,29 @@ Legend: B batch, 3 colours (RGB), C channels, H W of the image, h w of a feature
 from __future__ import annotations
 
 import difflib
-from typing import cast
+from typing import Any, cast
 
 import timm
 from timm.models import FeatureListNet
 from torch import Tensor, nn
 
+from maskwright.architectures.encoders.encoder import Encoder
 from maskwright.architectures.encoders.imagenet import PACKAGES, packaged_weights
 from maskwright.core.errors import ConfigError
 
 
-class TimmEncoder(nn.Module):
+class TimmEncoder(Encoder):
     """Features of a timm network at strides 2, 4, 8, 16, 32 (those that it has).
 
     Its state dict has timm's own names, so that ImageNet weights load as they are.
 
-    Attributes:
-        channels: C of each feature map, finest first.
-        strides: of each, relative to the image.
-        mean, std: RGB 0..1 that its ImageNet weights were trained with.
-
     Raises:
-        ConfigError: timm has no such network, or it returns no pyramid.
+        ConfigError: timm has no such network, or it returns no pyramid, or can't dilate.
     """
 
-    def __init__(self, name: str, pretrained: bool = False, levels: int = 0) -> None:
+    def __init__(
+        self, name: str, pretrained: bool = False, levels: int = 0, output_stride: int = 32
+    ) -> None:
         """Build the network.
 
         Args:
@@ -38,16 +36,17 @@ class TimmEncoder(nn.Module):
             pretrained: load ImageNet weights.
             levels: how many feature maps, finest first; 0 takes all. What only deeper ones need is
                 left out.
+            output_stride: of the deepest feature map: 8, 16 or 32; below 32, layers dilate instead.
         """
         super().__init__()
         # from_reference and checkpoints load over these: building must not reach for a hub
-        self.network = _create(name, levels)
+        self.network = _create(name, levels, output_stride)
         info = self.network.feature_info
-        self.channels: tuple[int, ...] = tuple(info.channels())
-        self.strides: tuple[int, ...] = tuple(info.reduction())
+        self.channels = tuple(info.channels())
+        self.strides = tuple(info.reduction())
         settings = timm.get_pretrained_cfg(name)
-        self.mean: tuple[float, ...] = tuple(settings.mean) if settings else (0.485, 0.456, 0.406)
-        self.std: tuple[float, ...] = tuple(settings.std) if settings else (0.229, 0.224, 0.225)
+        if settings:
+            self.mean, self.std = tuple(settings.mean), tuple(settings.std)
         if pretrained:
             self._load_imagenet(name)
 
@@ -58,7 +57,7 @@ class TimmEncoder(nn.Module):
     def _load_imagenet(self, name: str) -> None:
         name = name.removesuffix(".in1k")  # timm's tag for the weights that the packages hold
         if name not in PACKAGES:
-            downloaded = _download(name).state_dict()
+            downloaded = downloaded_weights(name)
             self.network.load_state_dict(
                 {key: downloaded[key] for key in self.network.state_dict()}
             )
@@ -68,6 +67,15 @@ class TimmEncoder(nn.Module):
         weights = packaged_weights(name, stages)
         wanted = self.network.state_dict()
         self.network.load_state_dict({key: weights[key] for key in wanted})
+
+
+def downloaded_weights(name: str) -> dict[str, Tensor]:
+    """ImageNet weights of a timm network's features, from its hub.
+
+    Raises:
+        ConfigError: they can't be had.
+    """
+    return _download(name).state_dict()
 
 
 def _download(name: str) -> nn.Module:
@@ -82,7 +90,7 @@ def _download(name: str) -> nn.Module:
         ) from error
 
 
-def _create(name: str, levels: int) -> FeatureListNet:
+def _create(name: str, levels: int, output_stride: int) -> FeatureListNet:
     if not timm.is_model(name):
         close = difflib.get_close_matches(name, timm.list_models(), n=4)
         raise ConfigError(
@@ -90,16 +98,24 @@ def _create(name: str, levels: int) -> FeatureListNet:
             "timm.list_models() lists them all."
         )
     try:
-        network = cast(FeatureListNet, timm.create_model(name, features_only=True))
+        # not every network knows the setting, so it is only passed where it changes something
+        stride: dict[str, Any] = {} if output_stride == 32 else {"output_stride": output_stride}
+        network = cast(FeatureListNet, timm.create_model(name, features_only=True, **stride))
         found = len(network.feature_info.channels())
         if not 0 <= levels <= found:
             raise ConfigError(f"{name} has {found} levels of features, got {levels}; 0 takes all.")
         if 0 < levels < found:
             network = cast(
                 FeatureListNet,
-                timm.create_model(name, features_only=True, out_indices=tuple(range(levels))),
+                timm.create_model(
+                    name, features_only=True, out_indices=tuple(range(levels)), **stride
+                ),
             )
             _leave_out_deeper_blocks(network)
+    except (TypeError, AssertionError) as error:
+        raise ConfigError(
+            f"{name} has no features at output stride {output_stride}; take 32, or another encoder."
+        ) from error
     except (RuntimeError, AttributeError) as error:
         raise ConfigError(
             f"{name} gives no pyramid of features ({error}); choose another."
