@@ -1,7 +1,8 @@
-"""Encoders: image -> features at several strides, most of them through timm."""
+"""Encoders: image -> features at several strides; ours with output strides, others through timm."""
 
 from __future__ import annotations
 
+from maskwright.architectures.encoders.resnet import RESNETS, ResNet, ResNetConfig
 from maskwright.architectures.encoders.timm_encoder import TimmEncoder
 
-__all__ = ["TimmEncoder"]
+__all__ = ["RESNETS", "ResNet", "ResNetConfig", "TimmEncoder"]

@@ -1,0 +1,223 @@
+"""Deep Residual Learning for Image Recognition, with output strides.
+
+Kaiming He, Xiangyu Zhang, Shaoqing Ren, Jian Sun, CVPR 2016, arXiv 1512.03385; dilated as in Yu,
+Koltun, Funkhouser, CVPR 2017, arXiv 1705.09914, and Chen et al. 2017, arXiv 1706.05587.
+
+Basic blocks (18, 34) and bottlenecks (50, 101, 152) with the stride in the 3x3 convolution; a stem
+of one 7x7 convolution or, "deep", of three 3x3; output stride 32, 16 or 8; multi-grid in the last
+stage. The state dict has torchvision's names, so that its ImageNet weights load as they are.
+
+Legend: B batch, 3 colours (RGB), C channels, H W of the image, h w of a feature map; a number
+behind h w is the stride.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from maskwright.architectures.encoders.strides import Step, plan
+from maskwright.architectures.renaming import rename
+from maskwright.architectures.sizes import require_lengths
+from maskwright.core.errors import ConfigError
+from maskwright.layers.initialise import initialise
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResNetConfig:
+    """Sizes; the defaults are those of ResNet-50 as a classifier (table 1).
+
+    Attributes:
+        depths: blocks of each of the four stages.
+        widths: C inside each stage's blocks; a bottleneck's output is four times as wide.
+        bottleneck: blocks of 1x1, 3x3, 1x1 instead of two 3x3.
+        deep_stem: C of the stem's three 3x3 convolutions, such as (64, 64, 128); empty: one 7x7 of
+            widths[0].
+        output_stride: of the last stage: 8, 16 or 32.
+        dilate_first: a stage's first block dilates by the stride that it lost, as PSPNet's does.
+            False is torchvision's rule: it keeps the dilation of the stage before.
+        multi_grid: dilations of the last stage's blocks, one each, in place of the rule's.
+    """
+
+    depths: tuple[int, ...] = (3, 4, 6, 3)
+    widths: tuple[int, ...] = (64, 128, 256, 512)
+    bottleneck: bool = True
+    deep_stem: tuple[int, ...] = ()
+    output_stride: int = 32
+    dilate_first: bool = False
+    multi_grid: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        require_lengths(self, depths=4, widths=4)
+        if self.deep_stem:
+            require_lengths(self, deep_stem=3)
+        if self.multi_grid and len(self.multi_grid) != self.depths[3]:
+            raise ConfigError(
+                f"expected one entry of multi_grid for each of the last stage's {self.depths[3]} "
+                f"blocks, got {self.multi_grid}."
+            )
+
+
+RESNETS: dict[str, ResNetConfig] = {
+    "resnet18": ResNetConfig(depths=(2, 2, 2, 2), bottleneck=False),
+    "resnet34": ResNetConfig(depths=(3, 4, 6, 3), bottleneck=False),
+    "resnet50": ResNetConfig(depths=(3, 4, 6, 3)),
+    "resnet101": ResNetConfig(depths=(3, 4, 23, 3)),
+    "resnet152": ResNetConfig(depths=(3, 8, 36, 3)),
+}
+"""The paper's sizes by name; `dataclasses.replace` sets an output stride, a stem, a multi-grid."""
+
+
+class ResNet(nn.Module):
+    """Features of a residual network: after the stem and after each of the four stages.
+
+    Attributes:
+        channels: C of each feature map, finest first.
+        strides: of each, relative to the image.
+        mean, std: RGB 0..1 that its ImageNet weights were trained with.
+    """
+
+    def __init__(self, config: ResNetConfig) -> None:
+        super().__init__()
+        widths = config.widths
+        steps = plan((2, 2, 1, 2, 2, 2), config.output_stride, config.dilate_first)[2:]
+        stem = config.deep_stem[-1] if config.deep_stem else widths[0]
+        ends = tuple(width * (4 if config.bottleneck else 1) for width in widths)
+        self.channels: tuple[int, ...] = (stem, *ends)
+        self.strides: tuple[int, ...] = (2, *(step.reached for step in steps))
+        self.mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+        self.std: tuple[float, ...] = (0.229, 0.224, 0.225)
+        self.conv1 = _stem(config)
+        self.bn1 = nn.BatchNorm2d(stem)
+        self.layer1 = _stage(config, 0, stem, steps[0])
+        self.layer2 = _stage(config, 1, ends[0], steps[1])
+        self.layer3 = _stage(config, 2, ends[1], steps[2])
+        self.layer4 = _stage(config, 3, ends[2], steps[3])
+        self.apply(initialise)
+
+    def forward(self, images_B3HW: Tensor) -> list[Tensor]:
+        """RGB, normalised -> five feature maps, finest first; sizes are rounded up."""
+        stem_BChw2 = F.relu(self.bn1(self.conv1(images_B3HW)), inplace=True)
+        features_BChw4 = self.layer1(F.max_pool2d(stem_BChw2, 3, stride=2, padding=1))
+        features = [stem_BChw2, features_BChw4]
+        for stage in (self.layer2, self.layer3, self.layer4):
+            features.append(stage(features[-1]))
+        return features
+
+
+def _stem(config: ResNetConfig) -> nn.Module:
+    """Up to the batch norm that closes the stem, which torchvision calls bn1 in both forms."""
+    if not config.deep_stem:
+        return nn.Conv2d(3, config.widths[0], 7, stride=2, padding=3, bias=False)
+    first, second, third = config.deep_stem
+    return nn.Sequential(
+        _conv3x3(3, first, stride=2),
+        nn.BatchNorm2d(first),
+        nn.ReLU(inplace=True),
+        _conv3x3(first, second),
+        nn.BatchNorm2d(second),
+        nn.ReLU(inplace=True),
+        _conv3x3(second, third),
+    )
+
+
+def _stage(config: ResNetConfig, stage: int, inside: int, step: Step) -> nn.Sequential:
+    """Blocks of one width; the first of them moves by the stage's stride."""
+    block = _Bottleneck if config.bottleneck else _BasicBlock
+    width, depth = config.widths[stage], config.depths[stage]
+    pairs = [(step.first_dilation, step.dilation)] + [(step.dilation, step.dilation)] * (depth - 1)
+    if stage == 3 and config.multi_grid:
+        pairs = [(dilation, dilation) for dilation in config.multi_grid]
+    blocks: list[nn.Module] = []
+    for number, dilations in enumerate(pairs):
+        blocks.append(block(inside, width, 1 if number else step.stride, dilations))
+        inside = width * block.expansion
+    return nn.Sequential(*blocks)
+
+
+class _BasicBlock(nn.Module):
+    """Figure 5, left: two 3x3 convolutions; only the second lies behind a lost stride."""
+
+    expansion = 1
+
+    def __init__(self, inside: int, width: int, stride: int, dilations: tuple[int, int]) -> None:
+        super().__init__()
+        self.conv1 = _conv3x3(inside, width, stride, dilations[0])
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = _conv3x3(width, width, dilation=dilations[1])
+        self.bn2 = nn.BatchNorm2d(width)
+        self.downsample = _shortcut(inside, width, stride)
+
+    def forward(self, features_BChw: Tensor) -> Tensor:
+        branch_BChw = F.relu(self.bn1(self.conv1(features_BChw)), inplace=True)
+        branch_BChw = self.bn2(self.conv2(branch_BChw))
+        return F.relu(branch_BChw + self.downsample(features_BChw), inplace=True)
+
+
+class _Bottleneck(nn.Module):
+    """Figure 5, right: 1x1 narrows, 3x3 carries stride and dilation, 1x1 widens by four."""
+
+    expansion = 4
+
+    def __init__(self, inside: int, width: int, stride: int, dilations: tuple[int, int]) -> None:
+        super().__init__()
+        wide = width * self.expansion
+        self.conv1 = nn.Conv2d(inside, width, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = _conv3x3(width, width, stride, dilations[0])
+        self.bn2 = nn.BatchNorm2d(width)
+        self.conv3 = nn.Conv2d(width, wide, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(wide)
+        self.downsample = _shortcut(inside, wide, stride)
+
+    def forward(self, features_BChw: Tensor) -> Tensor:
+        branch_BChw = F.relu(self.bn1(self.conv1(features_BChw)), inplace=True)
+        branch_BChw = F.relu(self.bn2(self.conv2(branch_BChw)), inplace=True)
+        branch_BChw = self.bn3(self.conv3(branch_BChw))
+        return F.relu(branch_BChw + self.downsample(features_BChw), inplace=True)
+
+
+def _conv3x3(inside: int, outside: int, stride: int = 1, dilation: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(inside, outside, 3, stride, dilation, dilation, bias=False)
+
+
+def _shortcut(inside: int, outside: int, stride: int) -> nn.Module:
+    """A projection where the block changes the shape (option B of section 3.3)."""
+    if stride == 1 and inside == outside:
+        return nn.Identity()
+    projection = nn.Conv2d(inside, outside, 1, stride, bias=False)
+    return nn.Sequential(projection, nn.BatchNorm2d(outside))
+
+
+_SEMSEG_STEM = (
+    # hszhao/semseg's segmentation networks put the deep stem into one sequence
+    (r"^layer0\.7\.", "bn1."),
+    (r"^layer0\.", "conv1."),
+)
+_SEMSEG_CLASSIFIER_STEM = (
+    # its classifiers number the deep stem's convolutions through
+    (r"^bn1\.", "conv1.1."),
+    (r"^conv1\.weight", "conv1.0.weight"),
+    (r"^bn2\.", "conv1.4."),
+    (r"^conv2\.", "conv1.3."),
+    (r"^bn3\.", "bn1."),
+    (r"^conv3\.", "conv1.6."),
+)
+
+
+def from_reference(weights: Mapping[str, Tensor], prefix: str = "") -> dict[str, Tensor]:
+    """Names of torchvision, timm, PyTorch-Encoding or hszhao/semseg -> ours.
+
+    The first three are ours already, deep stem included; the classifier, `fc`, is left out.
+
+    Args:
+        weights: of a residual network alone, without a network's prefix.
+        prefix: put before every name, such as "encoder.".
+    """
+    features = {name: tensor for name, tensor in weights.items() if not name.startswith("fc.")}
+    numbered = "conv3.weight" in features
+    ours = rename(features, *(_SEMSEG_CLASSIFIER_STEM if numbered else _SEMSEG_STEM))
+    return {prefix + name: tensor for name, tensor in ours.items()}
