@@ -16,6 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import families_attention
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -295,5 +296,9 @@ FAMILIES: dict[str, Family] = {
     ),
     r"transformers\.SegformerForSemanticSegmentation": _SEGFORMER,
     r"EncoderDecoder\(mit_b.*SegFormerHead\)": _SEGFORMER,
+    **{
+        pattern: Family(from_reference=from_reference, build=build, run=run)
+        for pattern, (from_reference, build, run) in families_attention.PORTS.items()
+    },
 }
 """Pattern of the reference class, as `about.cls` has it -> how it is ported."""

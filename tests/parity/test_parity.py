@@ -21,6 +21,8 @@ NAMES = (
     "bisenetv2",
     "segformer-b0",
     "segformer-nvlabs-b0",
+    "hrnetv2-w48",
+    "hrnetv2-w48-ocr",
 )
 
 

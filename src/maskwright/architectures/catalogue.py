@@ -9,8 +9,9 @@ import typing
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from maskwright.architectures import bisenetv1, bisenetv2, segformer, unet
+from maskwright.architectures import bisenetv1, bisenetv2, hrnetv2, ocr, segformer, unet
 from maskwright.architectures.contract import Architecture, Network
+from maskwright.architectures.encoders import hrnet
 from maskwright.core.errors import ConfigError
 
 _UNETS = {
@@ -64,7 +65,27 @@ _SEGFORMERS = {
     for size, config in enumerate(segformer.SIZES)
 }
 
-ARCHITECTURES: dict[str, Architecture] = {**_UNETS, **_BISENETS, **_SEGFORMERS}
+_HRNETS = {
+    f"hrnetv2-{size}": Architecture(
+        network=hrnetv2.HRNetV2,
+        config=hrnetv2.HRNetV2Config(**sizes),
+        card=hrnetv2.CARD,
+        tiny=hrnetv2.tiny,
+        input_size=(512, 1024),
+    )
+    for size, sizes in hrnet.SIZES.items()
+} | {
+    f"hrnetv2-{size}-ocr": Architecture(
+        network=ocr.OCR,
+        config=ocr.OCRConfig(**sizes),
+        card=ocr.CARD,
+        tiny=ocr.tiny,
+        input_size=(512, 1024),
+    )
+    for size, sizes in hrnet.SIZES.items()
+}
+
+ARCHITECTURES: dict[str, Architecture] = {**_UNETS, **_BISENETS, **_SEGFORMERS, **_HRNETS}
 """Name -> class, sizes, card. Nothing is built before it is asked for."""
 
 

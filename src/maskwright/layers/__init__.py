@@ -6,5 +6,13 @@ from maskwright.layers.conv import ConvNormAct
 from maskwright.layers.drop_path import DropPath
 from maskwright.layers.head import PixelClassifier
 from maskwright.layers.initialise import initialise
+from maskwright.layers.residual import BasicBlock, Bottleneck
 
-__all__ = ["ConvNormAct", "DropPath", "PixelClassifier", "initialise"]
+__all__ = [
+    "BasicBlock",
+    "Bottleneck",
+    "ConvNormAct",
+    "DropPath",
+    "PixelClassifier",
+    "initialise",
+]

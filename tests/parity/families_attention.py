@@ -1,0 +1,85 @@
+"""HRNetV2 and OCR, CAA, DANet and DRAN: a golden -> our network, and its outputs.
+
+Sizes are read from the golden's shapes; what no shape tells, from `about`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import Tensor
+
+from maskwright.architectures import hrnetv2, ocr
+from maskwright.architectures.contract import Network
+
+Golden = Mapping[str, Any]
+Weights = dict[str, Tensor]
+
+
+def _count(weights: Weights, prefix: str) -> int:
+    """How many numbered children a name has: 3 for prefix.0 to prefix.2."""
+    rest = (name[len(prefix) + 1 :] for name in weights if name.startswith(f"{prefix}."))
+    return len({part.split(".")[0] for part in rest})
+
+
+def _width(weights: Weights, name: str) -> int:
+    """C of a convolution's output."""
+    return weights[f"{name}.weight"].shape[0]
+
+
+def _auxiliary_too(network: Network, images_B3HW: Tensor) -> dict[str, Tensor]:
+    """The outputs with auxiliary heads on; batch norm and dropout stay in evaluation mode."""
+    network.training = True
+    outputs = network(images_B3HW)
+    network.training = False
+    return outputs
+
+
+# HRNet
+
+
+def _hrnet_sizes(golden: Golden, weights: Weights) -> dict[str, Any]:
+    stages = [f"encoder.stages.{stage}" for stage in range(3)]
+    return {
+        "widths": tuple(
+            _width(weights, f"{stages[2]}.0.branches.{branch}.0.conv1") for branch in range(4)
+        ),
+        "depths": (
+            _count(weights, "encoder.first"),
+            *(_count(weights, f"{stage}.0.branches.0") for stage in stages),
+        ),
+        "modules": tuple(_count(weights, stage) for stage in stages),
+        "stem_width": _width(weights, "encoder.stem.0.conv"),
+        "first_width": _width(weights, "encoder.first.0.conv1"),
+        # the authors' settings for Cityscapes; `about` tells one for both networks, OCR's
+        "align_corners": "pixels.conv.weight" in weights,
+    }
+
+
+def _hrnet_from_reference(reference: Weights) -> Weights:
+    """One class of the authors' name stands for the network with and without OCR."""
+    with_ocr = any(name.startswith("ocr_") for name in reference)
+    return (ocr.CARD if with_ocr else hrnetv2.CARD).from_reference(reference)
+
+
+def _build_hrnet(golden: Golden, weights: Weights) -> Network:
+    classes, sizes = _width(weights, "classify"), _hrnet_sizes(golden, weights)
+    if "pixels.conv.weight" in weights:
+        width, key_width = _width(weights, "pixels.conv"), _width(weights, "attention.value.conv")
+        return ocr.OCR(ocr.OCRConfig(classes=classes, width=width, key_width=key_width, **sizes))
+    kernel = weights["classify.weight"].shape[-1]
+    return hrnetv2.HRNetV2(hrnetv2.HRNetV2Config(classes=classes, head_kernel=kernel, **sizes))
+
+
+def _run_hrnet(network: Network, golden: Golden, images_B3HW: Tensor) -> dict[str, Tensor]:
+    outputs = _auxiliary_too(network, images_B3HW)
+    if "regions" in outputs:
+        return {"0": outputs["regions"], "1": outputs["logits"]}
+    return {"output": outputs["logits"]}
+
+
+PORTS: dict[str, tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]] = {
+    "HighResolutionNet": (_hrnet_from_reference, _build_hrnet, _run_hrnet),
+}
+"""Pattern of the reference class -> from_reference, build and run, as `Family` takes them."""
