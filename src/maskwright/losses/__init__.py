@@ -5,6 +5,7 @@ from __future__ import annotations
 from maskwright.losses.choice import PIXEL_LOSSES, PixelLoss, pixel_loss
 from maskwright.losses.cross_entropy import cross_entropy
 from maskwright.losses.dice import dice
+from maskwright.losses.rmi import rmi
 from maskwright.losses.targets import Targets
 
-__all__ = ["PIXEL_LOSSES", "PixelLoss", "Targets", "cross_entropy", "dice", "pixel_loss"]
+__all__ = ["PIXEL_LOSSES", "PixelLoss", "Targets", "cross_entropy", "dice", "pixel_loss", "rmi"]
