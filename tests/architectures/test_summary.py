@@ -74,6 +74,14 @@ def test_attention_to_regions_counts_too():
     assert summarise("hrnetv2-w48-ocr").gflops == pytest.approx(flops / 1e9, rel=1e-9)
 
 
+def test_attention_along_lines_counts_too():
+    network, images_B3HW = full_size("caa-b0")
+    config, side = network.config, 512 // 16
+    flops = layer_flops(network, images_B3HW)
+    flops += 2 * 2 * side**3 * (config.key_width + config.width)
+    assert summarise("caa-b0").gflops == pytest.approx(flops / 1e9, rel=1e-9)
+
+
 def test_published_numbers_are_those_of_the_variant():
     summary = summarise("segformer-b0")
     assert {item.variant for item in summary.published} == {"segformer-b0"}

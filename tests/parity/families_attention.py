@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from maskwright.architectures import hrnetv2, ocr
+from maskwright.architectures import caa, hrnetv2, ocr
 from maskwright.architectures.contract import Network
 
 Golden = Mapping[str, Any]
@@ -28,7 +28,7 @@ def _width(weights: Weights, name: str) -> int:
     return weights[f"{name}.weight"].shape[0]
 
 
-def _auxiliary_too(network: Network, images_B3HW: Tensor) -> dict[str, Tensor]:
+def _auxiliary_too(network: nn.Module, images_B3HW: Tensor) -> dict[str, Tensor]:
     """The outputs with auxiliary heads on; batch norm and dropout stay in evaluation mode."""
     network.training = True
     outputs = network(images_B3HW)
@@ -79,7 +79,44 @@ def _run_hrnet(network: Network, golden: Golden, images_B3HW: Tensor) -> dict[st
     return {"output": outputs["logits"]}
 
 
+# CAA: its golden holds the head alone
+
+
+def _caa_from_reference(reference: Weights) -> Weights:
+    ours = caa.CARD.from_reference(reference)
+    return {name.removeprefix("head."): tensor for name, tensor in ours.items()}
+
+
+def _build_caa(golden: Golden, weights: Weights) -> nn.Module:
+    depth = _count(weights, "attention.rows.gate") - 1
+    config = caa.CAAConfig(
+        classes=_width(weights, "classify"),
+        width=_width(weights, "entry.conv"),
+        key_width=_width(weights, "attention.rows.key.conv"),
+        gate_depth=max(depth, 0),
+        gate_width=_width(weights, "attention.rows.gate.0") if depth > 0 else 1,
+        image_level="image_level.conv.weight" in weights,
+        head_width=_width(weights, "mix.conv"),
+        auxiliary_width=_width(weights, "auxiliary.0.conv"),
+    )
+    return caa.CAAHead(config, weights["entry.conv.weight"].shape[1])
+
+
+def _run_caa(head: caa.CAAHead, golden: Golden, features_BChw: Tensor) -> dict[str, Tensor]:
+    entry_BChw, attention = head.entry(features_BChw), head.attention
+    outputs = _auxiliary_too(head, features_BChw)
+    return {
+        "entry": entry_BChw,
+        "v_map": caa.attention_map(attention.columns.key(entry_BChw).permute(0, 3, 2, 1)),
+        "h_map": caa.attention_map(attention.rows.key(entry_BChw).permute(0, 2, 3, 1)),
+        "axial": attention(entry_BChw),
+        "head": head.context(features_BChw),
+        **outputs,
+    }
+
+
 PORTS: dict[str, tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]] = {
+    r".*ChannelizedAxialAttentionHead.*": (_caa_from_reference, _build_caa, _run_caa),
     "HighResolutionNet": (_hrnet_from_reference, _build_hrnet, _run_hrnet),
 }
 """Pattern of the reference class -> from_reference, build and run, as `Family` takes them."""

@@ -23,6 +23,7 @@ NAMES = (
     "segformer-nvlabs-b0",
     "hrnetv2-w48",
     "hrnetv2-w48-ocr",
+    "caa-head-reduced",
 )
 
 

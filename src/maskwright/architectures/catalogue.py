@@ -9,7 +9,7 @@ import typing
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from maskwright.architectures import bisenetv1, bisenetv2, hrnetv2, ocr, segformer, unet
+from maskwright.architectures import bisenetv1, bisenetv2, caa, hrnetv2, ocr, segformer, unet
 from maskwright.architectures.contract import Architecture, Network
 from maskwright.architectures.encoders import hrnet
 from maskwright.core.errors import ConfigError
@@ -85,7 +85,23 @@ _HRNETS = {
     for size, sizes in hrnet.SIZES.items()
 }
 
-ARCHITECTURES: dict[str, Architecture] = {**_UNETS, **_BISENETS, **_SEGFORMERS, **_HRNETS}
+_CAAS = {
+    f"caa-b{size}": Architecture(
+        network=caa.CAA,
+        config=caa.CAAConfig(encoder=f"tf_efficientnet_b{size}"),
+        card=caa.CARD,
+        tiny=caa.tiny,
+    )
+    for size in range(8)
+}
+
+ARCHITECTURES: dict[str, Architecture] = {
+    **_UNETS,
+    **_BISENETS,
+    **_SEGFORMERS,
+    **_HRNETS,
+    **_CAAS,
+}
 """Name -> class, sizes, card. Nothing is built before it is asked for."""
 
 

@@ -6,7 +6,7 @@ Legend: B batch, 3 colours (RGB), C channels, H W of the image, h w of a feature
 from __future__ import annotations
 
 import difflib
-from typing import cast
+from typing import Any, cast
 
 import timm
 from timm.models import FeatureListNet
@@ -27,10 +27,12 @@ class TimmEncoder(nn.Module):
         mean, std: RGB 0..1 that its ImageNet weights were trained with.
 
     Raises:
-        ConfigError: timm has no such network, or it returns no pyramid.
+        ConfigError: timm has no such network, or it returns no pyramid, or can't dilate.
     """
 
-    def __init__(self, name: str, pretrained: bool = False, levels: int = 0) -> None:
+    def __init__(
+        self, name: str, pretrained: bool = False, levels: int = 0, output_stride: int = 32
+    ) -> None:
         """Build the network.
 
         Args:
@@ -38,10 +40,11 @@ class TimmEncoder(nn.Module):
             pretrained: load ImageNet weights.
             levels: how many feature maps, finest first; 0 takes all. What only deeper ones need is
                 left out.
+            output_stride: of the deepest feature map: 8, 16 or 32; below 32, layers dilate instead.
         """
         super().__init__()
         # from_reference and checkpoints load over these: building must not reach for a hub
-        self.network = _create(name, levels)
+        self.network = _create(name, levels, output_stride)
         info = self.network.feature_info
         self.channels: tuple[int, ...] = tuple(info.channels())
         self.strides: tuple[int, ...] = tuple(info.reduction())
@@ -82,7 +85,7 @@ def _download(name: str) -> nn.Module:
         ) from error
 
 
-def _create(name: str, levels: int) -> FeatureListNet:
+def _create(name: str, levels: int, output_stride: int) -> FeatureListNet:
     if not timm.is_model(name):
         close = difflib.get_close_matches(name, timm.list_models(), n=4)
         raise ConfigError(
@@ -90,16 +93,24 @@ def _create(name: str, levels: int) -> FeatureListNet:
             "timm.list_models() lists them all."
         )
     try:
-        network = cast(FeatureListNet, timm.create_model(name, features_only=True))
+        # not every network knows the setting, so it is only passed where it changes something
+        stride: dict[str, Any] = {} if output_stride == 32 else {"output_stride": output_stride}
+        network = cast(FeatureListNet, timm.create_model(name, features_only=True, **stride))
         found = len(network.feature_info.channels())
         if not 0 <= levels <= found:
             raise ConfigError(f"{name} has {found} levels of features, got {levels}; 0 takes all.")
         if 0 < levels < found:
             network = cast(
                 FeatureListNet,
-                timm.create_model(name, features_only=True, out_indices=tuple(range(levels))),
+                timm.create_model(
+                    name, features_only=True, out_indices=tuple(range(levels)), **stride
+                ),
             )
             _leave_out_deeper_blocks(network)
+    except (TypeError, AssertionError) as error:
+        raise ConfigError(
+            f"{name} has no features at output stride {output_stride}; take 32, or another encoder."
+        ) from error
     except (RuntimeError, AttributeError) as error:
         raise ConfigError(
             f"{name} gives no pyramid of features ({error}); choose another."
