@@ -82,6 +82,19 @@ def test_attention_along_lines_counts_too():
     assert summarise("caa-b0").gflops == pytest.approx(flops / 1e9, rel=1e-9)
 
 
+@pytest.mark.parametrize("name", ["danet-resnet50", "dranet-resnet50"])
+def test_attention_between_places_and_channels_counts_too(name):
+    network, images_B3HW = full_size(name)
+    config, places = network.config, 64 * 128
+    whole = name.startswith("danet")
+    asked = places if whole else sum(side**2 for side in config.regions)
+    mixed = config.width if whole else config.gathered_width
+    flops = layer_flops(network, images_B3HW)
+    flops += 2 * places * asked * (config.key_width + config.width)
+    flops += 2 * 2 * places * config.width * mixed
+    assert summarise(name).gflops == pytest.approx(flops / 1e9, rel=1e-9)
+
+
 def test_published_numbers_are_those_of_the_variant():
     summary = summarise("segformer-b0")
     assert {item.variant for item in summary.published} == {"segformer-b0"}

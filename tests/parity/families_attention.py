@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from maskwright.architectures import caa, hrnetv2, ocr
+from maskwright.architectures import caa, danet, dran, hrnetv2, ocr
 from maskwright.architectures.contract import Network
 
 Golden = Mapping[str, Any]
@@ -115,8 +115,54 @@ def _run_caa(head: caa.CAAHead, golden: Golden, features_BChw: Tensor) -> dict[s
     }
 
 
+# DANet and DRANet
+
+
+def _resnet_sizes(golden: Golden, weights: Weights) -> dict[str, Any]:
+    args, stages = golden["about"]["args"], [f"encoder.layer{stage}" for stage in range(1, 5)]
+    depths = tuple(_count(weights, stage) for stage in stages)
+    grids = args.get("multi_dilation") if args.get("multi_grid") else None
+    stem = [f"encoder.conv1.{number}" for number in (0, 3, 6)]
+    return {
+        "classes": _width(weights, "classify.1" if "classify.1.weight" in weights else "classify"),
+        "encoder_depths": depths,
+        "encoder_widths": tuple(_width(weights, f"{stage}.0.conv1") for stage in stages),
+        "deep_stem": tuple(_width(weights, name) for name in stem if f"{name}.weight" in weights),
+        "output_stride": (args.get("os") or 8) if args.get("dilated", True) else 32,
+        "multi_grid": tuple(grids or ()),
+        "width": _width(weights, "position.0.conv"),
+        "key_width": _width(weights, "position.1.query"),
+    }
+
+
+def _build_danet(golden: Golden, weights: Weights) -> Network:
+    return danet.DANet(danet.DANetConfig(**_resnet_sizes(golden, weights)))
+
+
+def _build_dranet(golden: Golden, weights: Weights) -> Network:
+    auxiliary = "auxiliary.conv.conv"
+    known = f"{auxiliary}.weight" in weights
+    return dran.DRANet(
+        dran.DRANetConfig(
+            **_resnet_sizes(golden, weights),
+            gathered_width=_width(weights, "channel.1.gather.conv"),
+            fused_width=_width(weights, "fuse.conv"),
+            detail_width=_width(weights, "gate.detail.conv"),
+            auxiliary_width=_width(weights, auxiliary) if known else 1,
+            auxiliary=known,
+        )
+    )
+
+
+def _run_numbered(network: Network, golden: Golden, images_B3HW: Tensor) -> dict[str, Tensor]:
+    outputs = _auxiliary_too(network, images_B3HW)
+    return {str(number): logits_BKHW for number, logits_BKHW in enumerate(outputs.values())}
+
+
 PORTS: dict[str, tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]] = {
     r".*ChannelizedAxialAttentionHead.*": (_caa_from_reference, _build_caa, _run_caa),
+    "DANet": (danet.CARD.from_reference, _build_danet, _run_numbered),
+    "Dran": (dran.CARD.from_reference, _build_dranet, _run_numbered),
     "HighResolutionNet": (_hrnet_from_reference, _build_hrnet, _run_hrnet),
 }
 """Pattern of the reference class -> from_reference, build and run, as `Family` takes them."""

@@ -24,6 +24,9 @@ NAMES = (
     "hrnetv2-w48",
     "hrnetv2-w48-ocr",
     "caa-head-reduced",
+    "danet-resnet50",
+    "danet-resnet101",
+    "dranet-resnet101",
 )
 
 

@@ -9,9 +9,19 @@ import typing
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from maskwright.architectures import bisenetv1, bisenetv2, caa, hrnetv2, ocr, segformer, unet
+from maskwright.architectures import (
+    bisenetv1,
+    bisenetv2,
+    caa,
+    danet,
+    dran,
+    hrnetv2,
+    ocr,
+    segformer,
+    unet,
+)
 from maskwright.architectures.contract import Architecture, Network
-from maskwright.architectures.encoders import hrnet
+from maskwright.architectures.encoders import RESNETS, hrnet
 from maskwright.core.errors import ConfigError
 
 _UNETS = {
@@ -95,12 +105,33 @@ _CAAS = {
     for size in range(8)
 }
 
+_DUAL_ATTENTION = {
+    f"danet-{name}": Architecture(
+        network=danet.DANet,
+        config=danet.DANetConfig(encoder_depths=RESNETS[name].depths),
+        card=danet.CARD,
+        tiny=danet.tiny,
+        input_size=(512, 1024),
+    )
+    for name in ("resnet50", "resnet101")
+} | {
+    f"dranet-{name}": Architecture(
+        network=dran.DRANet,
+        config=dran.DRANetConfig(encoder_depths=RESNETS[name].depths),
+        card=dran.CARD,
+        tiny=dran.tiny,
+        input_size=(512, 1024),
+    )
+    for name in ("resnet50", "resnet101")
+}
+
 ARCHITECTURES: dict[str, Architecture] = {
     **_UNETS,
     **_BISENETS,
     **_SEGFORMERS,
     **_HRNETS,
     **_CAAS,
+    **_DUAL_ATTENTION,
 }
 """Name -> class, sizes, card. Nothing is built before it is asked for."""
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from maskwright.layers.attention import attend, attend_to_channels
 from maskwright.layers.conv import ConvNormAct
 from maskwright.layers.drop_path import DropPath
+from maskwright.layers.enlarge import enlarge
 from maskwright.layers.head import PixelClassifier
 from maskwright.layers.initialise import initialise
 from maskwright.layers.residual import BasicBlock, Bottleneck
@@ -14,5 +16,8 @@ __all__ = [
     "ConvNormAct",
     "DropPath",
     "PixelClassifier",
+    "attend",
+    "attend_to_channels",
+    "enlarge",
     "initialise",
 ]

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from maskwright.architectures.renaming import rename
 from maskwright.architectures.sizes import require_lengths
 from maskwright.layers.conv import ConvNormAct
+from maskwright.layers.enlarge import enlarge
 from maskwright.layers.residual import BasicBlock, Bottleneck
 
 
@@ -158,15 +159,6 @@ def _path(widths: Sequence[int], source: int, target: int) -> nn.Module:
         return ConvNormAct(inside, outside, 1, activation=None)
     halvings = [ConvNormAct(inside, inside, stride=2) for _ in range(target - source - 1)]
     return nn.Sequential(*halvings, ConvNormAct(inside, outside, stride=2, activation=None))
-
-
-def enlarge(features_BChw: Tensor, size: Sequence[int], align_corners: bool) -> Tensor:
-    """Bilinear, to a size; a no-op where it fits already."""
-    if tuple(features_BChw.shape[-2:]) == tuple(size):
-        return features_BChw
-    return F.interpolate(
-        features_BChw, size=tuple(size), mode="bilinear", align_corners=align_corners
-    )
 
 
 _PARTS = (("conv", "conv"), ("bn", "norm"))
