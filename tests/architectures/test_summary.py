@@ -35,7 +35,13 @@ def full_size(name):
         return entry.network(entry.config).eval(), torch.empty(1, 3, *entry.input_size)
 
 
-@pytest.mark.parametrize("name", [name for name in ARCHITECTURES if "segformer" not in name])
+ATTENTION = ("segformer", "-ocr", "caa", "danet", "dranet")
+"""What the names of networks with products of two tensors have in them."""
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in ARCHITECTURES if not any(part in name for part in ATTENTION)]
+)
 def test_convolutional_networks(name):
     network, images_B3HW = full_size(name)
     summary = summarise(name)
@@ -56,6 +62,36 @@ def test_attention_and_the_joined_decoder_count_too(name):
         flops += 2 * config.decoder_width**2 * width
         flops += 2 * tokens * width * config.decoder_width
     # a product of a matrix with a vector, the bias, is below what torch's counter looks at
+    assert summarise(name).gflops == pytest.approx(flops / 1e9, rel=1e-9)
+
+
+def test_attention_to_regions_counts_too():
+    network, images_B3HW = full_size("hrnetv2-w48-ocr")
+    config = network.config
+    pixels, regions = 128 * 256, config.classes
+    flops = 2 * pixels * regions * (config.width + 2 * config.key_width)
+    flops += layer_flops(network, images_B3HW)
+    assert summarise("hrnetv2-w48-ocr").gflops == pytest.approx(flops / 1e9, rel=1e-9)
+
+
+def test_attention_along_lines_counts_too():
+    network, images_B3HW = full_size("caa-b0")
+    config, side = network.config, 512 // 16
+    flops = layer_flops(network, images_B3HW)
+    flops += 2 * 2 * side**3 * (config.key_width + config.width)
+    assert summarise("caa-b0").gflops == pytest.approx(flops / 1e9, rel=1e-9)
+
+
+@pytest.mark.parametrize("name", ["danet-resnet50", "dranet-resnet50"])
+def test_attention_between_places_and_channels_counts_too(name):
+    network, images_B3HW = full_size(name)
+    config, places = network.config, 64 * 128
+    whole = name.startswith("danet")
+    asked = places if whole else sum(side**2 for side in config.regions)
+    mixed = config.width if whole else config.gathered_width
+    flops = layer_flops(network, images_B3HW)
+    flops += 2 * places * asked * (config.key_width + config.width)
+    flops += 2 * 2 * places * config.width * mixed
     assert summarise(name).gflops == pytest.approx(flops / 1e9, rel=1e-9)
 
 

@@ -19,7 +19,7 @@ from shared import shared_path
 from torch import Tensor
 
 from maskwright.core.errors import ConfigError
-from maskwright.losses import PIXEL_LOSSES, PixelLoss, Targets, cross_entropy, dice, pixel_loss
+from maskwright.losses import PIXEL_LOSSES, PixelLoss, Targets, cross_entropy, dice, pixel_loss, rmi
 
 VOID = 255
 WEIGHTS_K = torch.tensor([0.5, 2.0, 1.0, 0.0], dtype=torch.float64)
@@ -154,7 +154,7 @@ def test_precisions(loss):
 
 
 def test_sums_of_losses_by_name():
-    logits, targets = case(13)
+    logits, targets = case(13, (2, 4, 9, 9))
     plain, weighted = cross_entropy(logits, targets), cross_entropy(logits, targets, WEIGHTS_K)
     overlap = dice(logits, targets)
     expected = {
@@ -162,6 +162,7 @@ def test_sums_of_losses_by_name():
         "weighted-ce": weighted,
         "dice": overlap,
         "ce+dice": plain + overlap,
+        "rmi": rmi(logits, targets),
         " weighted-ce + dice ": weighted + overlap,
     }
     assert set(PIXEL_LOSSES) < set(expected)

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import families_attention
 import families_encoder
 import torch
 import torch.nn.functional as F
@@ -299,6 +300,10 @@ FAMILIES: dict[str, Family] = {
     **{
         pattern: Family(from_reference=from_reference, build=build, run=run)
         for pattern, (from_reference, build, run) in families_encoder.PORTS.items()
+    },
+    **{
+        pattern: Family(from_reference=from_reference, build=build, run=run)
+        for pattern, (from_reference, build, run) in families_attention.PORTS.items()
     },
 }
 """Pattern of the reference class, as `about.cls` has it -> how it is ported."""

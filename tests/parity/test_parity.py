@@ -30,6 +30,12 @@ NAMES = (
     "deeplabv3plus-resnet34-smp",
     "lraspp-mobilenetv3large-tv",
     "pspnet50",
+    "hrnetv2-w48",
+    "hrnetv2-w48-ocr",
+    "caa-head-reduced",
+    "danet-resnet50",
+    "danet-resnet101",
+    "dranet-resnet101",
 )
 
 

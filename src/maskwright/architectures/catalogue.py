@@ -12,15 +12,21 @@ from typing import Any, Literal
 from maskwright.architectures import (
     bisenetv1,
     bisenetv2,
+    caa,
+    danet,
     deeplabv3,
     deeplabv3plus,
     dilated_fcn,
+    dran,
+    hrnetv2,
     lraspp,
+    ocr,
     pspnet,
     segformer,
     unet,
 )
 from maskwright.architectures.contract import Architecture, Network
+from maskwright.architectures.encoders import RESNETS, hrnet
 from maskwright.core.errors import ConfigError
 
 _UNETS = {
@@ -144,6 +150,56 @@ _PSPNETS = {
     }.items()
 }
 
+_HRNETS = {
+    f"hrnetv2-{size}": Architecture(
+        network=hrnetv2.HRNetV2,
+        config=hrnetv2.HRNetV2Config(**sizes),
+        card=hrnetv2.CARD,
+        tiny=hrnetv2.tiny,
+        input_size=(512, 1024),
+    )
+    for size, sizes in hrnet.SIZES.items()
+} | {
+    f"hrnetv2-{size}-ocr": Architecture(
+        network=ocr.OCR,
+        config=ocr.OCRConfig(**sizes),
+        card=ocr.CARD,
+        tiny=ocr.tiny,
+        input_size=(512, 1024),
+    )
+    for size, sizes in hrnet.SIZES.items()
+}
+
+_CAAS = {
+    f"caa-b{size}": Architecture(
+        network=caa.CAA,
+        config=caa.CAAConfig(encoder=f"tf_efficientnet_b{size}"),
+        card=caa.CARD,
+        tiny=caa.tiny,
+    )
+    for size in range(8)
+}
+
+_DUAL_ATTENTION = {
+    f"danet-{name}": Architecture(
+        network=danet.DANet,
+        config=danet.DANetConfig(encoder_depths=RESNETS[name].depths),
+        card=danet.CARD,
+        tiny=danet.tiny,
+        input_size=(512, 1024),
+    )
+    for name in ("resnet50", "resnet101")
+} | {
+    f"dranet-{name}": Architecture(
+        network=dran.DRANet,
+        config=dran.DRANetConfig(encoder_depths=RESNETS[name].depths),
+        card=dran.CARD,
+        tiny=dran.tiny,
+        input_size=(512, 1024),
+    )
+    for name in ("resnet50", "resnet101")
+}
+
 ARCHITECTURES: dict[str, Architecture] = {
     **_UNETS,
     **_BISENETS,
@@ -153,6 +209,9 @@ ARCHITECTURES: dict[str, Architecture] = {
     **_DEEPLABV3PLUSES,
     **_LRASPPS,
     **_PSPNETS,
+    **_HRNETS,
+    **_CAAS,
+    **_DUAL_ATTENTION,
 }
 """Name -> class, sizes, card. Nothing is built before it is asked for."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from maskwright.layers.aspp import ASPP
+from maskwright.layers.attention import attend, attend_to_channels
 from maskwright.layers.batch_statistics import SyncedBatchStatistics
 from maskwright.layers.conv import ConvNormAct
 from maskwright.layers.drop_path import DropPath
@@ -14,12 +15,16 @@ from maskwright.layers.separable import SeparableConvNormAct
 
 __all__ = [
     "ASPP",
+    "BasicBlock",
+    "Bottleneck",
     "ConvNormAct",
     "DropPath",
     "PixelClassifier",
     "PyramidPooling",
     "SeparableConvNormAct",
     "SyncedBatchStatistics",
+    "attend",
+    "attend_to_channels",
     "enlarge",
     "initialise",
 ]

@@ -6,6 +6,7 @@ from maskwright.losses.choice import PIXEL_LOSSES, PixelLoss, pixel_loss
 from maskwright.losses.cross_entropy import cross_entropy
 from maskwright.losses.dice import dice
 from maskwright.losses.over_processes import sum_over_processes
+from maskwright.losses.rmi import rmi
 from maskwright.losses.targets import Targets
 
 __all__ = [
@@ -15,5 +16,6 @@ __all__ = [
     "cross_entropy",
     "dice",
     "pixel_loss",
+    "rmi",
     "sum_over_processes",
 ]

@@ -9,6 +9,7 @@ from torch import Tensor
 from maskwright.core.errors import ConfigError
 from maskwright.losses.cross_entropy import cross_entropy
 from maskwright.losses.dice import dice
+from maskwright.losses.rmi import rmi
 from maskwright.losses.targets import Targets
 
 PixelLoss = Callable[[Tensor, Targets], Tensor]
@@ -20,6 +21,7 @@ PIXEL_LOSSES: dict[str, Callable[[Tensor | None], PixelLoss]] = {
         lambda logits_BKHW, targets: cross_entropy(logits_BKHW, targets, weights_K)
     ),
     "dice": lambda weights_K: dice,
+    "rmi": lambda weights_K: rmi,
 }
 """Name -> function of the class weights (None where they are not known) -> the loss."""
 

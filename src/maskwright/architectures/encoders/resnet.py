@@ -25,6 +25,7 @@ from maskwright.architectures.renaming import rename
 from maskwright.architectures.sizes import require_lengths
 from maskwright.core.errors import ConfigError
 from maskwright.layers.initialise import initialise
+from maskwright.layers.residual import BasicBlock, Bottleneck, conv3x3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,19 +108,19 @@ def _stem(config: ResNetConfig) -> nn.Module:
         return nn.Conv2d(3, config.widths[0], 7, stride=2, padding=3, bias=False)
     first, second, third = config.deep_stem
     return nn.Sequential(
-        _conv3x3(3, first, stride=2),
+        conv3x3(3, first, stride=2),
         nn.BatchNorm2d(first),
         nn.ReLU(inplace=True),
-        _conv3x3(first, second),
+        conv3x3(first, second),
         nn.BatchNorm2d(second),
         nn.ReLU(inplace=True),
-        _conv3x3(second, third),
+        conv3x3(second, third),
     )
 
 
 def _stage(config: ResNetConfig, stage: int, inside: int, step: Step) -> nn.Sequential:
     """Blocks of one width; the first of them moves by the stage's stride."""
-    block = _Bottleneck if config.bottleneck else _BasicBlock
+    block = Bottleneck if config.bottleneck else BasicBlock
     width, depth = config.widths[stage], config.depths[stage]
     pairs = [(step.first_dilation, step.dilation)] + [(step.dilation, step.dilation)] * (depth - 1)
     if stage == 3 and config.multi_grid:
@@ -129,60 +130,6 @@ def _stage(config: ResNetConfig, stage: int, inside: int, step: Step) -> nn.Sequ
         blocks.append(block(inside, width, 1 if number else step.stride, dilations))
         inside = width * block.expansion
     return nn.Sequential(*blocks)
-
-
-class _BasicBlock(nn.Module):
-    """Figure 5, left: two 3x3 convolutions; only the second lies behind a lost stride."""
-
-    expansion = 1
-
-    def __init__(self, inside: int, width: int, stride: int, dilations: tuple[int, int]) -> None:
-        super().__init__()
-        self.conv1 = _conv3x3(inside, width, stride, dilations[0])
-        self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = _conv3x3(width, width, dilation=dilations[1])
-        self.bn2 = nn.BatchNorm2d(width)
-        self.downsample = _shortcut(inside, width, stride)
-
-    def forward(self, features_BChw: Tensor) -> Tensor:
-        branch_BChw = F.relu(self.bn1(self.conv1(features_BChw)), inplace=True)
-        branch_BChw = self.bn2(self.conv2(branch_BChw))
-        return F.relu(branch_BChw + self.downsample(features_BChw), inplace=True)
-
-
-class _Bottleneck(nn.Module):
-    """Figure 5, right: 1x1 narrows, 3x3 carries stride and dilation, 1x1 widens by four."""
-
-    expansion = 4
-
-    def __init__(self, inside: int, width: int, stride: int, dilations: tuple[int, int]) -> None:
-        super().__init__()
-        wide = width * self.expansion
-        self.conv1 = nn.Conv2d(inside, width, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = _conv3x3(width, width, stride, dilations[0])
-        self.bn2 = nn.BatchNorm2d(width)
-        self.conv3 = nn.Conv2d(width, wide, 1, bias=False)
-        self.bn3 = nn.BatchNorm2d(wide)
-        self.downsample = _shortcut(inside, wide, stride)
-
-    def forward(self, features_BChw: Tensor) -> Tensor:
-        branch_BChw = F.relu(self.bn1(self.conv1(features_BChw)), inplace=True)
-        branch_BChw = F.relu(self.bn2(self.conv2(branch_BChw)), inplace=True)
-        branch_BChw = self.bn3(self.conv3(branch_BChw))
-        return F.relu(branch_BChw + self.downsample(features_BChw), inplace=True)
-
-
-def _conv3x3(inside: int, outside: int, stride: int = 1, dilation: int = 1) -> nn.Conv2d:
-    return nn.Conv2d(inside, outside, 3, stride, dilation, dilation, bias=False)
-
-
-def _shortcut(inside: int, outside: int, stride: int) -> nn.Module:
-    """A projection where the block changes the shape (option B of section 3.3)."""
-    if stride == 1 and inside == outside:
-        return nn.Identity()
-    projection = nn.Conv2d(inside, outside, 1, stride, bias=False)
-    return nn.Sequential(projection, nn.BatchNorm2d(outside))
 
 
 _SEMSEG_STEM = (
