@@ -1,13 +1,11 @@
-"""First weights from files: whose names they have, and where encoders bring their own."""
+"""First weights from files: whose names they have."""
 
 from __future__ import annotations
 
-import pytest
 import torch
 
 from maskwright.architectures import build
 from maskwright.architectures.deeplabv3plus import DeepLabV3Plus, DeepLabV3PlusConfig
-from maskwright.cli.train import resolve
 from maskwright.training.first_weights import read_first_weights
 
 
@@ -49,22 +47,3 @@ def test_our_own_checkpoint_is_taken_as_it_is(tmp_path):
     found = read_first_weights(tmp_path / "ours.pth", "deeplabv3plus-resnet50")
     assert set(found) == set(state)
     assert all(torch.equal(found[name], tensor) for name, tensor in state.items())
-
-
-@pytest.mark.parametrize(
-    ("model", "settings", "pretrained"),
-    [
-        ("deeplabv3plus-lite0", {}, True),
-        ("unet-lite0", {}, True),
-        ("pspnet50", {}, None),
-        ("lraspp-mobilenetv3", {}, None),
-        ("lraspp-mobilenetv3", {"encoder": "mobilenetv3_large_100"}, True),
-        ("fcn-resnet50", {}, True),
-        ("fcn-resnet50", {"encoder_width": 0.5}, None),
-        ("fcn-resnet50", {"pretrained": False}, False),
-        ("bisenetv2", {}, None),
-    ],
-)
-def test_the_command_asks_for_imagenet_weights_where_there_are_any(model, settings, pretrained):
-    found = resolve(model, None, "64x64", settings, pretrained=True)
-    assert found.options.get("pretrained") == pretrained
