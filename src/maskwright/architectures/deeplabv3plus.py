@@ -150,7 +150,7 @@ def from_reference(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Names of VainF/DeepLabV3Plus-Pytorch or segmentation_models_pytorch -> ours."""
     encoder, others = split_encoder(weights)
     ours = rename_aspp(rename(others, *_NAMES))
-    if any(name.startswith("decoder.block2.") for name in others):
+    if {"decoder.block1.1.weight", "decoder.block2.0.0.weight"} <= others.keys():
         _put_low_first(ours)
     return encoder | ours
 

@@ -93,9 +93,8 @@ _NAMES = (
 
 
 def from_reference(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """hszhao/semseg's names -> ours; its published files prefix them with "module."."""
-    bare = {name.removeprefix("module."): tensor for name, tensor in weights.items()}
-    encoder, others = split_encoder(bare, r"(?=layer\d\.)")
+    """hszhao/semseg's names -> ours."""
+    encoder, others = split_encoder(weights, r"(?=layer\d\.)")
     return encoder | rename(others, *_NAMES)
 
 

@@ -8,13 +8,14 @@ from torch import Tensor
 
 from maskwright.architectures import architecture
 from maskwright.architectures.weights import read_weights
+from maskwright.core.errors import MaskwrightError
 
 
 def read_first_weights(path: Path | str, name: str) -> dict[str, Tensor]:
     """Read weights and bring them under our names.
 
-    A file whose names are all the authors' goes through the card's `from_reference`; ours is taken
-    as it is. Pickles run no code.
+    The authors' names go through the card's `from_reference`, ours are taken as they are: whichever
+    gives more of the network's. Pickles run no code.
 
     Args:
         path: .safetensors, .pt or .pth.
@@ -27,6 +28,14 @@ def read_first_weights(path: Path | str, name: str) -> dict[str, Tensor]:
     entry = architecture(name)
     tensors = read_weights(path)
     own = set(entry.network(entry.config).state_dict())
-    if own & set(tensors):
+    ours = own & set(tensors)
+    if ours == set(tensors):
         return tensors
-    return entry.card.from_reference(tensors)
+    try:
+        renamed = entry.card.from_reference(tensors)
+    except MaskwrightError:
+        if ours:
+            return tensors
+        raise
+    # some authors share some of our names, such as those of a residual network
+    return renamed if not ours or len(own & set(renamed)) > len(ours) else tensors
