@@ -16,11 +16,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import families_classic
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from maskwright.architectures import bisenetv1, bisenetv2, segformer, unet
+from maskwright.architectures import bisenetv1, bisenetv2, fcn, segformer, unet
 from maskwright.architectures.contract import Network
 
 Golden = Mapping[str, Any]
@@ -295,5 +296,10 @@ FAMILIES: dict[str, Family] = {
     ),
     r"transformers\.SegformerForSemanticSegmentation": _SEGFORMER,
     r"EncoderDecoder\(mit_b.*SegFormerHead\)": _SEGFORMER,
+    r"FCN(8|16|32)s(AtOnce)?": Family(
+        from_reference=fcn.CARD.from_reference,
+        build=families_classic.build_fcn,
+        run=families_classic.run_fcn,
+    ),
 }
 """Pattern of the reference class, as `about.cls` has it -> how it is ported."""

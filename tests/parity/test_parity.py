@@ -21,6 +21,9 @@ NAMES = (
     "bisenetv2",
     "segformer-b0",
     "segformer-nvlabs-b0",
+    "fcn32s",
+    "fcn16s",
+    "fcn8s",
 )
 
 

@@ -9,7 +9,7 @@ import typing
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from maskwright.architectures import bisenetv1, bisenetv2, segformer, unet
+from maskwright.architectures import bisenetv1, bisenetv2, fcn, segformer, unet
 from maskwright.architectures.contract import Architecture, Network
 from maskwright.core.errors import ConfigError
 
@@ -64,7 +64,17 @@ _SEGFORMERS = {
     for size, config in enumerate(segformer.SIZES)
 }
 
-ARCHITECTURES: dict[str, Architecture] = {**_UNETS, **_BISENETS, **_SEGFORMERS}
+_FCNS = {
+    f"fcn{stride}s": Architecture(
+        network=fcn.FCN,
+        config=fcn.FCNConfig(stride=stride),
+        card=fcn.CARD,
+        tiny=fcn.tiny,
+    )
+    for stride in (32, 16, 8)
+}
+
+ARCHITECTURES: dict[str, Architecture] = {**_UNETS, **_BISENETS, **_SEGFORMERS, **_FCNS}
 """Name -> class, sizes, card. Nothing is built before it is asked for."""
 
 
