@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from maskwright.architectures import fcn
+from maskwright.architectures import fcn, segnet
 from maskwright.architectures.contract import Network
 from maskwright.architectures.encoders.vgg import rgb_images
 
@@ -49,3 +49,30 @@ def build_fcn(golden: Golden, weights: Weights) -> Network:
 
 def run_fcn(network: Network, golden: Golden, images_B3HW: Tensor) -> dict[str, Tensor]:
     return {"output": network(rgb_images(images_B3HW))["logits"]}
+
+
+# SegNet
+
+
+def build_segnet(golden: Golden, weights: Weights) -> Network:
+    return segnet.SegNet(
+        segnet.SegNetConfig(
+            classes=weights["classify.weight"].shape[0],
+            ceil=golden["about"]["cls"] != "SegNet",
+            **stage_sizes(weights, "encoder"),
+        )
+    )
+
+
+def run_segnet(network: Network, golden: Golden, images_B3HW: Tensor) -> dict[str, Tensor]:
+    """The authors' own takes BGR 0..255, the re-implementation what it is given."""
+    assert isinstance(network, segnet.SegNet)
+    if golden["about"]["cls"] == "SegNet":
+        std = images_B3HW.new_tensor(network.config.std).view(1, 3, 1, 1)
+        logits_BKHW = network(images_B3HW / std)["logits"]
+        return {"0": logits_BKHW, "1": logits_BKHW.softmax(dim=1)}
+    images_B3HW = rgb_images(images_B3HW)
+    return {
+        "logits": network(images_B3HW)["logits"],
+        "pool5": network.encode(images_B3HW)[0],
+    }

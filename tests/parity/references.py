@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from maskwright.architectures import bisenetv1, bisenetv2, fcn, segformer, unet
+from maskwright.architectures import bisenetv1, bisenetv2, fcn, segformer, segnet, unet
 from maskwright.architectures.contract import Network
 
 Golden = Mapping[str, Any]
@@ -300,6 +300,11 @@ FAMILIES: dict[str, Family] = {
         from_reference=fcn.CARD.from_reference,
         build=families_classic.build_fcn,
         run=families_classic.run_fcn,
+    ),
+    r"SegNet|segnet \(VGG16.*": Family(
+        from_reference=segnet.CARD.from_reference,
+        build=families_classic.build_segnet,
+        run=families_classic.run_segnet,
     ),
 }
 """Pattern of the reference class, as `about.cls` has it -> how it is ported."""

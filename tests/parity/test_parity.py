@@ -24,6 +24,8 @@ NAMES = (
     "fcn32s",
     "fcn16s",
     "fcn8s",
+    "segnet-vgg16",
+    "segnet-say4n",
 )
 
 

@@ -9,7 +9,7 @@ import typing
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from maskwright.architectures import bisenetv1, bisenetv2, fcn, segformer, unet
+from maskwright.architectures import bisenetv1, bisenetv2, fcn, segformer, segnet, unet
 from maskwright.architectures.contract import Architecture, Network
 from maskwright.core.errors import ConfigError
 
@@ -74,7 +74,23 @@ _FCNS = {
     for stride in (32, 16, 8)
 }
 
-ARCHITECTURES: dict[str, Architecture] = {**_UNETS, **_BISENETS, **_SEGFORMERS, **_FCNS}
+_SEGNETS = {
+    "segnet": Architecture(
+        network=segnet.SegNet,
+        config=segnet.SegNetConfig(),
+        card=segnet.CARD,
+        tiny=segnet.tiny,
+        input_size=(360, 480),
+    ),
+}
+
+ARCHITECTURES: dict[str, Architecture] = {
+    **_UNETS,
+    **_BISENETS,
+    **_SEGFORMERS,
+    **_FCNS,
+    **_SEGNETS,
+}
 """Name -> class, sizes, card. Nothing is built before it is asked for."""
 
 

@@ -52,7 +52,7 @@ class FCNConfig:
         widths: C of VGG's five stages.
         depths: convolutions of each.
         fc_width: C of the two convolutions that were fully connected layers.
-        fc_kernel: side of the first of them, 4 or more: smaller ones leave the skips' maps too small.
+        fc_kernel: side of the first of them, 4 or more, so that the skips' maps are large enough.
         padding: zeros around the image. Too few and the enlarged scores don't cover the image.
         skip_scales: factors on the maps that the scores of strides 16 and 8 are made from; (0.01,
             0.0001) is the authors' way to train all skips at once.
@@ -120,10 +120,10 @@ class FCN(SemanticNetwork):
         )
         # padded by more than keeps the size
         first = ConvNormAct(3, widths[0], padding=config.padding, bias=True, norm=None)
-        self.stages[0] = nn.Sequential(first, *vgg_stage(widths[0], widths[0], config.depths[0] - 1))
-        self.fc6 = ConvNormAct(
-            widths[4], wide, config.fc_kernel, padding=0, bias=True, norm=None
+        self.stages[0] = nn.Sequential(
+            first, *vgg_stage(widths[0], widths[0], config.depths[0] - 1)
         )
+        self.fc6 = ConvNormAct(widths[4], wide, config.fc_kernel, padding=0, bias=True, norm=None)
         self.fc7 = ConvNormAct(wide, wide, 1, bias=True, norm=None)
         self.dropout = nn.Dropout2d(config.dropout)
         self.score32 = nn.Conv2d(wide, classes, 1)

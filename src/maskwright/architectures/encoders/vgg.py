@@ -10,6 +10,7 @@ mean, divided by `IMAGENET_STD`.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping
 
@@ -48,7 +49,7 @@ def vgg_stage(
     return nn.Sequential(
         *(
             ConvNormAct(*pair, 3, padding=padding, dilation=dilation, bias=True, norm=norm)
-            for pair in zip(sides, sides[1:])
+            for pair in itertools.pairwise(sides)
         )
     )
 
