@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from maskwright.architectures import fcn, segnet
+from maskwright.architectures import dilation, fcn, segnet
 from maskwright.architectures.contract import Network
 from maskwright.architectures.encoders.vgg import rgb_images
 
@@ -76,3 +77,50 @@ def run_segnet(network: Network, golden: Golden, images_B3HW: Tensor) -> dict[st
         "logits": network(images_B3HW)["logits"],
         "pool5": network.encode(images_B3HW)[0],
     }
+
+
+# Dilated networks
+
+
+def build_dilation(golden: Golden, weights: Weights) -> Network:
+    """The whole network, the front end or the context module: what the golden has weights of."""
+    classify = weights.get("context.classify.weight", weights.get("front_end.classify.weight"))
+    assert classify is not None
+    classes, layers = classify.shape[0], count(weights, "context.layers")
+    widths = [weights[f"context.layers.{n}.conv.weight"].shape[0] for n in range(layers)]
+    whole = "front_end.fc6.conv.weight" in weights
+    sizes: dict[str, Any] = {}
+    if whole:
+        sizes = stage_sizes(weights, "front_end.stages") | {
+            "fc_width": weights["front_end.fc6.conv.weight"].shape[0],
+            "fc_kernel": weights["front_end.fc6.conv.weight"].shape[-1],
+        }
+    network = dilation.Dilation(
+        dilation.DilationConfig(
+            classes=classes,
+            # all of the authors' modules: 1, 1, then doubling, and 1 again
+            context_dilations=(1, *(2**n for n in range(layers - 2)), 1)[:layers],
+            context_multiples=tuple(width // classes for width in widths),
+            context_pads_once="pascal_voc" in golden["about"].get("file", ""),
+            learned_enlargement="enlarge.weight" in weights,
+            **sizes,
+        )
+    )
+    if not whole:
+        network.front_end = torch.nn.Identity()
+    return network
+
+
+def run_dilation(network: Network, golden: Golden, maps: Tensor) -> dict[str, Tensor]:
+    """Images that have their margins already, or scores where the context module stands alone."""
+    assert isinstance(network, dilation.Dilation)
+    outputs = {}
+    if isinstance(network.front_end, dilation.FrontEnd):
+        maps = network.front_end(rgb_images(maps))
+        outputs |= dict.fromkeys(("final", "fc-final"), maps)
+    maps = network.context(maps)
+    outputs |= dict.fromkeys(("ct_final", "ctx_final"), maps)
+    maps = network.enlarge(maps)
+    outputs |= dict.fromkeys(("upsample", "ctx_upsample"), maps)
+    outputs["prob"] = maps.softmax(dim=1)
+    return {name: output for name, output in outputs.items() if name in golden["outputs"]}

@@ -21,7 +21,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from maskwright.architectures import bisenetv1, bisenetv2, fcn, segformer, segnet, unet
+from maskwright.architectures import (
+    bisenetv1,
+    bisenetv2,
+    dilation,
+    fcn,
+    segformer,
+    segnet,
+    unet,
+)
 from maskwright.architectures.contract import Network
 
 Golden = Mapping[str, Any]
@@ -305,6 +313,11 @@ FAMILIES: dict[str, Family] = {
         from_reference=segnet.CARD.from_reference,
         build=families_classic.build_segnet,
         run=families_classic.run_segnet,
+    ),
+    r"context module only|front-end VGG16.*": Family(
+        from_reference=dilation.CARD.from_reference,
+        build=families_classic.build_dilation,
+        run=families_classic.run_dilation,
     ),
 }
 """Pattern of the reference class, as `about.cls` has it -> how it is ported."""

@@ -26,6 +26,9 @@ NAMES = (
     "fcn8s",
     "segnet-vgg16",
     "segnet-say4n",
+    "dilation-context-basic-cityscapes",
+    "dilation-context-large-voc",
+    "dilation8-camvid-vgg16",
 )
 
 

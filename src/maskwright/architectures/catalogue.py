@@ -9,7 +9,15 @@ import typing
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from maskwright.architectures import bisenetv1, bisenetv2, fcn, segformer, segnet, unet
+from maskwright.architectures import (
+    bisenetv1,
+    bisenetv2,
+    dilation,
+    fcn,
+    segformer,
+    segnet,
+    unet,
+)
 from maskwright.architectures.contract import Architecture, Network
 from maskwright.core.errors import ConfigError
 
@@ -84,12 +92,23 @@ _SEGNETS = {
     ),
 }
 
+_DILATIONS = {
+    f"dilation{name}": Architecture(
+        network=dilation.Dilation,
+        config=config,
+        card=dilation.CARD,
+        tiny=dilation.tiny,
+    )
+    for name, config in dilation.VARIANTS.items()
+}
+
 ARCHITECTURES: dict[str, Architecture] = {
     **_UNETS,
     **_BISENETS,
     **_SEGFORMERS,
     **_FCNS,
     **_SEGNETS,
+    **_DILATIONS,
 }
 """Name -> class, sizes, card. Nothing is built before it is asked for."""
 
