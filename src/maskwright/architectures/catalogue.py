@@ -14,8 +14,10 @@ from maskwright.architectures import (
     bisenetv2,
     dilation,
     fcn,
+    fully_connected,
     segformer,
     segnet,
+    sliding_window,
     unet,
 )
 from maskwright.architectures.contract import Architecture, Network
@@ -102,6 +104,21 @@ _DILATIONS = {
     for name, config in dilation.VARIANTS.items()
 }
 
+_NAIVE = {
+    "fully-connected": Architecture(
+        network=fully_connected.FullyConnected,
+        config=fully_connected.FullyConnectedConfig(),
+        card=fully_connected.CARD,
+        tiny=fully_connected.tiny,
+    ),
+    "sliding-window": Architecture(
+        network=sliding_window.SlidingWindow,
+        config=sliding_window.SlidingWindowConfig(),
+        card=sliding_window.CARD,
+        tiny=sliding_window.tiny,
+    ),
+}
+
 ARCHITECTURES: dict[str, Architecture] = {
     **_UNETS,
     **_BISENETS,
@@ -109,6 +126,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     **_FCNS,
     **_SEGNETS,
     **_DILATIONS,
+    **_NAIVE,
 }
 """Name -> class, sizes, card. Nothing is built before it is asked for."""
 

@@ -300,9 +300,9 @@ CARD = Card(
         "The number counts layers of the context module. The authors train the front end from "
         "ImageNet weights first, the context module after it; here both learn at once: the module "
         "starts as the identity, and the front end's scores have a loss of their own, or the "
-        "module's ReLUs can cut a class off before it was learnt. Their weights take BGR 0..255 less a mean: from_reference "
-        "turns the first convolution round. Unpadded convolutions need 186 reflected pixels on "
-        "every side: at 360x480 the network computes 3.6 times the image's pixels."
+        "module's ReLUs can cut a class off before it was learnt. Their weights take BGR 0..255 "
+        "less a mean: from_reference turns the first convolution round. Unpadded convolutions need "
+        "186 reflected pixels on every side: at 360x480 the network computes 3.6 times the image."
     ),
     from_reference=from_reference,
 )
