@@ -6,5 +6,15 @@ from maskwright.layers.conv import ConvNormAct
 from maskwright.layers.drop_path import DropPath
 from maskwright.layers.head import PixelClassifier
 from maskwright.layers.initialise import initialise
+from maskwright.layers.reflect import reflect_pad
+from maskwright.layers.upsample import bilinear_upsampling, enlarge_and_crop
 
-__all__ = ["ConvNormAct", "DropPath", "PixelClassifier", "initialise"]
+__all__ = [
+    "ConvNormAct",
+    "DropPath",
+    "PixelClassifier",
+    "bilinear_upsampling",
+    "enlarge_and_crop",
+    "initialise",
+    "reflect_pad",
+]

@@ -1,0 +1,82 @@
+"""Dilation: margins, the identity that context starts as, the authors' sizes, both runtimes."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from on_runtimes import assert_agree
+
+from maskwright.architectures import ARCHITECTURES, dilation
+from maskwright.core.errors import ConfigError
+
+SMALL = dilation.tiny(3).config
+NAMES = [name for name in ARCHITECTURES if name.startswith("dilation")]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_authors_networks_have_the_authors_margin(name):
+    with torch.device("meta"):
+        network = ARCHITECTURES[name].network(ARCHITECTURES[name].config)
+        scores = network.front_end(torch.empty(1, 3, 372 + 40, 372 + 64))
+    assert network.margin == 186
+    assert scores.shape[-2:] == (5, 8)
+
+
+@pytest.mark.parametrize("size", [(64, 64), (33, 70), (5, 9)])
+@pytest.mark.parametrize("changes", [{}, {"context_pads_once": True}, {"depths": (1, 2, 1, 2, 3)}])
+def test_any_image_is_answered(size, changes):
+    network = dilation.Dilation(dataclasses.replace(SMALL, **changes)).eval()
+    with torch.no_grad():
+        assert network(torch.rand(1, 3, *size))["logits"].shape == (1, 3, *size)
+
+
+@pytest.mark.parametrize("multiples", [dilation.BASIC, dilation.LARGE])
+def test_context_starts_as_the_identity(multiples):
+    torch.manual_seed(0)
+    config = dilation.DilationConfig(classes=5, context_multiples=multiples)
+    scores = torch.rand(2, 5, 12, 14)
+    with torch.no_grad():
+        found = dilation.Context(config)(scores)
+    exact = multiples == dilation.BASIC
+    torch.testing.assert_close(found, scores, rtol=0, atol=0 if exact else 0.05)
+
+
+def test_context_sees_as_far_as_its_dilations_sum():
+    config = dataclasses.replace(SMALL, context_dilations=(1, 2, 4), context_multiples=(1, 1, 1))
+    context = dilation.Context(config).double()
+    for parameter in context.parameters():
+        torch.nn.init.constant_(parameter, 0.1)
+    scores = torch.rand(1, 3, 31, 31, dtype=torch.float64, requires_grad=True)
+    context(scores)[0, 0, 15, 15].backward()
+    seen = scores.grad[0].abs().sum(dim=0).nonzero()
+    assert seen.min(dim=0).values.tolist() == [15 - 7, 15 - 7]
+    assert seen.max(dim=0).values.tolist() == [15 + 7, 15 + 7]
+
+
+def test_the_front_end_is_trained_by_its_own_scores_too():
+    network = dilation.tiny(3)
+    assert set(network(torch.rand(2, 3, 64, 64))) == {"logits", "front_end"}
+    alone = dataclasses.replace(SMALL, context_dilations=(), context_multiples=())
+    assert set(dilation.Dilation(alone)(torch.rand(2, 3, 64, 64))) == {"logits"}
+
+
+@pytest.mark.parametrize("learned", [True, False])
+def test_both_runtimes_agree_at_an_odd_size(learned):
+    torch.manual_seed(0)
+    network = dilation.Dilation(dataclasses.replace(SMALL, learned_enlargement=learned))
+    assert_agree(network, torch.randint(0, 256, (1, 3, 45, 61), dtype=torch.uint8))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "text"),
+    [
+        ({"context_dilations": (1, 2)}, "as many context_multiples"),
+        ({"fc_kernel": 4}, "odd fc_kernel, got .* and 4"),
+        ({"context_dilations": (1, 1, 0, 1)}, "positive context_dilations"),
+    ],
+)
+def test_contradicting_sizes_are_told(sizes, text):
+    with pytest.raises(ConfigError, match=text):
+        dataclasses.replace(SMALL, **sizes)
