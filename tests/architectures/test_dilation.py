@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 import pytest
 import torch
@@ -22,6 +23,43 @@ def test_the_authors_networks_have_the_authors_margin(name):
         scores = network.front_end(torch.empty(1, 3, 372 + 40, 372 + 64))
     assert network.margin == 186
     assert scores.shape[-2:] == (5, 8)
+
+
+CONTEXTS = {  # the layers' names in the authors' files, from the image's side on
+    "dilation-frontend": [],
+    "dilation7": ["conv1_1", "conv1_2", "conv2_1", "conv3_1", "conv4_1", "fc1"],
+    "dilation8": ["conv1_1", "conv1_2", "conv2_1", "conv3_1", "conv4_1", "conv5_1", "fc1"],
+    "dilation8-large": ["conv1_1", "conv1_2", "conv2_1", "conv3_1", "conv4_1", "conv5_1", "fc1"],
+    "dilation10": ["conv1_1", "conv1_2", *(f"conv{n}_1" for n in range(2, 8)), "fc1"],
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_of_each_of_the_authors_files_map(name):
+    with torch.device("meta"):
+        network = ARCHITECTURES[name].network(ARCHITECTURES[name].config)
+    voc = network.config.classes == 21
+    prefix, final = ("ct", "fc-final") if voc else ("ctx", "final")
+    theirs = {}
+    for key, tensor in network.state_dict().items():
+        key = re.sub(
+            r"^front_end\.stages\.(\d)\.(\d)\.conv",
+            lambda m: f"conv{int(m[1]) + 1}_{int(m[2]) + 1}",
+            key,
+        )
+        key = re.sub(
+            r"^context\.layers\.(\d)\.conv",
+            lambda m: f"{prefix}_{CONTEXTS[name][int(m[1])]}",
+            key,
+        )
+        key = key.replace("context.classify", f"{prefix}_final").replace("enlarge", "ctx_upsample")
+        key = key.replace("front_end.classify", final).replace("front_end.", "")
+        theirs[re.sub(r"^(fc\d)\.conv", r"\1", key)] = tensor
+    ours = dilation.from_reference(theirs)
+    own = network.state_dict()
+    assert {key: value.shape for key, value in ours.items()} == {
+        key: value.shape for key, value in own.items()
+    }
 
 
 @pytest.mark.parametrize("size", [(64, 64), (33, 70), (5, 9)])

@@ -13,6 +13,7 @@ from maskwright.architectures import (
     bisenetv1,
     bisenetv2,
     dilation,
+    encoder_fcn,
     fcn,
     fully_connected,
     segformer,
@@ -82,6 +83,14 @@ _FCNS = {
         tiny=fcn.tiny,
     )
     for stride in (32, 16, 8)
+} | {
+    f"fcn8s-lite{size}": Architecture(
+        network=encoder_fcn.EncoderFCN,
+        config=encoder_fcn.EncoderFCNConfig(encoder=f"tf_efficientnet_lite{size}"),
+        card=encoder_fcn.CARD,
+        tiny=encoder_fcn.tiny,
+    )
+    for size in range(3)
 }
 
 _SEGNETS = {
