@@ -52,7 +52,7 @@ def test_names_of_each_of_the_authors_files_map(name):
             lambda m: f"{prefix}_{CONTEXTS[name][int(m[1])]}",
             key,
         )
-        key = key.replace("context.classify", f"{prefix}_final").replace("enlarge", "ctx_upsample")
+        key = key.replace("context.project", f"{prefix}_final").replace("enlarge", "ctx_upsample")
         key = key.replace("front_end.classify", final).replace("front_end.", "")
         theirs[re.sub(r"^(fc\d)\.conv", r"\1", key)] = tensor
     ours = dilation.from_reference(theirs)
@@ -68,29 +68,6 @@ def test_any_image_is_answered(size, changes):
     network = dilation.Dilation(dataclasses.replace(SMALL, **changes)).eval()
     with torch.no_grad():
         assert network(torch.rand(1, 3, *size))["logits"].shape == (1, 3, *size)
-
-
-@pytest.mark.parametrize("multiples", [dilation.BASIC, dilation.LARGE])
-def test_context_starts_as_the_identity(multiples):
-    torch.manual_seed(0)
-    config = dilation.DilationConfig(classes=5, context_multiples=multiples)
-    scores = torch.rand(2, 5, 12, 14)
-    with torch.no_grad():
-        found = dilation.Context(config)(scores)
-    exact = multiples == dilation.BASIC
-    torch.testing.assert_close(found, scores, rtol=0, atol=0 if exact else 0.05)
-
-
-def test_context_sees_as_far_as_its_dilations_sum():
-    config = dataclasses.replace(SMALL, context_dilations=(1, 2, 4), context_multiples=(1, 1, 1))
-    context = dilation.Context(config).double()
-    for parameter in context.parameters():
-        torch.nn.init.constant_(parameter, 0.1)
-    scores = torch.rand(1, 3, 31, 31, dtype=torch.float64, requires_grad=True)
-    context(scores)[0, 0, 15, 15].backward()
-    seen = scores.grad[0].abs().sum(dim=0).nonzero()
-    assert seen.min(dim=0).values.tolist() == [15 - 7, 15 - 7]
-    assert seen.max(dim=0).values.tolist() == [15 + 7, 15 + 7]
 
 
 def test_the_front_end_is_trained_by_its_own_scores_too():

@@ -84,7 +84,7 @@ def run_segnet(network: Network, golden: Golden, images_B3HW: Tensor) -> dict[st
 
 def build_dilation(golden: Golden, weights: Weights) -> Network:
     """The whole network, the front end or the context module: what the golden has weights of."""
-    classify = weights.get("context.classify.weight", weights.get("front_end.classify.weight"))
+    classify = weights.get("context.project.weight", weights.get("front_end.classify.weight"))
     assert classify is not None
     classes, layers = classify.shape[0], count(weights, "context.layers")
     widths = [weights[f"context.layers.{n}.conv.weight"].shape[0] for n in range(layers)]

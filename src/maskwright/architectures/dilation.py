@@ -14,12 +14,10 @@ number behind h w is the stride.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -33,6 +31,7 @@ from maskwright.architectures.encoders.vgg import (
 from maskwright.architectures.renaming import rename
 from maskwright.architectures.sizes import require_lengths
 from maskwright.core.errors import ConfigError
+from maskwright.layers.context import MultiScaleDilation
 from maskwright.layers.conv import ConvNormAct
 from maskwright.layers.initialise import initialise
 from maskwright.layers.reflect import reflect_pad
@@ -104,7 +103,12 @@ class Dilation(SemanticNetwork):
         self.front_end.apply(initialise)
         self.context: nn.Module = nn.Identity()
         if config.context_dilations:
-            self.context = Context(config)
+            self.context = MultiScaleDilation(
+                classes,
+                config.context_dilations,
+                config.context_multiples,
+                config.context_pads_once,
+            )
         self.enlarge: nn.Module = nn.Identity()
         if config.learned_enlargement:
             self.enlarge = bilinear_upsampling(classes, STRIDE, padding=STRIDE // 2, separate=True)
@@ -120,7 +124,7 @@ class Dilation(SemanticNetwork):
         padded_B3HW = reflect_pad(images_B3HW, (self.margin, below), (self.margin, right))
         scores_BKhw8 = self.front_end(padded_B3HW)
         outputs = {"logits": self._at_pixels(self.context(scores_BKhw8), size)}
-        if self.training and isinstance(self.context, Context):
+        if self.training and isinstance(self.context, MultiScaleDilation):
             outputs["front_end"] = enlarge_and_crop(scores_BKhw8, STRIDE, size)
         return outputs
 
@@ -134,7 +138,7 @@ class Dilation(SemanticNetwork):
         enlarge = () if isinstance(self.enlarge, nn.Identity) else ("enlarge.",)
         if isinstance(self.context, nn.Identity):
             return ("front_end.classify.", *enlarge)
-        return ("context.classify.", "context.layers.", "front_end.classify.", *enlarge)
+        return ("context.project.", "context.layers.", "front_end.classify.", *enlarge)
 
 
 class FrontEnd(nn.Module):
@@ -173,55 +177,6 @@ class FrontEnd(nn.Module):
         wide_BChw8 = self.dropout(self.fc6(features_BChw))
         wide_BChw8 = self.dropout(self.fc7(wide_BChw8))
         return self.classify(wide_BChw8)
-
-
-class Context(nn.Module):
-    """Table 1: 3x3 layers of growing dilation, then 1x1; the identity before it is trained."""
-
-    def __init__(self, config: DilationConfig) -> None:
-        super().__init__()
-        classes, dilations = config.classes, config.context_dilations
-        widths = [classes, *(classes * multiple for multiple in config.context_multiples)]
-        self.pad = sum(dilations) if config.context_pads_once else 0
-        self.layers = nn.ModuleList(
-            ConvNormAct(
-                *pair, padding=0 if self.pad else None, dilation=dilation, bias=True, norm=None
-            )
-            for pair, dilation in zip(itertools.pairwise(widths), dilations)
-        )
-        self.classify = nn.Conv2d(widths[-1], classes, 1)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                _start_as_identity(module, classes)
-
-    def forward(self, scores_BKhw: Tensor) -> Tensor:
-        """-> scores of the same shape, seen in context."""
-        features_BChw = F.pad(scores_BKhw, [self.pad] * 4) if self.pad else scores_BKhw
-        for layer in self.layers:
-            features_BChw = layer(features_BChw)
-        return self.classify(features_BChw)
-
-
-@torch.no_grad()
-def _start_as_identity(conv: nn.Conv2d, classes: int, noise: float = 1e-3) -> None:
-    """Equation 5: each output takes the mean of the inputs of its class; noise breaks ties.
-
-    Among equals (as many channels as classes) it is the plain identity of equation 4.
-    """
-    outside, inside, height, width = conv.weight.shape
-    if outside == inside == classes:
-        conv.weight.zero_()
-    else:
-        conv.weight.normal_(std=noise * classes / outside)
-    class_of_output = torch.arange(outside) * classes // outside
-    class_of_input = torch.arange(inside) * classes // inside
-    same = (class_of_output[:, None] == class_of_input[None]).to(conv.weight)
-    centre = conv.weight[:, :, height // 2, width // 2]
-    conv.weight[:, :, height // 2, width // 2] = torch.where(
-        same > 0, same * (classes / outside), centre
-    )
-    if conv.bias is not None:
-        conv.bias.zero_()
 
 
 _VOC_MEAN = (116.52 / 255, 111.36 / 255, 102.93 / 255)
@@ -270,7 +225,7 @@ def tiny(classes: int) -> Dilation:
 _NAMES = (
     (r"^(fc[67])\.", r"front_end.\1.conv."),
     (r"^(final|fc-final)\.", "front_end.classify."),
-    (r"^ctx?_final\.", "context.classify."),
+    (r"^ctx?_final\.", "context.project."),
     (r"^ctx?_upsample\.", "enlarge."),
 )
 

@@ -13,7 +13,7 @@ number behind h w is the stride.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,6 +22,8 @@ from torch import Tensor, nn
 from maskwright.architectures.contract import Card, SemanticNetwork, resize_logits
 from maskwright.architectures.encoders.timm_encoder import TimmEncoder
 from maskwright.core.errors import ConfigError
+from maskwright.layers.context import AveragePooling, MultiScaleDilation
+from maskwright.layers.conv import ConvNormAct
 from maskwright.layers.initialise import initialise
 
 
@@ -35,6 +37,7 @@ class EncoderFCNConfig:
         pretrained: start from ImageNet weights; without effect where a checkpoint is loaded after.
         stride: of the finest map that scores are made from; 8 is FCN-8s.
         dropout: of whole channels before every score.
+        context: a key of CONTEXTS: what the coarsest scores are made from.
     """
 
     classes: int = 2
@@ -42,6 +45,21 @@ class EncoderFCNConfig:
     pretrained: bool = False
     stride: Literal[4, 8, 16, 32] = 8
     dropout: float = 0.1
+    context: Literal["none", "average", "dilation"] = "none"
+
+
+CONTEXTS: Mapping[str, Callable[[int], tuple[nn.Module, int]]] = {
+    "none": lambda width: (nn.Identity(), width),
+    "average": lambda width: (AveragePooling(width), 2 * width),
+    "dilation": lambda width: (_multi_scale_dilation(width, 128), 128),
+}
+"""Name -> function of the encoder's last C -> what sees further, and its C."""
+
+
+def _multi_scale_dilation(width: int, narrow: int) -> nn.Module:
+    """At stride 32 a view of 19 cells is 600 pixels."""
+    layers = MultiScaleDilation(narrow, (1, 1, 2, 4, 1))
+    return nn.Sequential(ConvNormAct(width, narrow, 1), layers)
 
 
 class EncoderFCN(SemanticNetwork):
@@ -61,15 +79,16 @@ class EncoderFCN(SemanticNetwork):
                 f"{config.encoder} has features at strides {encoder.strides}, got stride "
                 f"{config.stride}; choose one of them."
             )
+        self.context, widths[-1] = CONTEXTS[config.context](widths[-1])
         self.scores = nn.ModuleList(nn.Conv2d(width, config.classes, 1) for width in widths[::-1])
         self.dropout = nn.Dropout2d(config.dropout)
         self.scores.apply(initialise)
 
     def forward(self, images_B3HW: Tensor) -> dict[str, Tensor]:
         """RGB, normalised -> {"logits": BKhw} at the finest stride."""
-        coarse, *finer = zip(self.scores, reversed(self.encoder(images_B3HW)))
-        logits_BKhw = self._score(*coarse)
-        for score, features_BChw in finer:
+        *finer, coarsest_BChw = self.encoder(images_B3HW)
+        logits_BKhw = self._score(self.scores[0], self.context(coarsest_BChw))
+        for score, features_BChw in zip(self.scores[1:], reversed(finer)):
             skip_BKhw = self._score(score, features_BChw)
             logits_BKhw = resize_logits(logits_BKhw, skip_BKhw.shape[-2:]) + skip_BKhw
         return {"logits": logits_BKhw}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from maskwright.layers.context import AveragePooling, MultiScaleDilation
 from maskwright.layers.conv import ConvNormAct
 from maskwright.layers.drop_path import DropPath
 from maskwright.layers.head import PixelClassifier
@@ -10,8 +11,10 @@ from maskwright.layers.reflect import reflect_pad
 from maskwright.layers.upsample import bilinear_upsampling, enlarge_and_crop
 
 __all__ = [
+    "AveragePooling",
     "ConvNormAct",
     "DropPath",
+    "MultiScaleDilation",
     "PixelClassifier",
     "bilinear_upsampling",
     "enlarge_and_crop",
