@@ -17,12 +17,21 @@ from types import ModuleType
 from typing import Any
 
 import families_attention
+import families_classic
 import families_encoder
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from maskwright.architectures import bisenetv1, bisenetv2, segformer, unet
+from maskwright.architectures import (
+    bisenetv1,
+    bisenetv2,
+    dilation,
+    fcn,
+    segformer,
+    segnet,
+    unet,
+)
 from maskwright.architectures.contract import Network
 
 Golden = Mapping[str, Any]
@@ -305,5 +314,20 @@ FAMILIES: dict[str, Family] = {
         pattern: Family(from_reference=from_reference, build=build, run=run)
         for pattern, (from_reference, build, run) in families_attention.PORTS.items()
     },
+    r"FCN(8|16|32)s(AtOnce)?": Family(
+        from_reference=fcn.CARD.from_reference,
+        build=families_classic.build_fcn,
+        run=families_classic.run_fcn,
+    ),
+    r"SegNet|segnet \(VGG16.*": Family(
+        from_reference=segnet.CARD.from_reference,
+        build=families_classic.build_segnet,
+        run=families_classic.run_segnet,
+    ),
+    r"context module only|front-end VGG16.*": Family(
+        from_reference=dilation.CARD.from_reference,
+        build=families_classic.build_dilation,
+        run=families_classic.run_dilation,
+    ),
 }
 """Pattern of the reference class, as `about.cls` has it -> how it is ported."""

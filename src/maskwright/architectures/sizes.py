@@ -21,3 +21,16 @@ def require_lengths(config: object, **lengths: int) -> None:
             raise ConfigError(
                 f"{type(config).__name__} expects {length} positive entries in {name}, got {value}."
             )
+
+
+def require_positive(config: object, *names: str) -> None:
+    """Every named number is 1 or more.
+
+    Raises:
+        ConfigError: one is not.
+    """
+    for name in names:
+        if getattr(config, name) < 1:
+            raise ConfigError(
+                f"{type(config).__name__} expects {name} >= 1, got {getattr(config, name)}."
+            )

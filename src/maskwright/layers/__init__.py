@@ -5,6 +5,7 @@ from __future__ import annotations
 from maskwright.layers.aspp import ASPP
 from maskwright.layers.attention import attend, attend_to_channels
 from maskwright.layers.batch_statistics import SyncedBatchStatistics
+from maskwright.layers.context import AveragePooling, MultiScaleDilation
 from maskwright.layers.conv import ConvNormAct
 from maskwright.layers.drop_path import DropPath
 from maskwright.layers.enlarge import enlarge
@@ -15,16 +16,21 @@ from maskwright.layers.separable import SeparableConvNormAct
 
 __all__ = [
     "ASPP",
+    "AveragePooling",
     "BasicBlock",
     "Bottleneck",
     "ConvNormAct",
     "DropPath",
+    "MultiScaleDilation",
     "PixelClassifier",
     "PyramidPooling",
     "SeparableConvNormAct",
     "SyncedBatchStatistics",
     "attend",
     "attend_to_channels",
+    "bilinear_upsampling",
     "enlarge",
+    "enlarge_and_crop",
     "initialise",
+    "reflect_pad",
 ]

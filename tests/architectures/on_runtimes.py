@@ -1,0 +1,39 @@
+"""A network's exported graph on both runtimes, as the bundle would run it."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnxruntime
+import openvino
+import torch
+
+from maskwright.export.onnx import to_onnx
+
+
+def class_maps(network, images_B3HW):
+    """-> (torch's, {runtime: its class map}, kinds of nodes in the graph) for one image."""
+    graph = to_onnx(network, tuple(images_B3HW.shape[-2:]))
+    with torch.no_grad():
+        wanted = network.eval().deploy(images_B3HW)["class_map"].numpy()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    core = openvino.Core()
+    settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
+    compiled = core.compile_model(core.read_model(graph), "CPU", settings)
+    found = {
+        "onnxruntime": session.run(None, {"images": images_B3HW.numpy()})[0],
+        "openvino": np.asarray(compiled([images_B3HW.numpy()])[0]),
+    }
+    return wanted, found, {node.op_type for node in onnx.load_from_string(graph).graph.node}
+
+
+def assert_agree(network, images_B3HW):
+    """Both runtimes answer as torch does, on nearly every pixel; the kinds of nodes come back."""
+    wanted, found, nodes = class_maps(network, images_B3HW)
+    assert len(np.unique(wanted)) > 1
+    for runtime, got in found.items():
+        assert got.shape == wanted.shape, runtime
+        assert (got == wanted).mean() >= 0.999, runtime
+    return nodes
