@@ -255,14 +255,15 @@ class AveragePrecision:
             ConfigError: an unknown protocol, or a kind that was not compared.
         """
         overlaps = self.overlaps()
-        judged = judge(overlaps, self._kind(kind), protocol_of(protocol))
+        rules = protocol_of(protocol)
+        judged = judge(overlaps, self._kind(kind), rules)
         found, rows = overlaps.detections, judged.detection
         return DetectionVerdicts(
             image=found.image[rows],
             class_id=found.class_id[rows],
             score=found.score[rows],
-            status=judged.status[0],
-            truth=judged.truth,
+            status=judged.status(0, len(rules.ious)),
+            truth=judged.truth(0, len(rules.ious)),
             truths=overlaps.truth,
             counted=judged.counted[0],
         )
