@@ -274,11 +274,11 @@ def _hits(
     position = np.empty(count, np.int64)
     position[order] = np.arange(count)
     list_of = np.repeat(np.arange(len(edges) - 1), np.diff(edges))
-    before = np.zeros((len(inside), count + 1), np.int64)
+    before = np.zeros((len(inside), count + 1), np.int32)
     np.cumsum(inside[:, order], axis=1, out=before[:, 1:])
     at = position[found.place]
     lane = (list_of[at] * len(inside) + found.size) * steps + found.step
-    by_lane = np.argsort(lane * count + at)
+    by_lane = stable_order(lane * count + at)
     lane, at, size, place = (one[by_lane] for one in (lane, at, found.size, found.place))
     right = found.right[by_lane]
     missed = before[size, at + 1] - before[size, edges[list_of[at]]]

@@ -286,7 +286,9 @@ class AveragePrecision:
     def _compare_waiting(self) -> None:
         waiting, self._waiting, self._waiting_objects = self._waiting, [], 0
         truth = Objects.of([(number, content) for number, content, _, _ in waiting])
-        detections = Objects.of([(number, content) for number, _, content, _ in waiting])
+        masks = self.kinds != ("boxes",)
+        found = [(number, content) for number, _, content, _ in waiting]
+        detections = Objects.of(found, masks=masks)
         truth = replace(truth, area=np.concatenate([areas for _, _, _, areas in waiting]))
         self._check_classes(truth, detections)
         void = [
