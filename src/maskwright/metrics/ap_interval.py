@@ -47,7 +47,7 @@ def ap_of_draws(
     truth, counted = overlaps.truth, verdicts.counted[0]
     truths_KN = np.zeros((len(seen.names), seen.images), np.int64)
     np.add.at(truths_KN, (truth.class_id[counted], truth.image[counted]), 1)
-    status = verdicts.status[0]
+    status = verdicts.status(0, len(rules.ious))
 
     def one(times_N: np.ndarray) -> float:
         scores = []

@@ -18,8 +18,10 @@ import numpy as np
 
 from maskwright.core.errors import ConfigError
 from maskwright.metrics.assignment import RIGHT, WRONG, Verdicts
-from maskwright.metrics.curves import CURVES, precision_at_recalls, precision_recall
+from maskwright.metrics.curves import CURVES, envelope_of_hits, precision_recall, read_envelope
 from maskwright.metrics.matching import Overlaps
+from maskwright.metrics.ordering import place_in_group, stable_order
+from maskwright.metrics.overlap import ratio
 from maskwright.metrics.protocols import Kind, Protocol
 
 
@@ -195,26 +197,17 @@ def score_verdicts(
     images: int,
 ) -> APScores:
     """Average precision and recall of every class and of all together."""
-    found = overlaps.detections
-    class_id, score = found.class_id[verdicts.detection], found.score[verdicts.detection]
-    classes, sizes, ious = len(names), len(protocol.sizes), len(protocol.ious)
-    limits = len(protocol.max_detections)
+    class_id = overlaps.detections.class_id[verdicts.detection]
+    classes = len(names)
     truths = np.stack(
         [np.bincount(overlaps.truth.class_id[one], minlength=classes) for one in verdicts.counted]
     )
-    ap = np.full((sizes, ious, classes), np.nan)
-    recall = np.full((sizes, limits, ious, classes), np.nan)
-    precision = np.full((sizes, ious, 101, classes), np.nan)
-    order = np.lexsort((-score, class_id))
-    edges = np.searchsorted(class_id[order], np.arange(classes + 1))
-    for k in range(classes):
-        if truths[:, k].any():
-            own = order[edges[k] : edges[k + 1]]
-            ap[..., k], recall[..., k], precision[..., k] = _score_list(
-                verdicts, own, score, truths[:, k], protocol
-            )
-    everything = _ranked(overlaps, verdicts, np.arange(len(score)))
-    pooled = _score_list(verdicts, everything, score, truths.sum(axis=1), protocol)
+    by_class = verdicts.by_score[stable_order(class_id[verdicts.by_score])]
+    edges = np.searchsorted(class_id[by_class], np.arange(classes + 1))
+    score = overlaps.detections.score[verdicts.detection]
+    ap, recall, precision = _score_lists(verdicts, by_class, edges, score, truths, protocol)
+    whole, all_truths = np.array([0, len(score)]), truths.sum(axis=1, keepdims=True)
+    pooled = _score_lists(verdicts, verdicts.by_score, whole, score, all_truths, protocol)
     return APScores(
         protocol=protocol,
         kind=kind,
@@ -225,67 +218,119 @@ def score_verdicts(
         average_precision=ap,
         average_recall=recall,
         precision=precision,
-        pooled_precision=pooled[0],
-        pooled_recall=pooled[1],
+        pooled_precision=pooled[0][..., 0],
+        pooled_recall=pooled[1][..., 0],
     )
 
 
-def _score_list(
+def _score_lists(
     verdicts: Verdicts,
-    own: np.ndarray,
+    order: np.ndarray,
+    edges: np.ndarray,
     score: np.ndarray,
     truths: np.ndarray,
     protocol: Protocol,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """AP [A, T], recall [A, M, T] and precision [A, T, 101] of one ranked list of detections."""
-    status, rank, score = verdicts.status[:, :, own], verdicts.rank[own], score[own]
-    right, wrong = status == RIGHT, status == WRONG
-    sizes, ious = right.shape[:2]
-    ap = np.full((sizes, ious), np.nan)
-    recall = np.full((sizes, len(protocol.max_detections), ious), np.nan)
-    precision = np.full((sizes, ious, 101), np.nan)
-    lanes, place = np.nonzero(right.reshape(sizes * ious, len(own)))
-    hits = [
-        np.bincount(lanes if limit is None else lanes[rank[place] < limit], minlength=sizes * ious)
-        for limit in protocol.max_detections
-    ]
-    found = np.stack(hits, axis=0).reshape(-1, sizes, ious)
-    for a in np.flatnonzero(truths).tolist():
-        count = int(truths[a])
-        precision[a] = precision_at_recalls(right[a], wrong[a], count)
-        recall[a] = found[:, a] / count
-        if protocol.curve == "points101":
-            ap[a] = precision[a].mean(axis=1)
-        else:
-            curve = CURVES[protocol.curve]
-            ap[a] = [curve(right[a, t], wrong[a, t], score, count) for t in range(ious)]
+    """AP [A, T, L], recall [A, M, T, L] and precision [A, T, 101, L] of L ranked lists.
+
+    List l holds the detections order[edges[l] : edges[l + 1]], against truths[:, l].
+    """
+    sizes, steps, lists = len(truths), len(protocol.ious), len(edges) - 1
+    lanes = sizes * steps
+    lane, number, misses, place = _hits(verdicts, order, edges, steps)
+    limits = protocol.max_detections
+    ranks = verdicts.rank[place]
+    hits = [lane if limit is None else lane[ranks < limit] for limit in limits]
+    counts = np.stack([np.bincount(one, minlength=lanes * lists) for one in hits])
+    recall = ratio(
+        counts.reshape(len(limits), lists, sizes, steps).transpose(2, 0, 3, 1),
+        truths[:, None, None, :],
+    )
+    ap = np.full((sizes, steps, lists), np.nan)
+    precision = np.full((sizes, steps, 101, lists), np.nan)
+    starts = np.searchsorted(lane, np.arange(lists + 1) * lanes)
+    for one in np.flatnonzero(truths.any(axis=0)).tolist():
+        own = slice(starts[one], starts[one + 1])
+        envelope = envelope_of_hits(lane[own] - one * lanes, number[own], misses[own], lanes)
+        for a in np.flatnonzero(truths[:, one]).tolist():
+            read = read_envelope(envelope[a * steps : (a + 1) * steps], int(truths[a, one]))
+            precision[a, :, :, one] = read
+            ap[a, :, one] = read.mean(axis=1)
+    if protocol.curve != "points101":
+        _read_curves(verdicts, order, edges, score, truths, protocol, ap)
     return ap, recall, precision
+
+
+def _hits(
+    verdicts: Verdicts, order: np.ndarray, edges: np.ndarray, steps: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Lane, hits and misses before it, and place of each right detection, by lane and score.
+
+    A lane is one list at one size range and threshold: (list * A + size) * T + step. What misses
+    before a match is all that is inside the size range, without what matches there.
+    """
+    found, count = verdicts.matches, len(order)
+    inside = ~verdicts.outside
+    position = np.empty(count, np.int64)
+    position[order] = np.arange(count)
+    list_of = np.repeat(np.arange(len(edges) - 1), np.diff(edges))
+    before = np.zeros((len(inside), count + 1), np.int32)
+    np.cumsum(inside[:, order], axis=1, out=before[:, 1:])
+    at = position[found.place]
+    lane = (list_of[at] * len(inside) + found.size) * steps + found.step
+    by_lane = stable_order(lane * count + at)
+    lane, at, size, place = (one[by_lane] for one in (lane, at, found.size, found.place))
+    right = found.right[by_lane]
+    missed = before[size, at + 1] - before[size, edges[list_of[at]]]
+    misses = missed - _running(inside[size, place], lane)
+    number = _running(right, lane) - 1
+    return lane[right], number[right], misses[right], place[right]
+
+
+def _running(flags: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """How many are True up to here, this one included, within each stretch of equal groups."""
+    total = np.cumsum(flags)
+    begins = np.arange(len(group)) - place_in_group(group)
+    return total - (total - flags)[begins]
+
+
+def _read_curves(
+    verdicts: Verdicts,
+    order: np.ndarray,
+    edges: np.ndarray,
+    score: np.ndarray,
+    truths: np.ndarray,
+    protocol: Protocol,
+    ap: np.ndarray,
+) -> None:
+    """Write AP [A, T, L] as the protocol's own curve tells it."""
+    curve = CURVES[protocol.curve]
+    for a in range(len(truths)):
+        status = verdicts.status(a, len(protocol.ious))
+        for one in np.flatnonzero(truths[a]).tolist():
+            own = order[edges[one] : edges[one + 1]]
+            for t, verdict in enumerate(status[:, own]):
+                right, wrong = verdict == RIGHT, verdict == WRONG
+                ap[a, t, one] = curve(right, wrong, score[own], int(truths[a, one]))
 
 
 def exact_curve(
     overlaps: Overlaps, verdicts: Verdicts, class_id: int | None, threshold: int
 ) -> PRCurve:
     """The curve of one class (None: of all, pooled) at one threshold, of all sizes."""
-    found = overlaps.detections
-    own = np.arange(len(verdicts.detection))
+    found, own = overlaps.detections, verdicts.by_score
     counted = verdicts.counted[0]
     if class_id is not None:
-        own = own[found.class_id[verdicts.detection] == class_id]
+        own = own[found.class_id[verdicts.detection[own]] == class_id]
         counted = counted & (overlaps.truth.class_id == class_id)
-    own = own[verdicts.status[0, threshold, own] >= WRONG]
-    own = _ranked(overlaps, verdicts, own)
-    right = verdicts.status[0, threshold, own] == RIGHT
+    status = verdicts.status(0, threshold + 1)[threshold]
+    own = own[status[own] >= WRONG]
+    right = status[own] == RIGHT
     truths = int(counted.sum())
     precision, recall = precision_recall(right, ~right, max(truths, 1))
     if not truths:
         recall = np.full_like(recall, np.nan)
     return PRCurve(precision=precision, recall=recall, score=found.score[verdicts.detection[own]])
-
-
-def _ranked(overlaps: Overlaps, verdicts: Verdicts, own: np.ndarray) -> np.ndarray:
-    """By falling score, whatever the class; equal scores by image, and as they were given."""
-    given, found = verdicts.detection[own], overlaps.detections
-    return own[np.lexsort((given, found.image[given], -found.score[given]))]
 
 
 def _mean(values: np.ndarray) -> float:

@@ -255,14 +255,15 @@ class AveragePrecision:
             ConfigError: an unknown protocol, or a kind that was not compared.
         """
         overlaps = self.overlaps()
-        judged = judge(overlaps, self._kind(kind), protocol_of(protocol))
+        rules = protocol_of(protocol)
+        judged = judge(overlaps, self._kind(kind), rules)
         found, rows = overlaps.detections, judged.detection
         return DetectionVerdicts(
             image=found.image[rows],
             class_id=found.class_id[rows],
             score=found.score[rows],
-            status=judged.status[0],
-            truth=judged.truth,
+            status=judged.status(0, len(rules.ious)),
+            truth=judged.truth(0, len(rules.ious)),
             truths=overlaps.truth,
             counted=judged.counted[0],
         )
@@ -285,7 +286,9 @@ class AveragePrecision:
     def _compare_waiting(self) -> None:
         waiting, self._waiting, self._waiting_objects = self._waiting, [], 0
         truth = Objects.of([(number, content) for number, content, _, _ in waiting])
-        detections = Objects.of([(number, content) for number, _, content, _ in waiting])
+        masks = self.kinds != ("boxes",)
+        found = [(number, content) for number, _, content, _ in waiting]
+        detections = Objects.of(found, masks=masks)
         truth = replace(truth, area=np.concatenate([areas for _, _, _, areas in waiting]))
         self._check_classes(truth, detections)
         void = [

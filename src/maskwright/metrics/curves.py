@@ -36,25 +36,43 @@ def precision_recall(
 def precision_at_recalls(right: np.ndarray, wrong: np.ndarray, truths: int) -> np.ndarray:
     """COCO's precision float64 [L, 101] of L lanes of verdicts bool [L, D] over one set of truths.
 
-    The envelope (the best precision at this recall or a larger one) can only rise where a truth is
-    found, so it is taken there; every number comes from the operations that pycocotools does.
+    Every number comes from the operations that pycocotools does.
     """
-    lanes, place = np.nonzero(right)
+    lane, place = np.nonzero(right)
     hits = right.sum(axis=1)
-    most = int(hits.max(initial=0))
-    result = np.zeros((len(right), len(RECALLS_101)))
-    if not most:
-        return result
-    number = np.arange(len(lanes)) - np.repeat(np.cumsum(hits) - hits, hits)
-    misses = np.cumsum(wrong, axis=1, dtype=np.int32)[lanes, place].astype(float)
+    number = np.arange(len(lane)) - np.repeat(np.cumsum(hits) - hits, hits)
+    misses = np.cumsum(wrong, axis=1, dtype=np.int32)[lane, place]
+    envelope = envelope_of_hits(lane, number, misses, len(right))
+    return read_envelope(envelope, truths)
+
+
+def envelope_of_hits(
+    lane: np.ndarray, number: np.ndarray, misses: np.ndarray, lanes: int
+) -> np.ndarray:
+    """The best precision at this recall or a larger one, float64 [L, most hits of a lane].
+
+    It can only rise where a truth is found, so it is taken there.
+
+    Args:
+        lane: int64 [H] of each hit, 0 to `lanes` - 1.
+        number: int64 [H], hits before it in its lane.
+        misses: int64 [H], before it in its lane.
+        lanes: L.
+    """
+    envelope = np.zeros((lanes, int(number.max(initial=-1)) + 1))
     found = (number + 1).astype(float)
-    envelope = np.zeros((len(right), most))
-    envelope[lanes, number] = found / (misses + found + _EPSILON)
-    envelope = np.maximum.accumulate(envelope[:, ::-1], axis=1)[:, ::-1]
+    envelope[lane, number] = found / (misses.astype(float) + found + _EPSILON)
+    return np.maximum.accumulate(envelope[:, ::-1], axis=1)[:, ::-1]
+
+
+def read_envelope(envelope: np.ndarray, truths: int) -> np.ndarray:
+    """Precision float64 [L, 101] at COCO's recalls, of lanes over one set of truths."""
+    most = envelope.shape[1]
+    result = np.zeros((len(envelope), len(RECALLS_101)))
     reached = np.arange(1, most + 1).astype(float) / truths
     first = np.searchsorted(reached, RECALLS_101, side="left")
-    inside = first < most
-    result[:, inside] = envelope[:, first[inside]]
+    inside = int(np.searchsorted(first, most))  # they rise
+    result[:, :inside] = envelope[:, first[:inside]]
     return result
 
 

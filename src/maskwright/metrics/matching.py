@@ -198,9 +198,8 @@ class _Pairs:
         area, truth_area = self.found_area["masks"][d], self.truth_area["masks"][g]
         possible = np.minimum(area, truth_area)
         near = np.flatnonzero((3 * possible >= area + truth_area) | self.always)
-        a, b = ours.bounds(d[near]), theirs.bounds(g[near])
-        sides = np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2])
-        window = np.where((sides > 0).all(axis=1), sides[:, 0] * sides[:, 1], 0)
+        a, b = ours.reach(), theirs.reach()
+        window = np.minimum(a[1][d[near]], b[1][g[near]]) - np.maximum(a[0][d[near]], b[0][g[near]])
         most = np.minimum(possible[near], window)
         near = near[(3 * most >= area[near] + truth_area[near]) | (self.always[near] & (most > 0))]
         common = np.zeros(len(d))

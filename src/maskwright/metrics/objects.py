@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 
@@ -15,14 +16,17 @@ from maskwright.core.mask import Mask
 from maskwright.core.parts import Instance
 from maskwright.core.segmentation import Segmentation
 
+_NO_MASK = Mask(size=(0, 0), packed=b"")
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Spans:
     """The masks of N objects: where their stretches of ones begin and end.
 
     Attributes:
-        start: int64 [S], positions down the columns of each mask's own image.
-        end: int64 [S], one behind the last position.
+        start: int32 [S] (int64 for images of 2^31 pixels), positions down the columns of each
+            mask's own image.
+        end: as `start`, one behind the last position.
         first: int64 [N + 1]: mask i owns the spans first[i] to first[i + 1].
         size: int64 [N, 2], height and width; 0, 0 where an object has no mask.
     """
@@ -35,27 +39,31 @@ class Spans:
     @classmethod
     def of_masks(cls, masks: Sequence[Mask | None]) -> Spans:
         """The spans of masks; None stands for no mask."""
-        packed = [b"" if mask is None else mask.packed for mask in masks]
+        all_masks = [mask or _NO_MASK for mask in masks]
+        packed = [mask.packed for mask in all_masks]
+        sizes = chain.from_iterable([mask.size for mask in all_masks])
         # A run of zeros at the end tells nothing more: without it all come in pairs.
         packed = [runs[:-4] if len(runs) & 4 else runs for runs in packed]
-        pairs = np.frombuffer(b"".join(packed), "<u4").astype(np.int64)
-        first = _offsets(np.array([len(runs) for runs in packed], np.int64) >> 3)
-        size = np.array([(0, 0) if m is None else m.size for m in masks], np.int64)
-        return cls.of_pairs(pairs, first, size.reshape(-1, 2))
+        first = _offsets(np.fromiter(map(len, packed), np.int64, len(packed)) >> 3)
+        size = np.fromiter(sizes, np.int64, 2 * len(packed))
+        return cls.of_pairs(np.frombuffer(b"".join(packed), "<u4"), first, size.reshape(-1, 2))
 
     @classmethod
     def of_pairs(cls, pairs: np.ndarray, first: np.ndarray, size: np.ndarray) -> Spans:
         """From run lengths in pairs (zeros, ones), all masks one after the other.
 
         Args:
-            pairs: int64 [2 S], consumed.
+            pairs: whole numbers [2 S].
             first: int64 [N + 1]: mask i owns the pairs first[i] to first[i + 1].
             size: int64 [N, 2].
         """
-        ends = np.cumsum(pairs, out=pairs)
-        before = np.concatenate([[0], ends[1::2]])[first[:-1]]
+        small = int(np.prod(size, axis=1).max(initial=0)) < 2**31
+        # The sum over all masks may run over, but not the differences within one.
+        ends = np.cumsum(pairs, dtype=np.uint32 if small else np.uint64)
+        before = np.concatenate([ends[:1] * 0, ends[1::2]])[first[:-1]]
         edges = ends.reshape(-1, 2)
         edges -= np.repeat(before, np.diff(first))[:, None]
+        edges = edges.view(np.int32 if small else np.int64)
         return cls(start=edges[:, 0], end=edges[:, 1], first=first, size=size)
 
     @property
@@ -65,28 +73,15 @@ class Spans:
 
     def areas(self) -> np.ndarray:
         """int64 [N], pixels of each mask."""
-        return reduce_segments(np.add, self.end - self.start, self.first, 0)
+        return reduce_segments(np.add, self.end - self.start, self.first, 0).astype(np.int64)
 
-    def bounds(self, of: np.ndarray) -> np.ndarray:
-        """int64 [len(of), 4]: left, top, right, bottom as pixel edges; zeros for empty masks."""
-        chosen, back = np.unique(of, return_inverse=True)
-        counts = self.counts[chosen]
-        spans, first = ragged(self.first[chosen], counts), _offsets(counts)
-        kind = np.int32 if np.prod(self.size, axis=1).max(initial=0) < 2**31 else np.int64
-        height = np.repeat(self.size[chosen, 0].astype(kind), counts)
-        start, last = self.start[spans].astype(kind), (self.end[spans] - 1).astype(kind)
-        column, last_column = start // height, last // height
-        # A span around a column's end touches both edges of the image.
-        wraps = column != last_column
-        top = np.where(wraps, 0, start - column * height)
-        bottom = np.where(wraps, height, last - last_column * height + 1)
-        edges = [
-            reduce_segments(np.minimum, column, first, 0),
-            reduce_segments(np.minimum, top, first, 0),
-            reduce_segments(np.maximum, last_column, first, -1) + 1,
-            reduce_segments(np.maximum, bottom, first, 0),
-        ]
-        return np.stack(edges, axis=1).astype(np.int64)[back.reshape(-1)]
+    def reach(self) -> tuple[np.ndarray, np.ndarray]:
+        """int64 [N] twice: where each mask's first span begins and its last one ends; 0: empty."""
+        begin, end = np.zeros((2, len(self.size)), np.int64)
+        filled = np.flatnonzero(self.counts)
+        begin[filled] = self.start[self.first[filled]]
+        end[filled] = self.end[self.first[filled + 1] - 1]
+        return begin, end
 
     def mask(self, index: int) -> Mask:
         """One of them as a `Mask`."""
@@ -123,13 +118,18 @@ class Objects:
 
     @classmethod
     def of(
-        cls, images: Sequence[tuple[int, Segmentation]], areas: Sequence[float] | None = None
+        cls,
+        images: Sequence[tuple[int, Segmentation]],
+        areas: Sequence[float] | None = None,
+        *,
+        masks: bool = True,
     ) -> Objects:
         """The instances of some images.
 
         Args:
             images: the number of each image, and what is in it.
             areas: of each instance, where a file tells them (COCO's "area" of truth).
+            masks: whether to take their masks along.
 
         Raises:
             DataError: an image whose instances are not known, a score or a box that is no number,
@@ -146,19 +146,22 @@ class Objects:
             found += content.instances
             counts.append(len(content.instances))
         numbers = np.array([number for number, _ in images], np.int64)
-        masks = [one.mask for one in found]
-        has_masks = any(mask is not None for mask in masks)
-        boxes = np.array([one.box_xyxy for one in found], np.float64).reshape(-1, 4)
+        count = len(found)
+        own = [one.mask for one in found] if masks else []
+        corners = chain.from_iterable([one.box_xyxy for one in found])
+        boxes = np.fromiter(corners, np.float64).reshape(count, 4)
         boxes[:, 2:] -= boxes[:, :2]
         scores = [one.score for one in found]
+        if None in scores:
+            scores = [1.0 if score is None else score for score in scores]
         return cls.of_arrays(
             image=np.repeat(numbers, counts),
-            class_id=np.array([one.class_id for one in found], np.int64),
+            class_id=np.fromiter([one.class_id for one in found], np.int64, count),
             box_xywh=boxes,
-            score=np.array([1.0 if score is None else score for score in scores], np.float64),
-            crowd=np.array([one.crowd for one in found], bool),
+            score=np.fromiter(scores, np.float64, count),
+            crowd=np.fromiter([one.crowd for one in found], bool, count),
             area=areas,
-            spans=Spans.of_masks(masks) if has_masks else None,
+            spans=Spans.of_masks(own) if any(own) else None,
         )
 
     @classmethod
