@@ -12,7 +12,10 @@ from maskwright.layers.enlarge import enlarge
 from maskwright.layers.head import PixelClassifier
 from maskwright.layers.initialise import initialise
 from maskwright.layers.pyramid import PyramidPooling
+from maskwright.layers.reflect import reflect_pad
+from maskwright.layers.residual import BasicBlock, Bottleneck
 from maskwright.layers.separable import SeparableConvNormAct
+from maskwright.layers.upsample import bilinear_upsampling, enlarge_and_crop
 
 __all__ = [
     "ASPP",
