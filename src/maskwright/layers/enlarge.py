@@ -1,4 +1,4 @@
-"""Bilinear resizing of maps, by the corner convention that a paper's authors chose."""
+"""Bilinear enlargement of feature maps, by either rule for the corners."""
 
 from __future__ import annotations
 
@@ -8,19 +8,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def enlarge(features_BChw: Tensor, size: Sequence[int], align_corners: bool) -> Tensor:
-    """Bilinear, to a size; a no-op where it fits already.
+def enlarge(features_BChw: Tensor, size: Sequence[int], align_corners: bool = False) -> Tensor:
+    """[B, C, h, w] -> [B, C, *size]; a no-op where the size fits already.
 
     Args:
-        features_BChw: of any size.
-        size: (height, width) wanted.
-        align_corners: whether the centres of corner pixels stay on each other, or their corners.
-
-    Returns:
-        [B, C, height, width].
+        features_BChw: what is enlarged.
+        size: height and width, or more, of which the last two count, such as a shape.
+        align_corners: whether the corner pixels' centres fall on each other; otherwise their outer
+            corners do ("half-pixel").
     """
-    if tuple(features_BChw.shape[-2:]) == tuple(size):
+    size = tuple(size[-2:])
+    if tuple(features_BChw.shape[-2:]) == size:
         return features_BChw
-    return F.interpolate(
-        features_BChw, size=tuple(size), mode="bilinear", align_corners=align_corners
-    )
+    return F.interpolate(features_BChw, size=size, mode="bilinear", align_corners=align_corners)

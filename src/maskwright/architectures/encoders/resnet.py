@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from maskwright.architectures.encoders.encoder import Encoder
 from maskwright.architectures.encoders.strides import Step, plan
 from maskwright.architectures.renaming import rename
 from maskwright.architectures.sizes import require_lengths
@@ -72,14 +73,8 @@ RESNETS: dict[str, ResNetConfig] = {
 """The paper's sizes by name; `dataclasses.replace` sets an output stride, a stem, a multi-grid."""
 
 
-class ResNet(nn.Module):
-    """Features of a residual network: after the stem and after each of the four stages.
-
-    Attributes:
-        channels: C of each feature map, finest first.
-        strides: of each, relative to the image.
-        mean, std: RGB 0..1 that its ImageNet weights were trained with.
-    """
+class ResNet(Encoder):
+    """Features of a residual network: after the stem and after each of the four stages."""
 
     def __init__(self, config: ResNetConfig) -> None:
         super().__init__()
@@ -87,10 +82,8 @@ class ResNet(nn.Module):
         steps = plan((2, 2, 1, 2, 2, 2), config.output_stride, config.dilate_first)[2:]
         stem = config.deep_stem[-1] if config.deep_stem else widths[0]
         ends = tuple(width * (4 if config.bottleneck else 1) for width in widths)
-        self.channels: tuple[int, ...] = (stem, *ends)
-        self.strides: tuple[int, ...] = (2, *(step.reached for step in steps))
-        self.mean: tuple[float, ...] = (0.485, 0.456, 0.406)
-        self.std: tuple[float, ...] = (0.229, 0.224, 0.225)
+        self.channels = (stem, *ends)
+        self.strides = (2, *(step.reached for step in steps))
         self.conv1 = _stem(config)
         self.bn1 = nn.BatchNorm2d(stem)
         self.layer1 = _stage(config, 0, stem, steps[0])

@@ -12,19 +12,15 @@ import timm
 from timm.models import FeatureListNet
 from torch import Tensor, nn
 
+from maskwright.architectures.encoders.encoder import Encoder
 from maskwright.architectures.encoders.imagenet import PACKAGES, packaged_weights
 from maskwright.core.errors import ConfigError
 
 
-class TimmEncoder(nn.Module):
+class TimmEncoder(Encoder):
     """Features of a timm network at strides 2, 4, 8, 16, 32 (those that it has).
 
     Its state dict has timm's own names, so that ImageNet weights load as they are.
-
-    Attributes:
-        channels: C of each feature map, finest first.
-        strides: of each, relative to the image.
-        mean, std: RGB 0..1 that its ImageNet weights were trained with.
 
     Raises:
         ConfigError: timm has no such network, or it returns no pyramid, or can't dilate.
@@ -46,11 +42,11 @@ class TimmEncoder(nn.Module):
         # from_reference and checkpoints load over these: building must not reach for a hub
         self.network = _create(name, levels, output_stride)
         info = self.network.feature_info
-        self.channels: tuple[int, ...] = tuple(info.channels())
-        self.strides: tuple[int, ...] = tuple(info.reduction())
+        self.channels = tuple(info.channels())
+        self.strides = tuple(info.reduction())
         settings = timm.get_pretrained_cfg(name)
-        self.mean: tuple[float, ...] = tuple(settings.mean) if settings else (0.485, 0.456, 0.406)
-        self.std: tuple[float, ...] = tuple(settings.std) if settings else (0.229, 0.224, 0.225)
+        if settings:
+            self.mean, self.std = tuple(settings.mean), tuple(settings.std)
         if pretrained:
             self._load_imagenet(name)
 
@@ -61,7 +57,7 @@ class TimmEncoder(nn.Module):
     def _load_imagenet(self, name: str) -> None:
         name = name.removesuffix(".in1k")  # timm's tag for the weights that the packages hold
         if name not in PACKAGES:
-            downloaded = _download(name).state_dict()
+            downloaded = downloaded_weights(name)
             self.network.load_state_dict(
                 {key: downloaded[key] for key in self.network.state_dict()}
             )
@@ -71,6 +67,15 @@ class TimmEncoder(nn.Module):
         weights = packaged_weights(name, stages)
         wanted = self.network.state_dict()
         self.network.load_state_dict({key: weights[key] for key in wanted})
+
+
+def downloaded_weights(name: str) -> dict[str, Tensor]:
+    """ImageNet weights of a timm network's features, from its hub.
+
+    Raises:
+        ConfigError: they can't be had.
+    """
+    return _download(name).state_dict()
 
 
 def _download(name: str) -> nn.Module:
