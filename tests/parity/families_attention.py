@@ -119,17 +119,21 @@ def _run_caa(head: caa.CAAHead, golden: Golden, features_BChw: Tensor) -> dict[s
 
 
 def _resnet_sizes(golden: Golden, weights: Weights) -> dict[str, Any]:
-    args, stages = golden["about"]["args"], [f"encoder.layer{stage}" for stage in range(1, 5)]
+    about = golden["about"]
+    args = about.get("args") or about.get("arguments") or {}
+    stages = [f"encoder.layer{stage}" for stage in range(1, 5)]
     depths = tuple(_count(weights, stage) for stage in stages)
-    grids = args.get("multi_dilation") if args.get("multi_grid") else None
+    grid = args.get("multi_dilation") if args.get("multi_grid") else None
+    # the authors' `dilated`, on unless told, means stride 8 whatever `os` says
+    stride = 8 if args.get("dilated", True) else args.get("os") or 32
     stem = [f"encoder.conv1.{number}" for number in (0, 3, 6)]
     return {
         "classes": _width(weights, "classify.1" if "classify.1.weight" in weights else "classify"),
         "encoder_depths": depths,
         "encoder_widths": tuple(_width(weights, f"{stage}.0.conv1") for stage in stages),
         "deep_stem": tuple(_width(weights, name) for name in stem if f"{name}.weight" in weights),
-        "output_stride": (args.get("os") or 8) if args.get("dilated", True) else 32,
-        "multi_grid": tuple(grids or ()),
+        "output_stride": stride,
+        "multi_grid": tuple(grid[block % len(grid)] for block in range(depths[3])) if grid else (),
         "width": _width(weights, "position.0.conv"),
         "key_width": _width(weights, "position.1.query"),
     }

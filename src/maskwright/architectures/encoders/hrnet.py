@@ -176,5 +176,9 @@ _NAMES = (
 
 
 def from_reference(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Names of the HRNet authors, of a classifier too -> ours, behind "encoder."."""
-    return rename(weights, *_NAMES)
+    """Names of the HRNet authors, of a classifier too -> ours, behind "encoder.".
+
+    Their checkpoints hold the training's wrapper: the network as "model." beside the "loss.".
+    """
+    network = {name: tensor for name, tensor in weights.items() if not name.startswith("loss.")}
+    return rename(network, (r"^model\.", ""), *_NAMES)
