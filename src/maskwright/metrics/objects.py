@@ -62,7 +62,7 @@ class Spans:
         ends = np.cumsum(pairs, dtype=np.uint32 if small else np.uint64)
         before = np.concatenate([ends[:1] * 0, ends[1::2]])[first[:-1]]
         edges = ends.reshape(-1, 2)
-        edges -= np.repeat(before, np.diff(first))[:, None]
+        np.subtract(edges, np.repeat(before, np.diff(first))[:, None], out=edges)
         edges = edges.view(np.int32 if small else np.int64)
         return cls(start=edges[:, 0], end=edges[:, 1], first=first, size=size)
 
