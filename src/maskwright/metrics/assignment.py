@@ -291,8 +291,8 @@ def _judge_cityscapes(
         lost = lost + np.rint(overlaps.void_share[detection] * area)
     part = np.divide(lost, area, out=np.full(len(area), np.inf), where=area > 0)
     touched = np.zeros((len(protocol.ious), len(detection)), bool)
-    for step, threshold in enumerate(protocol.ious):
-        touched[step, pairs.place[best][pairs.iou[best] > threshold]] = True
+    for number, threshold in enumerate(protocol.ious):
+        touched[number, pairs.place[best][pairs.iou[best] > threshold]] = True
     forgiven = ~touched & (part > np.array(protocol.ious)[:, None])
     step, place = np.nonzero(forgiven)
     return (
@@ -326,8 +326,8 @@ def _first_come(
         able = enough[~ignored[truth[enough]]]
         first = able[np.unique(truth[able], return_index=True)[1]]
         for rows, right in ((lost, False), (first, True)):
-            step = np.full(len(rows), number)
-            parts.append(_matches(step, place[rows], truth[rows], right))
+            steps = np.full(len(rows), number)
+            parts.append(_matches(steps, place[rows], truth[rows], right))
     return _joined(parts), np.zeros((1, detections), bool), ~ignored[None]
 
 

@@ -102,19 +102,15 @@ def _intersections(
     if not len(spans):
         return np.zeros(len(of_truth), np.int64)
     base = np.repeat(np.arange(len(used)) * stride, truths.counts[used])
-    edges = np.stack([truths.start[spans] + base, truths.end[spans] + base], axis=1)
+    edges = truths.edges[spans] + base[:, None].astype(float)
     ones = np.zeros_like(edges)
-    ones[:, 1] = np.cumsum(truths.end[spans] - truths.start[spans])
+    ones[:, 1] = np.cumsum(truths.lengths()[spans])
     ones[1:, 0] = ones[:-1, 1]
     counts = detections.counts[of_detection]
     asking = ragged(detections.first[of_detection], counts)
-    asked = np.empty((len(asking), 2))
-    shift = np.repeat(slot * stride, counts)
-    np.add(detections.start[asking], shift, out=asked[:, 0])
-    np.add(detections.end[asking], shift, out=asked[:, 1])
-    before = np.interp(
-        asked.reshape(-1), edges.reshape(-1).astype(float), ones.reshape(-1).astype(float)
-    ).reshape(-1, 2)
+    asked = np.take(detections.edges, asking, axis=0).reshape(-1)
+    asked = asked + np.repeat(slot * float(stride), 2 * counts)
+    before = np.interp(asked, edges.reshape(-1), ones.reshape(-1)).reshape(-1, 2)
     inside = (before[:, 1] - before[:, 0]).astype(np.int64)
     first = np.concatenate([[0], np.cumsum(counts)])
     return reduce_segments(np.add, inside, first, 0)

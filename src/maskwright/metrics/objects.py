@@ -24,15 +24,13 @@ class Spans:
     """The masks of N objects: where their stretches of ones begin and end.
 
     Attributes:
-        start: int32 [S] (int64 for images of 2^31 pixels), positions down the columns of each
-            mask's own image.
-        end: as `start`, one behind the last position.
+        edges: int32 [S, 2] (int64 for images of 2^31 pixels), first position of each span, and one
+            behind its last, down the columns of each mask's own image.
         first: int64 [N + 1]: mask i owns the spans first[i] to first[i + 1].
         size: int64 [N, 2], height and width; 0, 0 where an object has no mask.
     """
 
-    start: np.ndarray
-    end: np.ndarray
+    edges: np.ndarray
     first: np.ndarray
     size: np.ndarray
 
@@ -59,35 +57,39 @@ class Spans:
         """
         small = int(np.prod(size, axis=1).max(initial=0)) < 2**31
         # The sum over all masks may run over, but not the differences within one.
-        ends = np.cumsum(pairs, dtype=np.uint32 if small else np.uint64)
-        before = np.concatenate([ends[:1] * 0, ends[1::2]])[first[:-1]]
+        ends: np.ndarray = np.cumsum(pairs, dtype=np.uint32 if small else np.uint64)
+        if len(ends):
+            before = np.where(first[:-1] > 0, ends[2 * first[:-1] - 1], 0).astype(ends.dtype)
+            ends -= np.repeat(before, 2 * np.diff(first))
         edges = ends.reshape(-1, 2)
-        edges -= np.repeat(before, np.diff(first))[:, None]
-        edges = edges.view(np.int32 if small else np.int64)
-        return cls(start=edges[:, 0], end=edges[:, 1], first=first, size=size)
+        return cls(edges=edges.view(np.int32 if small else np.int64), first=first, size=size)
 
     @property
     def counts(self) -> np.ndarray:
         """int64 [N], spans of each mask."""
         return np.diff(self.first)
 
+    def lengths(self) -> np.ndarray:
+        """Of each span, [S] like `edges`."""
+        return self.edges[:, 1] - self.edges[:, 0]
+
     def areas(self) -> np.ndarray:
         """int64 [N], pixels of each mask."""
-        return reduce_segments(np.add, self.end - self.start, self.first, 0).astype(np.int64)
+        return reduce_segments(np.add, self.lengths(), self.first, 0).astype(np.int64)
 
     def reach(self) -> tuple[np.ndarray, np.ndarray]:
         """int64 [N] twice: where each mask's first span begins and its last one ends; 0: empty."""
         begin, end = np.zeros((2, len(self.size)), np.int64)
         filled = np.flatnonzero(self.counts)
-        begin[filled] = self.start[self.first[filled]]
-        end[filled] = self.end[self.first[filled + 1] - 1]
+        begin[filled] = self.edges[self.first[filled], 0]
+        end[filled] = self.edges[self.first[filled + 1] - 1, 1]
         return begin, end
 
     def mask(self, index: int) -> Mask:
         """One of them as a `Mask`."""
         own = slice(int(self.first[index]), int(self.first[index + 1]))
         height, width = (int(side) for side in self.size[index])
-        toggles = np.stack([self.start[own], self.end[own]], axis=1).reshape(-1)
+        toggles = self.edges[own].reshape(-1).astype(np.int64)
         return Mask.from_runs(np.diff(toggles, prepend=0, append=height * width), (height, width))
 
 
