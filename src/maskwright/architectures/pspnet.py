@@ -78,7 +78,11 @@ class _Head(PixelClassifier):
 
 def tiny(classes: int) -> PSPNet:
     """The smallest useful PSPNet, for tests: 0.3 M parameters."""
-    return PSPNet(PSPNetConfig(classes=classes, encoder="resnet18", encoder_width=0.125, width=32))
+    return PSPNet(
+        PSPNetConfig(
+            classes=classes, encoder="resnet18", encoder_width=0.125, bins=(1, 2, 3), width=32
+        )
+    )
 
 
 _NAMES = (
