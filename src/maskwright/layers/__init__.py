@@ -6,7 +6,7 @@ from maskwright.layers.context import AveragePooling, MultiScaleDilation
 from maskwright.layers.conv import ConvNormAct
 from maskwright.layers.drop_path import DropPath
 from maskwright.layers.head import PixelClassifier
-from maskwright.layers.initialise import initialise
+from maskwright.layers.initialise import initialise, initialise_scores
 from maskwright.layers.reflect import reflect_pad
 from maskwright.layers.upsample import bilinear_upsampling, enlarge_and_crop
 
@@ -19,5 +19,6 @@ __all__ = [
     "bilinear_upsampling",
     "enlarge_and_crop",
     "initialise",
+    "initialise_scores",
     "reflect_pad",
 ]
