@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
-from maskwright.architectures import dilation, encoder_fcn
+from maskwright.architectures import ARCHITECTURES, dilation, encoder_fcn
 from maskwright.layers import AveragePooling, MultiScaleDilation
 
 
@@ -58,3 +60,14 @@ def test_each_stands_in_an_fcn(context):
     logits.square().sum().backward()
     assert logits.shape == (2, 3, 9, 9)
     assert all(parameter.grad is not None for parameter in network.parameters())
+
+
+@pytest.mark.parametrize("name", ["fcn8s", "fcn8s-lite0", "dilation8", "segnet", "sliding-window"])
+def test_no_network_begins_sure_of_itself(name):
+    """Its first loss is about that of a guess, ln K."""
+    torch.manual_seed(0)
+    network = ARCHITECTURES[name].tiny(11).eval()
+    with torch.no_grad():
+        logits = network(torch.randn(2, 3, 64, 64))["logits"]
+    guess = torch.logsumexp(logits, dim=1).mean() - logits.mean()
+    assert guess == pytest.approx(math.log(11), abs=0.1)

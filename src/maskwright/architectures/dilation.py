@@ -33,7 +33,7 @@ from maskwright.architectures.sizes import require_lengths
 from maskwright.core.errors import ConfigError
 from maskwright.layers.context import MultiScaleDilation
 from maskwright.layers.conv import ConvNormAct
-from maskwright.layers.initialise import initialise
+from maskwright.layers.initialise import initialise, initialise_scores
 from maskwright.layers.reflect import reflect_pad
 from maskwright.layers.upsample import bilinear_upsampling, enlarge_and_crop
 
@@ -101,6 +101,7 @@ class Dilation(SemanticNetwork):
         classes = config.classes
         self.front_end = FrontEnd(config)
         self.front_end.apply(initialise)
+        initialise_scores(self.front_end.classify)
         self.context: nn.Module = nn.Identity()
         if config.context_dilations:
             self.context = MultiScaleDilation(

@@ -24,7 +24,7 @@ from maskwright.architectures.encoders.timm_encoder import TimmEncoder
 from maskwright.core.errors import ConfigError
 from maskwright.layers.context import AveragePooling, MultiScaleDilation
 from maskwright.layers.conv import ConvNormAct
-from maskwright.layers.initialise import initialise
+from maskwright.layers.initialise import initialise_scores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +82,7 @@ class EncoderFCN(SemanticNetwork):
         self.context, widths[-1] = CONTEXTS[config.context](widths[-1])
         self.scores = nn.ModuleList(nn.Conv2d(width, config.classes, 1) for width in widths[::-1])
         self.dropout = nn.Dropout2d(config.dropout)
-        self.scores.apply(initialise)
+        initialise_scores(self.scores)
 
     def forward(self, images_B3HW: Tensor) -> dict[str, Tensor]:
         """RGB, normalised -> {"logits": BKhw} at the finest stride."""

@@ -35,7 +35,7 @@ from maskwright.architectures.renaming import rename
 from maskwright.architectures.sizes import require_lengths
 from maskwright.core.errors import ConfigError
 from maskwright.layers.conv import ConvNormAct
-from maskwright.layers.initialise import initialise
+from maskwright.layers.initialise import initialise, initialise_scores
 from maskwright.layers.upsample import bilinear_upsampling
 
 COARSEST = 32
@@ -137,6 +137,8 @@ class FCN(SemanticNetwork):
         self.offsets = crop_offsets(config)
         self.scales = config.skip_scales
         self.apply(initialise)
+        for scores in (self.score32, self.skips):
+            initialise_scores(scores)
 
     def forward(self, images_B3HW: Tensor) -> dict[str, Tensor]:
         """RGB, normalised -> {"logits": BKHW} in the pixels of the image."""

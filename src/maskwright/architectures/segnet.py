@@ -35,7 +35,7 @@ from maskwright.architectures.encoders.vgg import (
 )
 from maskwright.architectures.sizes import require_lengths
 from maskwright.layers.conv import ConvNormAct
-from maskwright.layers.initialise import initialise
+from maskwright.layers.initialise import initialise, initialise_scores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +81,7 @@ class SegNet(SemanticNetwork):
         self.classify = nn.Conv2d(widths[0], config.classes, 3, padding=1)
         self.ceil = config.ceil
         self.apply(initialise)
+        initialise_scores(self.classify)
 
     def forward(self, images_B3HW: Tensor) -> dict[str, Tensor]:
         """RGB, normalised -> {"logits": BKHW} in the pixels of the image."""

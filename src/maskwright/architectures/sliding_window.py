@@ -24,7 +24,7 @@ from maskwright.architectures.contract import Card, SemanticNetwork
 from maskwright.architectures.sizes import require_lengths, require_positive
 from maskwright.core.errors import ConfigError
 from maskwright.layers.conv import ConvNormAct
-from maskwright.layers.initialise import initialise
+from maskwright.layers.initialise import initialise, initialise_scores
 from maskwright.layers.reflect import reflect_pad
 from maskwright.layers.upsample import enlarge_and_crop
 
@@ -79,6 +79,7 @@ class SlidingWindow(SemanticNetwork):
         self.dense = ConvNormAct(config.widths[-1], config.hidden, config.left, padding=0)
         self.classify = nn.Conv2d(config.hidden, config.classes, 1)
         self.apply(initialise)
+        initialise_scores(self.classify)
 
     def forward(self, images_B3HW: Tensor) -> dict[str, Tensor]:
         """RGB, normalised -> {"logits": BKHW} in the pixels of the image."""

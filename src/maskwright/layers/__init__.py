@@ -10,7 +10,7 @@ from maskwright.layers.conv import ConvNormAct
 from maskwright.layers.drop_path import DropPath
 from maskwright.layers.enlarge import enlarge
 from maskwright.layers.head import PixelClassifier
-from maskwright.layers.initialise import initialise
+from maskwright.layers.initialise import initialise, initialise_scores
 from maskwright.layers.pyramid import PyramidPooling
 from maskwright.layers.reflect import reflect_pad
 from maskwright.layers.residual import BasicBlock, Bottleneck
@@ -35,5 +35,6 @@ __all__ = [
     "enlarge",
     "enlarge_and_crop",
     "initialise",
+    "initialise_scores",
     "reflect_pad",
 ]
