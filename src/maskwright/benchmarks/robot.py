@@ -19,6 +19,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from maskwright.benchmarks.memory import peak_mib
 from maskwright.core.errors import ConfigError
 from maskwright.core.files import write_json
 from maskwright.core.machine import describe_machine
@@ -29,7 +30,6 @@ OUT = "benchmarks/results/robot.json"
 STAGES = ("read", "preprocess", "network", "postprocess")
 WARM_UP = 20
 _DIFFERENT = 8
-_STATUS = Path("/proc/self/status")
 
 
 def measure_robot(
@@ -92,7 +92,7 @@ def measure_robot(
         "frames": frames,
         "runtime": predictor.runtime,
         "times": {stage: _tail(seconds) for stage, seconds in spent.items()},
-        "peak_memory_mib": _peak_memory_mib(),
+        "peak_memory_mib": round(peak_mib(), 1),
         "load_average": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
     }
 
@@ -112,16 +112,6 @@ def _tail(seconds: np.ndarray) -> dict[str, float]:
     p50, p95, p99, most = (1000 * float(v) for v in np.percentile(seconds, (50, 95, 99, 100)))
     found = {"p50_ms": p50, "p95_ms": p95, "p99_ms": p99, "max_ms": most, "jitter_ms": p99 - p50}
     return {name: round(value, 4) for name, value in found.items()}
-
-
-def _peak_memory_mib() -> float | None:
-    # Not getrusage: a process inherits the figure there from whoever started it.
-    if not _STATUS.exists():
-        return None
-    for line in _STATUS.read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return round(int(line.split()[1]) / 1024, 1)
-    return None
 
 
 def main() -> None:

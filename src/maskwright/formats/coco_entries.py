@@ -24,7 +24,15 @@ def load(file: Path) -> Document:
     Raises:
         DataError: it is no JSON, or lacks one of the lists.
     """
-    document = folders.read_json(file)
+    return checked(folders.read_json(file), file)
+
+
+def checked(document: Any, file: Path) -> Document:
+    """The value of a COCO file, if it has the lists.
+
+    Raises:
+        DataError: it lacks one of them.
+    """
     for key in ("images", "annotations", "categories"):
         entries = document.get(key) if isinstance(document, dict) else None
         if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):

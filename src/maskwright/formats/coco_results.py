@@ -64,7 +64,7 @@ def read(file: Path, content: Any, dataset: Dataset) -> Results:
     """
     if isinstance(content, list):
         return _results(file, content, dataset)
-    return _annotations(file, coco_entries.load(file), dataset)
+    return _annotations(file, coco_entries.checked(content, file), dataset)
 
 
 def read_image(

@@ -16,11 +16,12 @@ from maskwright.jobs.evaluate import require_same_classes
 from maskwright.jobs.inspect import Progress
 from maskwright.jobs.score_maps import MapScorer, MapScores
 from maskwright.jobs.score_objects import RESAMPLES, ObjectScorer, ObjectScores
-from maskwright.jobs.score_panoptic import SegmentScorer, SegmentScores, mean_pq
+from maskwright.jobs.score_panoptic import SegmentScorer, SegmentScores
 from maskwright.metrics import (
     Interval,
     PairedInterval,
     bootstrap,
+    mean_pq,
     paired_interval,
     protocol_of,
 )

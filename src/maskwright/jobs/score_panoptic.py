@@ -10,7 +10,13 @@ import numpy as np
 from maskwright.core.classes import Classes
 from maskwright.core.errors import ConfigError
 from maskwright.core.segmentation import Segmentation
-from maskwright.metrics import PanopticQuality, PanopticScores, interval, panoptic_counts
+from maskwright.metrics import (
+    PanopticQuality,
+    PanopticScores,
+    interval,
+    mean_pq,
+    panoptic_counts,
+)
 from maskwright.metrics.bootstrap import Interval
 
 
@@ -55,7 +61,7 @@ class SegmentScorer:
         if truth.panoptic is None or found.panoptic is None:
             raise ConfigError(f"{name}: expected panoptic segments of truth and prediction.")
         counts = panoptic_counts(truth.panoptic, found.panoptic, len(self.classes))
-        self._quality.update(truth.panoptic, found.panoptic)
+        self._quality.add(counts)
         columns = (counts.iou_sum, counts.right, counts.wrong, counts.missed)
         self._counts.append(np.stack(columns, axis=1).astype(np.float64))
         self._names.append(name)
@@ -69,15 +75,3 @@ class SegmentScorer:
             images=tuple(self._names),
             counts_N=np.stack(self._counts),
         )
-
-
-def mean_pq(counts_RK4: np.ndarray) -> np.ndarray:
-    """PQ, the mean over the classes that occur, of summed counts: [R, K, 4] -> [R]."""
-    iou_sum, right, wrong, missed = np.moveaxis(counts_RK4, -1, 0)
-    weight = right + wrong / 2 + missed / 2
-    seen = weight > 0
-    quality = np.divide(iou_sum, weight, out=np.zeros_like(iou_sum), where=seen)
-    count = seen.sum(axis=-1)
-    return np.divide(
-        quality.sum(axis=-1), count, out=np.full(len(counts_RK4), np.nan), where=count > 0
-    )

@@ -49,6 +49,7 @@ from maskwright.metrics.overlap import (
 from maskwright.metrics.panoptic import (
     PanopticQuality,
     PanopticScores,
+    mean_pq,
     panoptic_counts,
     panoptic_quality,
 )
@@ -114,6 +115,7 @@ __all__ = [
     "matrix_overlaps",
     "mean_boundary_f",
     "mean_iou",
+    "mean_pq",
     "noise_flips",
     "overlap_scores",
     "paired_interval",

@@ -21,7 +21,7 @@ from maskwright.metrics.assignment import RIGHT, WRONG, Verdicts
 from maskwright.metrics.curves import CURVES, envelope_of_hits, precision_recall, read_envelope
 from maskwright.metrics.matching import Overlaps
 from maskwright.metrics.ordering import place_in_group, stable_order
-from maskwright.metrics.overlap import ratio
+from maskwright.metrics.overlap import none_for_nan, ratio
 from maskwright.metrics.protocols import Kind, Protocol
 
 
@@ -140,16 +140,16 @@ class APScores:
         rows = [
             {
                 "name": name,
-                "ap": _or_none(self.class_ap[k]),
-                "ap50": _or_none(self.average_precision[0, 0, k]),
-                "ar": _or_none(self.average_recall[0, -1, :, k].mean()),
+                "ap": none_for_nan(self.class_ap[k]),
+                "ap50": none_for_nan(self.average_precision[0, 0, k]),
+                "ar": none_for_nan(self.average_recall[0, -1, :, k].mean()),
                 "truths": int(self.truths[0, k]),
                 "detections": int(self.detections[k]),
                 "sizes": {
-                    size: _or_none(self.average_precision[a, :, k].mean())
+                    size: none_for_nan(self.average_precision[a, :, k].mean())
                     for a, (size, _) in enumerate(self.protocol.sizes)
                 },
-                "curve": [_or_none(value) for value in self.precision[0, 0, :, k]],
+                "curve": [none_for_nan(value) for value in self.precision[0, 0, :, k]],
             }
             for k, name in enumerate(self.names)
         ]
@@ -158,11 +158,11 @@ class APScores:
             "kind": self.kind,
             "images": self.images,
             "ious": list(self.protocol.ious),
-            "summary": {name: _or_none(value) for name, value in self.summary.items()},
+            "summary": {name: none_for_nan(value) for name, value in self.summary.items()},
             "pooled": {
-                "ap": _or_none(self.ap_pooled),
-                "ap50": _or_none(self.pooled_precision[0, 0]),
-                "ar": _or_none(self.pooled_recall[0, -1].mean()),
+                "ap": none_for_nan(self.ap_pooled),
+                "ap50": none_for_nan(self.pooled_precision[0, 0]),
+                "ar": none_for_nan(self.pooled_recall[0, -1].mean()),
             },
             "classes": rows,
         }
@@ -340,7 +340,3 @@ def _mean(values: np.ndarray) -> float:
 
 def _letter(size: str) -> str:
     return size[:1]
-
-
-def _or_none(value: float) -> float | None:
-    return None if math.isnan(value) else float(value)

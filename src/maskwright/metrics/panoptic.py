@@ -22,6 +22,7 @@ import numpy as np
 
 from maskwright.core.errors import ConfigError, DataError
 from maskwright.core.parts import Panoptic
+from maskwright.metrics.overlap import mean_defined, none_for_nan, ratio
 
 VOID = 0
 
@@ -160,12 +161,12 @@ class PanopticScores:
         return {
             "images": self.images,
             **{
-                group: {of: _or_none(self.mean(of, group)) for of in ("pq", "sq", "rq")}
+                group: {of: none_for_nan(self.mean(of, group)) for of in ("pq", "sq", "rq")}
                 for group in ("all", "things", "stuff")
             },
             "classes": [
                 {"name": name, "thing": k in self.things}
-                | {column: _or_none(getattr(self, column)[k]) for column in columns}
+                | {column: none_for_nan(getattr(self, column)[k]) for column in columns}
                 for k, name in enumerate(self.names)
             ],
         }
@@ -199,6 +200,15 @@ def panoptic_quality(
     return quality.scores()
 
 
+def mean_pq(counts_K4: np.ndarray) -> np.ndarray:
+    """float64 [...] from counts [..., K, 4] (sum of IoUs, TP, FP, FN): mean PQ over the classes.
+
+    A class that is neither there nor predicted is left out; NaN where all are.
+    """
+    iou_sum, right, wrong, missed = np.moveaxis(counts_K4, -1, 0)
+    return mean_defined(ratio(iou_sum, right + wrong / 2 + missed / 2))
+
+
 class PanopticQuality:
     """Adds up images; a thin layer over `panoptic_counts`.
 
@@ -221,7 +231,7 @@ class PanopticQuality:
 
     def update(self, truth: Panoptic, prediction: Panoptic) -> None:
         """Add one image; on an error nothing is added."""
-        self._add(panoptic_counts(truth, prediction, len(self.names)), 1)
+        self.add(panoptic_counts(truth, prediction, len(self.names)))
 
     def merge(self, other: PanopticQuality) -> None:
         """Add what another one has counted, such as another process's share of the images.
@@ -234,17 +244,17 @@ class PanopticQuality:
                 f"can't merge panoptic counts of {len(other.names)} classes into those of "
                 f"{len(self.names)}; expected the same names and things."
             )
-        self._add(other.counts, other.images)
+        self.add(other.counts, other.images)
 
     def scores(self) -> PanopticScores:
         """Scores so far."""
         counts = self.counts
         weight = counts.right + counts.wrong / 2 + counts.missed / 2
-        seen = weight > 0
+        matched = ratio(counts.iou_sum, np.maximum(counts.right, 1))
         columns = {
-            "pq": _quotient(counts.iou_sum, weight, seen),
-            "sq": _quotient(counts.iou_sum, np.maximum(counts.right, 1), seen),
-            "rq": _quotient(counts.right, weight, seen),
+            "pq": ratio(counts.iou_sum, weight),
+            "sq": np.where(weight > 0, matched, np.nan),
+            "rq": ratio(counts.right, weight),
         }
         return PanopticScores(
             names=self.names,
@@ -256,7 +266,8 @@ class PanopticQuality:
             images=self.images,
         )
 
-    def _add(self, more: PanopticCounts, images: int) -> None:
+    def add(self, more: PanopticCounts, images: int = 1) -> None:
+        """Add what `panoptic_counts` returned for one image, or the sum over several."""
         counts = self.counts
         self.counts = PanopticCounts(
             iou_sum=counts.iou_sum + more.iou_sum,
@@ -265,12 +276,3 @@ class PanopticQuality:
             missed=counts.missed + more.missed,
         )
         self.images += images
-
-
-def _quotient(numerator: np.ndarray, denominator: np.ndarray, where: np.ndarray) -> np.ndarray:
-    result = np.full(len(numerator), np.nan)
-    return np.divide(numerator, denominator, out=result, where=where)
-
-
-def _or_none(value: float) -> float | None:
-    return None if math.isnan(value) else value
