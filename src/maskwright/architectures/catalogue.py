@@ -32,13 +32,19 @@ from maskwright.architectures import (
     unet,
 )
 from maskwright.architectures.contract import Architecture, Network
-from maskwright.architectures.encoders import RESNETS, hrnet
+from maskwright.architectures.encoders import RESNETS, hrnet, vgg
 from maskwright.core.errors import ConfigError
 
 _UNETS = {
     "unet": Architecture(
         network=unet.UNet,
         config=unet.UNetConfig(),
+        card=unet.CARD,
+        tiny=unet.tiny,
+    ),
+    "unet-small": Architecture(
+        network=unet.UNet,
+        config=unet.UNetConfig(width=16),
         card=unet.CARD,
         tiny=unet.tiny,
     ),
@@ -166,53 +172,69 @@ _HRNETS = {
     )
     for size, sizes in hrnet.SIZES.items()
 } | {
-    f"hrnetv2-{size}-ocr": Architecture(
+    f"hrnetv2-{suffix}": Architecture(
         network=ocr.OCR,
-        config=ocr.OCRConfig(**sizes),
+        config=config,
         card=ocr.CARD,
         tiny=ocr.tiny,
         input_size=(512, 1024),
     )
-    for size, sizes in hrnet.SIZES.items()
+    for suffix, config in {
+        "ocr-small": ocr.OCRConfig(**hrnet.SIZES["w18-small"], width=128, key_width=64),
+        **{f"{size}-ocr": ocr.OCRConfig(**sizes) for size, sizes in hrnet.SIZES.items()},
+    }.items()
 }
 
 _CAAS = {
-    f"caa-b{size}": Architecture(
-        network=caa.CAA,
-        config=caa.CAAConfig(encoder=f"tf_efficientnet_b{size}"),
-        card=caa.CARD,
-        tiny=caa.tiny,
-    )
-    for size in range(8)
+    f"caa-{suffix}": Architecture(network=caa.CAA, config=config, card=caa.CARD, tiny=caa.tiny)
+    for suffix, config in {
+        **{f"b{size}": caa.CAAConfig(encoder=f"tf_efficientnet_b{size}") for size in range(8)},
+        **{lite: caa.lite_config(encoder) for lite, encoder in _LITES.items()},
+    }.items()
 }
 
 _DUAL_ATTENTION = {
-    f"danet-{name}": Architecture(
+    f"danet-{suffix}": Architecture(
         network=danet.DANet,
-        config=danet.DANetConfig(encoder_depths=RESNETS[name].depths),
+        config=config,
         card=danet.CARD,
         tiny=danet.tiny,
         input_size=(512, 1024),
     )
-    for name in ("resnet50", "resnet101")
+    for suffix, config in {
+        "small": danet.SMALL,
+        **{
+            name: danet.DANetConfig(encoder_depths=RESNETS[name].depths)
+            for name in ("resnet50", "resnet101")
+        },
+    }.items()
 } | {
-    f"dranet-{name}": Architecture(
+    f"dranet-{suffix}": Architecture(
         network=dran.DRANet,
-        config=dran.DRANetConfig(encoder_depths=RESNETS[name].depths),
+        config=config,
         card=dran.CARD,
         tiny=dran.tiny,
         input_size=(512, 1024),
     )
-    for name in ("resnet50", "resnet101")
+    for suffix, config in {
+        "small": dran.SMALL,
+        **{
+            name: dran.DRANetConfig(encoder_depths=RESNETS[name].depths)
+            for name in ("resnet50", "resnet101")
+        },
+    }.items()
 }
 
+_SMALL_VGG: dict[str, Any] = {"widths": vgg.SMALL_WIDTHS, "depths": vgg.SMALL_DEPTHS}
+
 _FCNS = {
-    f"fcn{stride}s": Architecture(
+    f"fcn{stride}s{suffix}": Architecture(
         network=fcn.FCN,
-        config=fcn.FCNConfig(stride=stride),
+        config=fcn.FCNConfig(stride=stride, **sizes),
         card=fcn.CARD,
         tiny=fcn.tiny,
     )
+    for suffix, sizes in {"": {}, "-small": {**_SMALL_VGG, "fc_width": 256}}.items()
     for stride in (32, 16, 8)
 } | {
     f"fcn8s-lite{size}": Architecture(
@@ -225,13 +247,14 @@ _FCNS = {
 }
 
 _SEGNETS = {
-    "segnet": Architecture(
+    f"segnet{suffix}": Architecture(
         network=segnet.SegNet,
-        config=segnet.SegNetConfig(),
+        config=segnet.SegNetConfig(**sizes),
         card=segnet.CARD,
         tiny=segnet.tiny,
         input_size=(360, 480),
-    ),
+    )
+    for suffix, sizes in {"": {}, "-small": _SMALL_VGG}.items()
 }
 
 _DILATIONS = {
@@ -241,7 +264,10 @@ _DILATIONS = {
         card=dilation.CARD,
         tiny=dilation.tiny,
     )
-    for name, config in dilation.VARIANTS.items()
+    for name, config in {
+        **dilation.VARIANTS,
+        "8-small": dilation.DilationConfig(**_SMALL_VGG, fc_width=256),
+    }.items()
 }
 
 _NAIVE = {

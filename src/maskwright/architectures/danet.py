@@ -57,6 +57,17 @@ class DANetConfig:
     dropout: float = 0.1
 
 
+SMALL = DANetConfig(
+    encoder_depths=(2, 2, 2, 2),
+    encoder_widths=(16, 32, 64, 128),
+    output_stride=16,
+    multi_grid=(),
+    width=128,
+    key_width=16,
+)
+"""A quarter of the widths on a shallow encoder at output stride 16: minutes on a CPU."""
+
+
 class DANet(SemanticNetwork):
     """Position and channel attention, summed (figure 2)."""
 

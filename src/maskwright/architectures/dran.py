@@ -71,6 +71,20 @@ class DRANetConfig:
     auxiliary: bool = True
 
 
+SMALL = DRANetConfig(
+    encoder_depths=(2, 2, 2, 2),
+    encoder_widths=(16, 32, 64, 128),
+    deep_stem=(),
+    output_stride=16,
+    multi_grid=(),
+    width=128,
+    key_width=32,
+    fused_width=64,
+    auxiliary_width=64,
+)
+"""A quarter of the widths on a shallow encoder at output stride 16: minutes on a CPU."""
+
+
 class DRANet(SemanticNetwork):
     """Compact position and channel attention, fused, refined by the first stage (figure 2)."""
 

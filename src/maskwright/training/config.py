@@ -15,6 +15,7 @@ from maskwright.data.augment import Augmentation
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 _CHOICES = {
+    "budget_of": ("run", "steps"),
     "optimiser": ("adamw", "sgd"),
     "schedule": ("poly", "cosine"),
     "precision": ("auto", "fp32", "bf16"),
@@ -38,6 +39,9 @@ class TrainConfig:
         budget: wall-clock seconds for everything, turned into steps once; or
         epochs: passes over the training images; or
         steps: exactly so many. One of the three.
+        budget_of: what the budget pays for. "run": everything, by the clock on the wall. "steps":
+            training steps alone, in seconds of the processor for each of its threads, so that
+            neither scoring nor other work on the machine shortens the training of a comparison.
         optimiser: "adamw" or "sgd" (momentum 0.9, Nesterov).
         lr: peak learning rate.
         encoder_lr: factor on it for pretrained encoders.
@@ -71,6 +75,7 @@ class TrainConfig:
     budget: float | None = None
     epochs: float | None = None
     steps: int | None = None
+    budget_of: Literal["run", "steps"] = "run"
     optimiser: Literal["adamw", "sgd"] = "adamw"
     lr: float = 1e-3
     encoder_lr: float = 1.0

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal
+
+import torch
 
 from maskwright.architectures.contract import Network
 from maskwright.data.augment import NONE
@@ -23,6 +26,9 @@ from maskwright.training.preflight import (
 from maskwright.training.scoring import score
 from maskwright.training.setup import Setup
 from maskwright.training.steps import backward
+
+TRIAL_SHARE = 0.1
+"""Of a budget may go into timing steps, but for the first ones."""
 
 
 def rehearse(setup: Setup, started: float, note: Callable[[str], None]) -> TrainConfig:
@@ -42,7 +48,12 @@ def rehearse(setup: Setup, started: float, note: Callable[[str], None]) -> Train
     # on a copy: batch statistics change with each forward pass, and trials leave no trace
     network = copy.deepcopy(setup.network).train()
     estimate = setup.processes.agree(lambda: check_memory(setup, network))
-    timing = time_steps(_trial_step(setup, network), config.precision)
+    timing = time_steps(
+        _trial_step(setup, network),
+        config.precision,
+        clock=processor_clock if config.budget_of == "steps" else time.perf_counter,
+        limit=TRIAL_SHARE * (config.budget or math.inf),
+    )
     an_epoch = len(setup.cache) / config.batch
     evaluation = _time_evaluation(setup)
     steps = _count_steps(config, started, timing.step, evaluation, an_epoch)
@@ -61,6 +72,14 @@ def rehearse(setup: Setup, started: float, note: Callable[[str], None]) -> Train
         f"{(steps * timing.step + config.evaluate_every * evaluation) / 60:.1f} min."
     )
     return replace(config, budget=None, epochs=None, steps=steps, precision=bf16)
+
+
+def processor_clock() -> float:
+    """Seconds that the processor has worked for this process, for each of torch's threads.
+
+    They pass no faster where other work shares the machine.
+    """
+    return time.process_time() / torch.get_num_threads()
 
 
 def check_memory(setup: Setup, network: Network) -> MemoryEstimate:
@@ -114,6 +133,8 @@ def _time_evaluation(setup: Setup) -> float:
 def _count_steps(
     config: TrainConfig, started: float, step: float, evaluation: float, an_epoch: float
 ) -> int:
+    if config.budget is not None and config.budget_of == "steps":
+        return max(1, round(config.budget / step))
     if config.budget is not None:
         spent = time.perf_counter() - started
         return steps_within(config.budget, spent, step, evaluation, config.evaluate_every)

@@ -104,6 +104,12 @@ class RunFolder:
         return self.report.exists() and not states
 
     @property
+    def resumable(self) -> bool:
+        """Whether `resume` has something to go on with, or finds everything done."""
+        states = self._state.exists() or self._state_before.exists()
+        return (self.path / "config.json").exists() and (states or self.finished)
+
+    @property
     def _state(self) -> Path:
         return self.path / "state.safetensors"
 

@@ -1,0 +1,102 @@
+"""`compare`: which network is worth its time on this data and this processor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import maskwright.formats as formats
+from maskwright.architectures import architecture, build
+from maskwright.benchmarks.candidates import find_candidates, starts_from_imagenet, trial_config
+from maskwright.benchmarks.comparison import Comparison, ComparisonRow
+from maskwright.benchmarks.subjects import count_gflop
+from maskwright.benchmarks.trial import start_trial
+from maskwright.core import machine
+from maskwright.core.errors import MaskwrightError
+from maskwright.training import TrainConfig, suggest_size
+
+Note = Callable[[str], None]
+
+
+def train_all(
+    data: Path | str,
+    models: Sequence[str],
+    out: Path | str,
+    *,
+    budget: float,
+    size: tuple[int, int] | None = None,
+    threads: int | None = None,
+    changes: Mapping[str, Any] | None = None,
+    note: Note = print,
+) -> Comparison:
+    """Train every model for the same time, each in a process of its own; go on where it was ended.
+
+    A model that fails is noted with the reason and tried again when the comparison is started
+    again; the others go on.
+
+    Args:
+        data: the labelled set.
+        models: keys of `ARCHITECTURES`, or "small".
+        out: the comparison's folder.
+        budget: seconds of training steps for each, by the processor's time.
+        size: (height, width) of the input; suggested by the data unless given.
+        threads: of training; None takes every core.
+        changes: settings of `TrainConfig` that all models share.
+        note: told what happens.
+
+    Raises:
+        ConfigError: unknown models or settings; `out` holds another comparison.
+        DataError: the data can't be read.
+        KeyboardInterrupt: the model under way keeps its state.
+    """
+    names = find_candidates(models)
+    dataset = formats.read(data)
+    size = size or suggest_size(dataset)
+    threads = threads or machine.usable_cores()
+    shared = {**(changes or {}), "threads": threads}
+    configs = {name: trial_config(name, size, budget, shared) for name in names}
+    comparison = Comparison(Path(out), _settings(Path(data), configs[names[0]]))
+    for number, name in enumerate(names, 1):
+        row = comparison.rows.get(name)
+        if row is not None and not row.error:
+            continue
+        note(f"{number}/{len(names)}  {name}: training for {budget / 60:g} min")
+        row = _train_one(comparison, name, Path(data), configs[name], len(dataset.classes))
+        comparison.keep(row)
+        note(f"{number}/{len(names)}  {name}: {row.error or f'mIoU {row.miou:.4f}'}")
+    return comparison
+
+
+def _settings(data: Path, config: TrainConfig) -> dict[str, Any]:
+    """What all rows have in common."""
+    own = {"architecture", "options", "epochs", "steps"}
+    shared = {key: value for key, value in config.to_dict().items() if key not in own}
+    return {"data": data.name, **shared}
+
+
+def _train_one(
+    comparison: Comparison, name: str, data: Path, config: TrainConfig, classes: int
+) -> ComparisonRow:
+    row = ComparisonRow(
+        name=name,
+        title=architecture(name).card.title,
+        first_weights="ImageNet" if starts_from_imagenet(name) else "random",
+    )
+    folder = comparison.folder / "runs" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        result = start_trial(folder, data.resolve(), config)
+    except MaskwrightError as error:
+        return replace(row, error=str(error))
+    with torch.device("meta"):
+        network = build(name, classes)
+    return replace(
+        row,
+        parameters=sum(parameter.numel() for parameter in network.parameters()),
+        gflops=count_gflop(network, config.size),
+        **asdict(result),
+    )

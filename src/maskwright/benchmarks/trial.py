@@ -1,0 +1,182 @@
+"""One network of a comparison, trained and scored in a process of its own.
+
+    python -m maskwright.benchmarks.trial JOB.json
+
+A process of its own gives its memory back, can be measured, and may fail without taking the others
+along. It ends, with its state kept, when the one that started it does. `training` is a run folder
+like any other: what was trained can be exported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import maskwright.formats as formats
+import maskwright.jobs as jobs
+from maskwright.benchmarks.memory import peak_mib
+from maskwright.core.errors import MaskwrightError
+from maskwright.core.files import write_json
+from maskwright.training import (
+    RunFolder,
+    Terminal,
+    TrainConfig,
+    checkpoint_predictor,
+    resume,
+    train,
+)
+
+INTERRUPTED = 3
+"""Exit code where the state is kept and the trial goes on another time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialResult:
+    """What a trial came to.
+
+    Attributes:
+        miou: mean IoU, 0..1, of the last weights on the validation split, by PyTorch.
+        pixel_accuracy: share of its pixels that are right.
+        iou: class -> IoU; None where neither truth nor prediction has it.
+        test_miou, test_iou: the same on the test split; None and {} where there is none.
+        steps, epochs: of training.
+        precision: "fp32" or "bf16", of training.
+        training_mib: 2^20 bytes that the process had resident at most.
+    """
+
+    miou: float
+    pixel_accuracy: float
+    iou: Mapping[str, float | None]
+    test_miou: float | None = None
+    test_iou: Mapping[str, float | None]
+    steps: int
+    epochs: float
+    precision: str
+    training_mib: float
+
+
+def start_trial(folder: Path, data: Path, config: TrainConfig) -> TrialResult:
+    """Run a trial in a new process, or go on with one that was ended; wait for it.
+
+    Args:
+        folder: for run, log and result.
+        data: the labelled set.
+        config: every setting.
+
+    Raises:
+        MaskwrightError: the process failed; the text tells its last words.
+        KeyboardInterrupt: here or there; the trial keeps its state.
+    """
+    job = folder / "job.json"
+    write_json(job, {"data": str(data), "config": config.to_dict()})
+    (folder / "result.json").unlink(missing_ok=True)
+    code = _wait([sys.executable, "-m", "maskwright.benchmarks.trial", str(job)], folder / "log")
+    if code == INTERRUPTED:
+        raise KeyboardInterrupt
+    if code or not (folder / "result.json").exists():
+        raise MaskwrightError(_last_words(folder / "log", code))
+    return TrialResult(**json.loads((folder / "result.json").read_text(encoding="utf-8")))
+
+
+def _wait(command: list[str], log: Path) -> int:
+    """Run a command to its end. Its standard input closes when this process ends."""
+    with log.open("ab") as told:
+        child = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=told, stderr=told, start_new_session=True
+        )
+        try:
+            return child.wait()
+        except KeyboardInterrupt:
+            child.send_signal(signal.SIGINT)
+            child.wait()
+            raise
+
+
+def _last_words(log: Path, code: int) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    if code == -signal.SIGKILL:
+        return "the system killed it, most likely because memory ran out"
+    if code < 0:
+        return f"signal {-code} ended it; see {log}"
+    return (lines or [f"it ended with {code} and said nothing"])[-1].removeprefix("error: ")
+
+
+def run_trial(folder: Path, data: Path, config: TrainConfig) -> TrialResult:
+    """Train in this process, or go on, and score.
+
+    Raises:
+        MaskwrightError: as `train` and `resume`.
+        KeyboardInterrupt: Ctrl-C ended the training, whose state is kept.
+    """
+    dataset = formats.read(data)
+    run, progress = RunFolder(folder / "training", overwrite=True), Terminal(every=20)
+    if run.resumable:
+        result = resume(dataset, run.path, progress=progress)
+    else:
+        result = train(config, dataset, run.path, overwrite=True, progress=progress)
+    if result.interrupted:
+        raise KeyboardInterrupt
+    training_mib = peak_mib()
+    answer = checkpoint_predictor(run.best, config.threads).predict
+    evaluation = result.evaluation
+    if evaluation is None:  # it was trained before, but not told
+        samples = dataset.split("val", "test", "train", "all")
+        evaluation = jobs.evaluate(samples, answer, dataset.classes)
+    test = None
+    if {"val", "test"} <= set(dataset.splits):
+        test = jobs.evaluate(dataset.splits["test"], answer, dataset.classes)
+    return TrialResult(
+        miou=evaluation.scores.miou,
+        pixel_accuracy=evaluation.scores.pixel_accuracy,
+        iou=_class_iou(evaluation),
+        test_miou=None if test is None else test.scores.miou,
+        test_iou={} if test is None else _class_iou(test),
+        steps=int(result.config.steps or 0),
+        epochs=max(row["epoch"] for row in result.history),
+        precision=result.config.precision,
+        training_mib=training_mib,
+    )
+
+
+def _class_iou(evaluation: jobs.Evaluation) -> dict[str, float | None]:
+    return {row["name"]: row["iou"] for row in evaluation.scores.to_dict()["classes"]}
+
+
+def _end_with_parent() -> None:
+    """Interrupt this process when its standard input closes, which its parent holds open."""
+
+    def wait() -> None:
+        while os.read(0, 1024):
+            pass
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def main() -> None:
+    """Run the job that a file tells."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("job", type=Path, help="as start_trial writes it")
+    job = parser.parse_args().job
+    _end_with_parent()
+    try:
+        told = json.loads(job.read_text(encoding="utf-8"))
+        config = TrainConfig.from_dict(told["config"])
+        result = run_trial(job.parent, Path(told["data"]), config)
+        write_json(job.parent / "result.json", asdict(result))
+    except MaskwrightError as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()
