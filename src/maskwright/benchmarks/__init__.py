@@ -10,6 +10,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from maskwright.benchmarks.compare import compare_models, pareto_names
+    from maskwright.benchmarks.comparison import Comparison, ComparisonRow, pareto
+    from maskwright.benchmarks.comparison_report import ranked
     from maskwright.benchmarks.demo import DemoResult, run_demo
     from maskwright.benchmarks.latency import LatencyRow, compare_latency
     from maskwright.benchmarks.robot import measure_robot
@@ -19,19 +22,31 @@ if TYPE_CHECKING:
     from maskwright.benchmarks.synthesis import measure_synthesis
 
 __all__ = [
+    "Comparison",
+    "ComparisonRow",
     "DemoResult",
     "LatencyRow",
     "Study",
     "benchmark_models",
     "compare_latency",
+    "compare_models",
     "measure_confusion_matrix",
     "measure_robot",
     "measure_startup",
     "measure_synthesis",
+    "pareto",
+    "pareto_names",
+    "ranked",
     "run_demo",
 ]
 
 _WHERE = {
+    "Comparison": "comparison",
+    "ComparisonRow": "comparison",
+    "compare_models": "compare",
+    "pareto": "comparison",
+    "pareto_names": "compare",
+    "ranked": "comparison_report",
     "DemoResult": "demo",
     "LatencyRow": "latency",
     "Study": "study",

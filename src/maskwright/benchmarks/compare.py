@@ -11,15 +11,74 @@ import torch
 
 import maskwright.formats as formats
 from maskwright.architectures import architecture, build
+from maskwright.benchmarks.answers import time_all
 from maskwright.benchmarks.candidates import find_candidates, starts_from_imagenet, trial_config
-from maskwright.benchmarks.comparison import Comparison, ComparisonRow
+from maskwright.benchmarks.comparison import Comparison, ComparisonRow, pareto, read_record
+from maskwright.benchmarks.comparison_report import comparison_report
 from maskwright.benchmarks.subjects import count_gflop
 from maskwright.benchmarks.trial import start_trial
 from maskwright.core import machine
-from maskwright.core.errors import MaskwrightError
+from maskwright.core.errors import ConfigError, MaskwrightError
+from maskwright.report import write_report
 from maskwright.training import TrainConfig, suggest_size
 
 Note = Callable[[str], None]
+
+
+def compare_models(
+    data: Path | str,
+    models: Sequence[str],
+    out: Path | str,
+    *,
+    budget: float = 300.0,
+    size: tuple[int, int] | None = None,
+    threads: int | None = None,
+    answer_threads: int | None = None,
+    rounds: int = 20,
+    timing: bool = True,
+    changes: Mapping[str, Any] | None = None,
+    note: Note = print,
+) -> Comparison:
+    """`train_all`, then `time_all`, then the page; what was done before is not done again.
+
+    Args:
+        data, models, out, budget, size, threads, changes, note: as of `train_all`.
+        answer_threads, rounds: as `threads`, `rounds` of `time_all`.
+        timing: whether to time the answers.
+
+    Raises:
+        ConfigError, DataError, MaskwrightError, KeyboardInterrupt: as `train_all`, `time_all`.
+    """
+    comparison = train_all(
+        data, models, out, budget=budget, size=size, threads=threads, changes=changes, note=note
+    )
+    page = Path(out) / "report.html"
+    write_report(page, comparison_report(comparison))
+    trained = [row for row in comparison.rows.values() if row.miou is not None]
+    if timing and any(row.best_ms is None for row in trained):
+        time_all(comparison, data, threads=answer_threads, rounds=rounds, note=note)
+        write_report(page, comparison_report(comparison))
+    return comparison
+
+
+def pareto_names(earlier: Path, most: int = 8) -> list[str]:
+    """The models of an earlier comparison that none beats in both accuracy and latency.
+
+    Args:
+        earlier: its folder, or its comparison.json.
+        most: at most so many, as `pareto` chooses.
+
+    Raises:
+        ConfigError: no comparison lies there, or it has no timing yet.
+    """
+    rows = [ComparisonRow.from_dict(row) for row in read_record(earlier)["rows"]]
+    names = [row.name for row in pareto(rows, most)]
+    if not names:
+        raise ConfigError(
+            f"expected models with accuracy and latency in {earlier}, got none of {len(rows)}; "
+            "finish that comparison first, with its timing."
+        )
+    return names
 
 
 def train_all(
@@ -62,7 +121,7 @@ def train_all(
     comparison = Comparison(Path(out), _settings(Path(data), configs[names[0]]))
     for number, name in enumerate(names, 1):
         row = comparison.rows.get(name)
-        if row is not None and not row.error:
+        if row is not None and row.miou is not None:
             continue
         note(f"{number}/{len(names)}  {name}: training for {budget / 60:g} min")
         row = _train_one(comparison, name, Path(data), configs[name], len(dataset.classes))

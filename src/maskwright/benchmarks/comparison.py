@@ -43,6 +43,7 @@ class ComparisonRow:
         best: its name, such as "OpenVINO bf16".
         best_miou: mIoU of its answers on the validation split.
         interval: of that, the bootstrap's lowest and highest at 95 %, over the images.
+        boundary_iou, boundary_f, thin_iou: of those answers, means over the classes.
         agreement: share of pixels, 0..1, on which it answers as PyTorch.
         peak_mib: 2^20 bytes that a process takes which only answers with it.
         file_mib: of the bundle.
@@ -68,10 +69,19 @@ class ComparisonRow:
     best: str | None = None
     best_miou: float | None = None
     interval: tuple[float, float] | None = None
+    boundary_iou: float | None = None
+    boundary_f: float | None = None
+    thin_iou: float | None = None
     agreement: float | None = None
     peak_mib: float | None = None
     file_mib: float | None = None
     error: str = ""
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> ComparisonRow:
+        """Inverse of `dataclasses.asdict`, through JSON too."""
+        interval = data.get("interval")
+        return cls(**{**data, "interval": None if interval is None else tuple(interval)})
 
 
 class Comparison:
@@ -106,7 +116,8 @@ class Comparison:
                     f"{before['settings'].get(name)}, but got {value}; give the same settings to "
                     "go on with it, or another folder."
                 )
-        self.rows = {row["name"]: ComparisonRow(**row) for row in before["rows"]}
+        rows = [ComparisonRow.from_dict(row) for row in before["rows"]]
+        self.rows = {row.name: row for row in rows}
         self.facts = {key: before[key] for key in ("training", "timing") if key in before}
 
     def keep(self, row: ComparisonRow) -> None:
@@ -139,7 +150,7 @@ def read_record(folder: Path) -> dict[str, Any]:
     path = folder if folder.suffix == ".json" else folder / FILE
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        _ = [ComparisonRow(**row) for row in record["rows"]], dict(record["settings"])
+        _ = [ComparisonRow.from_dict(row) for row in record["rows"]], dict(record["settings"])
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise ConfigError(
             f"expected a comparison in {path}, but it can't be read ({error}); give the folder of "

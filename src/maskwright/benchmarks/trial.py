@@ -151,7 +151,11 @@ def _class_iou(evaluation: jobs.Evaluation) -> dict[str, float | None]:
 
 
 def _end_with_parent() -> None:
-    """Interrupt this process when its standard input closes, which its parent holds open."""
+    """Interrupt this process when its standard input closes, which its parent holds open.
+
+    A shell lets what it starts in the background ignore interrupts; here they count.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def wait() -> None:
         while os.read(0, 1024):

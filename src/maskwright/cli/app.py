@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from maskwright.cli.benchmark import benchmark
+from maskwright.cli.compare import compare
 from maskwright.cli.convert import convert
 from maskwright.cli.data import data
 from maskwright.cli.demo import demo
@@ -60,6 +61,7 @@ app.command()(evaluate)
 app.command()(predict)
 app.command()(export)
 app.command()(benchmark)
+app.command()(compare)
 app.command()(synthesize)
 app.command()(doctor)
 

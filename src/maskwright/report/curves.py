@@ -47,7 +47,8 @@ def ticks(span: Range, wanted: int) -> list[float]:
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(m * power for m in (1, 2, 2.5, 5, 10) if m * power >= rough * 0.999)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [round(number * step, 12) for number in range(first, max(last, first + 1) + 1)]
+    digits = 12 - math.floor(math.log10(step))  # of the step, however small it is
+    return [round(number * step, digits) for number in range(first, max(last, first + 1) + 1)]
 
 
 def short(value: float) -> str:

@@ -138,6 +138,51 @@ class Curves:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Point:
+    """One thing of a scatter plot.
+
+    Attributes:
+        name: what it is.
+        x, y: where it is; a point that isn't finite is left out.
+        strong: set off from the others; strong points are joined by a line.
+        from_x: a faint line comes from here, such as from what it was before.
+    """
+
+    name: str
+    x: float
+    y: float
+    strong: bool = False
+    from_x: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scatter:
+    """Points over a logarithmic x axis; those with x <= 0 are left out.
+
+    Attributes:
+        title: of the plot.
+        points: in any order.
+        x_label, y_label: what the axes tell, unit included.
+        note: a sentence below.
+    """
+
+    title: str
+    points: Sequence[Point]
+    x_label: str = ""
+    y_label: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scatters:
+    """Scatter plots side by side; one alone is drawn large, with more names."""
+
+    title: str
+    plots: Sequence[Scatter]
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Matrix:
     """A confusion matrix as a heat map, each row as shares of its truth; counts on hover.
 
@@ -203,7 +248,7 @@ class Text:
     note: str = ""
 
 
-Section = Gallery | Table | Curves | Matrix | Bars | Facts | Text
+Section = Gallery | Table | Curves | Scatters | Matrix | Bars | Facts | Text
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,11 +23,13 @@ from maskwright.report.page import (
     Gallery,
     Matrix,
     Report,
+    Scatters,
     Section,
     Table,
     Text,
 )
 from maskwright.report.parts import note
+from maskwright.report.scatter import scatters
 
 _FILES = resources.files("maskwright.report")
 STYLE = _FILES.joinpath("page.css").read_text(encoding="utf-8")
@@ -105,6 +107,8 @@ def _content(section: Section) -> str:
             return sections.table(section)
         case Curves():
             return sections.curves(section)
+        case Scatters():
+            return scatters(section)
         case Matrix():
             return matrix(section)
         case Bars():

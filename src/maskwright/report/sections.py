@@ -24,6 +24,9 @@ from maskwright.report.page import (
 from maskwright.report.parts import empty, note, scroll
 from maskwright.report.pictures import data_address, reduce
 
+WIDE = 10
+"""Columns above which a table's cells stay on one line, and the table scrolls."""
+
 
 def gallery(section: Gallery) -> str:
     """Rows of pictures with captions; a click enlarges."""
@@ -76,8 +79,9 @@ def table(section: Table) -> str:
         _table_row(section.columns, row, numeric, section.swatches[index : index + 1])
         for index, row in enumerate(section.rows)
     )
+    wide = " wide" if len(section.columns) > WIDE else ""
     return scroll(
-        f'<table class="data"><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>',
+        f'<table class="data{wide}"><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>',
         section.title,
     )
 

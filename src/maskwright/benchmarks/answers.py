@@ -1,0 +1,179 @@
+"""The second half of a comparison: how fast the trained networks answer, and what ships scores."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import maskwright.formats as formats
+from maskwright.benchmarks.comparison import Comparison, ComparisonRow
+from maskwright.benchmarks.latency import LatencyRow, compare_subjects
+from maskwright.benchmarks.memory import measure_memory
+from maskwright.benchmarks.subjects import Subject, open_subject
+from maskwright.benchmarks.tables import fastest
+from maskwright.core.errors import MaskwrightError
+from maskwright.core.sample import Dataset, Sample
+from maskwright.jobs.score_maps import MapScorer
+from maskwright.jobs.turns import take_turns
+from maskwright.runtimes import Predictor, open_bundle
+from maskwright.runtimes.session import thread_count
+from maskwright.training import checkpoint_predictor
+from maskwright.training.run_folder import environment
+
+PHOTOS = 8
+"""Of the validation split are answered in turns."""
+
+TRIAL_ROUNDS, TRIAL_SECONDS = 5, 10.0
+"""For each model, to find which runtime is its fastest."""
+
+Note = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Contestant:
+    """A model that is ready to be timed.
+
+    Attributes:
+        row: to be completed.
+        bundle: its file.
+        basic: PyTorch eager.
+        best: the fastest runtime.
+        way: of that, as it was found.
+    """
+
+    row: ComparisonRow
+    bundle: Path
+    basic: Predictor
+    best: Predictor
+    way: LatencyRow
+
+
+def time_all(
+    comparison: Comparison,
+    data: Path | str,
+    *,
+    threads: int | None = None,
+    rounds: int = 20,
+    note: Note = print,
+) -> None:
+    """Complete the rows of the models that are trained, all timed in one run.
+
+    Each model's fastest runtime is found first; then PyTorch and that runtime of all models take
+    turns. What the fastest runtime answers is scored: that is what would ship.
+
+    Args:
+        comparison: with trained models in its folder; it is written at the end.
+        data: that they were trained on.
+        threads: of the answers; None takes every core.
+        rounds: turns of each model, of three timed answers.
+        note: told what happens.
+
+    Raises:
+        DataError: the data can't be read.
+        MaskwrightError: the folder can't be written.
+    """
+    dataset = formats.read(data)
+    samples = dataset.split("val", "test", "train", "all")
+    step = max(1, len(samples) // PHOTOS)
+    images = [sample.read_image() for sample in samples[::step][:PHOTOS]]
+    threads = thread_count(threads)
+    with tempfile.TemporaryDirectory(prefix="maskwright-") as folder:
+        contestants: list[_Contestant] = []
+        for row in [row for row in comparison.rows.values() if row.miou is not None]:
+            note(f"{row.name}: looking for its fastest runtime")
+            try:
+                contestants.append(_open(comparison, row, Path(folder), images, threads))
+            except (MaskwrightError, RuntimeError) as error:
+                comparison.rows[row.name] = replace(row, error=f"not timed: {error}")
+        note(f"timing {len(contestants)} models in turns")
+        predictors = {
+            (one.row.name, way): predictor
+            for one in contestants
+            for way, predictor in (("basic", one.basic), ("best", one.best))
+        }
+        timings = take_turns(predictors, images, rounds)
+        for one in contestants:
+            note(f"{one.row.name}: scoring what {one.way.name} answers")
+            comparison.rows[one.row.name] = replace(
+                one.row,
+                basic_ms=float(np.median(timings[one.row.name, "basic"].network_ms)),
+                best_ms=float(np.median(timings[one.row.name, "best"].network_ms)),
+                **_facts(one),
+                **_scores(one, dataset, samples),
+            )
+    comparison.facts["timing"] = {**environment(), "threads": threads, "rounds": rounds}
+    comparison.write()
+
+
+def _open(
+    comparison: Comparison,
+    row: ComparisonRow,
+    folder: Path,
+    images: Sequence[np.ndarray],
+    threads: int,
+) -> _Contestant:
+    """Export a model and find what runs it fastest."""
+    run = comparison.folder / "runs" / row.name / "training"
+    own = folder / row.name
+    own.mkdir()
+    subject = replace(open_subject(run, own), name=row.name)
+    rows, _ = compare_subjects(
+        [subject], images, threads=threads, rounds=TRIAL_ROUNDS, seconds=TRIAL_SECONDS
+    )
+    way = fastest([one for one in rows if one.runtime != "torch"])
+    return _Contestant(
+        row=replace(row, error=""),
+        bundle=Path(subject.bundle.source),
+        basic=checkpoint_predictor(run / "best.safetensors", threads),
+        best=_shipped(subject, way),
+        way=way,
+    )
+
+
+def _shipped(subject: Subject, way: LatencyRow) -> Predictor:
+    runtime, precision = way.runtime, way.precision
+    return open_bundle(
+        subject.bundle,
+        threads=way.threads,
+        runtime=runtime,  # type: ignore[arg-type]
+        precision=precision,  # type: ignore[arg-type]
+    )
+
+
+def _facts(one: _Contestant) -> dict[str, Any]:
+    memory = measure_memory(
+        one.bundle, threads=one.way.threads, runtime=one.way.runtime, precision=one.way.precision
+    )
+    return {
+        "best": one.way.name,
+        "agreement": one.way.agreement,
+        "peak_mib": memory.peak_mib,
+        "file_mib": one.bundle.stat().st_size / 2**20,
+    }
+
+
+def _scores(one: _Contestant, dataset: Dataset, samples: Sequence[Sample]) -> dict[str, Any]:
+    """Of the fastest runtime's answers, boundaries and thin parts too."""
+    scorer = MapScorer(dataset.classes)
+    for sample in samples:
+        if "semantic" in sample.tasks:
+            found = one.best.predict(sample.read_image())
+            scorer.update(sample.name, sample.read_truth(), found)
+    scores = scorer.scores()
+    if scores is None:
+        return {}
+    intervals = scores.intervals()
+    return {
+        "best_miou": scores.areas.miou,
+        "interval": (intervals["mIoU"].low, intervals["mIoU"].high),
+        **{
+            name.replace(" ", "_").lower(): intervals[name].value
+            for name in ("boundary IoU", "boundary F", "thin IoU")
+            if name in intervals
+        },
+    }

@@ -1,0 +1,255 @@
+"""`compare_models` on a small set: what it keeps, how it goes on, what it refuses."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import small_sets
+from hypothesis import given
+from hypothesis import strategies as st
+
+from maskwright.architectures import ARCHITECTURES
+from maskwright.architectures.encoders.imagenet import PACKAGES
+from maskwright.benchmarks import ComparisonRow, compare_models, pareto, pareto_names
+from maskwright.benchmarks.candidates import SMALL, find_candidates, trial_config
+from maskwright.benchmarks.comparison import FILE, Comparison
+from maskwright.benchmarks.comparison_report import best_within, comparison_report
+from maskwright.benchmarks.trial import run_trial, start_trial
+from maskwright.core.errors import ConfigError, MaskwrightError
+from maskwright.report import render
+
+QUICK = {"batch": 4, "workers": 0, "precision": "fp32"}
+NAMES = ("grass", "line", "ball")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("compare") / "set"
+    return small_sets.mask_folder(root, {"train": 8, "val": 3, "test": 2}, list(NAMES))
+
+
+@pytest.fixture(scope="module")
+def compared(data, tmp_path_factory):
+    """Two that learn, and one that can't: its batch norm sees one value a channel."""
+    out, told = tmp_path_factory.mktemp("compared"), []
+    result = compare_models(
+        data,
+        ["sliding-window", "pspnet-lite0", "fully-connected"],
+        out,
+        budget=0.5,
+        size=(32, 32),
+        threads=1,
+        answer_threads=1,
+        rounds=1,
+        changes={**QUICK, "batch": 1},
+        note=told.append,
+    )
+    return out, result, told
+
+
+def test_one_failure_stops_nothing(compared):
+    _, result, told = compared
+    rows = result.rows
+    assert "too small" in rows["pspnet-lite0"].error
+    assert rows["pspnet-lite0"].miou is None
+    for name in ("sliding-window", "fully-connected"):
+        row = rows[name]
+        assert not row.error
+        assert 0 <= row.miou <= 1
+        assert row.best_ms > 0 < row.basic_ms
+        assert row.peak_mib > 20
+        assert set(row.iou) == set(row.test_iou) == set(NAMES)
+        assert row.interval[0] <= row.best_miou <= row.interval[1]
+        assert row.steps >= 1
+        assert row.agreement > 0.99
+    assert any("pspnet-lite0: " in line for line in told)
+
+
+def test_a_row_tells_its_network(compared):
+    _, result, _ = compared
+    network = ARCHITECTURES["sliding-window"]
+    built = network.network(replace(network.config, classes=3))
+    assert result.rows["sliding-window"].parameters == sum(p.numel() for p in built.parameters())
+
+
+def test_the_record_on_disk_is_the_result(compared):
+    out, result, _ = compared
+    record = json.loads((out / FILE).read_text())
+    assert record == json.loads(json.dumps(result.to_dict()))
+    assert record["settings"]["data"] == "set"
+    assert record["settings"]["budget_of"] == "steps"
+    assert {"date", "processor", "command"} <= set(record["training"])
+    assert record["timing"]["threads"] == 1
+    page = (out / "report.html").read_text()
+    assert "sliding-window" in page
+    assert "What failed" in page
+
+
+def test_the_same_command_goes_on_with_what_is_missing(compared, data):
+    out, result, _ = compared
+    before = (out / "runs" / "fully-connected" / "result.json").stat().st_mtime_ns
+    told = []
+    again = compare_models(
+        data, ["sliding-window", "fully-connected", "fcn8s-lite0"], out, budget=0.5, size=(32, 32),
+        threads=1, timing=False, changes={**QUICK, "batch": 1}, note=told.append,
+    )  # fmt: skip
+    assert (out / "runs" / "fully-connected" / "result.json").stat().st_mtime_ns == before
+    assert again.rows["fully-connected"] == result.rows["fully-connected"]
+    assert [line.split()[1] for line in told] == ["fcn8s-lite0:"] * 2
+    with pytest.raises(ConfigError, match=r"budget 0\.5, but got 2"):
+        compare_models(data, ["unet-small"], out, budget=2.0, size=(32, 32), threads=1,
+                       changes={**QUICK, "batch": 1})  # fmt: skip
+
+
+def test_an_ended_trial_goes_on(data, tmp_path):
+    """The one that started it is killed: the trial ends with its state and is taken up again."""
+    config = replace(
+        trial_config("unet-small", (32, 32), 1.0, {**QUICK, "threads": 1}), budget=None, steps=400
+    )
+    told = json.dumps(config.to_dict())
+    code = (
+        "import json, pathlib, sys\n"
+        "from maskwright.benchmarks.trial import start_trial\n"
+        "from maskwright.training import TrainConfig\n"
+        "folder, data, told = sys.argv[1:]\n"
+        "start_trial(pathlib.Path(folder), pathlib.Path(data),"
+        " TrainConfig.from_dict(json.loads(told)))\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code, tmp_path, data, told])
+    log = tmp_path / "log"
+    _until(lambda: log.exists() and "step 20/400" in log.read_text())
+    parent.kill()
+    parent.wait()
+    _until(lambda: "to go on, run" in log.read_text())
+    assert not (tmp_path / "result.json").exists()
+    result = start_trial(tmp_path, data, config)
+    assert result.steps == 400
+    assert "resumed after step" in log.read_text()
+    # as one that was never ended
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    assert run_trial(whole, data, config).miou == result.miou
+
+
+def _until(happens, seconds: float = 120.0) -> None:
+    end = time.monotonic() + seconds
+    while not happens():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_last_words_of_one_that_the_system_killed(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "executable", _script(tmp_path / "killed", "kill -9 $$"))
+    config = trial_config("unet-small", (32, 32), 1.0, QUICK)
+    with pytest.raises(MaskwrightError, match="memory ran out"):
+        start_trial(tmp_path, data, config)
+    monkeypatch.setattr(sys, "executable", _script(tmp_path / "segv", "kill -SEGV $$"))
+    with pytest.raises(MaskwrightError, match=f"signal {int(signal.SIGSEGV)} ended it"):
+        start_trial(tmp_path, data, config)
+
+
+def _script(path: Path, line: str) -> str:
+    path.write_text(f"#!/bin/sh\n{line}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_small_names_a_variant_of_each_family_that_exists():
+    assert set(SMALL) <= set(ARCHITECTURES)
+    papers = {ARCHITECTURES[name].card.title for name in ARCHITECTURES}
+    assert {ARCHITECTURES[name].card.title for name in SMALL} == papers
+
+
+def test_candidates():
+    assert find_candidates(["small"]) == SMALL
+    assert find_candidates(["unet", "unet", "caa-b0"]) == ("unet", "caa-b0")
+    with pytest.raises(ConfigError, match="got none"):
+        find_candidates([])
+    with pytest.raises(ConfigError, match="did you mean unet"):
+        find_candidates(["unett"])
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_only_installed_weights_are_begun_with(name):
+    config = trial_config(name, (64, 64), 60.0, {})
+    encoder = getattr(ARCHITECTURES[name].config, "encoder", None)
+    assert config.options == ({"pretrained": True} if encoder in PACKAGES else {})
+
+
+def test_settings_of_all():
+    config = trial_config("unet-lite0", (64, 64), 60.0, {"lr": 0.5, "augmentation.flip": 0})
+    assert (config.lr, config.augmentation.flip, config.augmentation.scale) == (0.5, 0, (0.6, 2.0))
+    with pytest.raises(ConfigError, match="expected a setting that all models share, got 'width'"):
+        trial_config("unet-lite0", (64, 64), 60.0, {"width": 3})
+
+
+rows = st.lists(
+    st.builds(
+        ComparisonRow,
+        name=st.uuids().map(str),
+        miou=st.none() | st.integers(0, 8).map(lambda i: i / 8),
+        best_ms=st.none() | st.integers(1, 8).map(float),
+    ),
+    max_size=24,
+)
+
+
+@given(rows)
+def test_the_pareto_set_is_what_none_beats(rows):
+    known = [row for row in rows if row.miou is not None and row.best_ms is not None]
+    beaten = {
+        row.name
+        for row, other in itertools.permutations(known, 2)
+        if other.miou >= row.miou
+        and other.best_ms <= row.best_ms
+        and (other.miou > row.miou or other.best_ms < row.best_ms)
+    }
+    front = pareto(rows, most=len(rows))
+    # of those that are equal in both, one stands for all
+    points = {(row.miou, row.best_ms) for row in known if row.name not in beaten}
+    assert {(row.miou, row.best_ms) for row in front} == points
+    assert len(front) == len(points)
+    assert [row.best_ms for row in front] == sorted(row.best_ms for row in front)
+    few = pareto(rows, most=3)
+    assert few == front if len(front) <= 3 else len(few) == 3
+    if front:
+        assert (few[0], few[-1]) == (front[0], front[-1])
+    for fps in (130, 1000):
+        fast = [row.miou for row in known if row.best_ms <= 1000 / fps]
+        best = best_within(rows, fps)
+        if best is not None and best.miou is not None:
+            assert best.miou == max(fast)
+        else:
+            assert not fast
+
+
+def test_an_earlier_comparison_names_its_pareto_set(compared, tmp_path):
+    out, result, _ = compared
+    names = [row.name for row in pareto(list(result.rows.values()))]
+    assert names
+    assert pareto_names(out) == pareto_names(out / FILE) == names
+    with pytest.raises(ConfigError, match="expected a comparison in"):
+        pareto_names(tmp_path)
+    (tmp_path / FILE).write_text('{"rows": [{"name": 3, "colour": 4}]}')
+    with pytest.raises(ConfigError, match="can't be read"):
+        pareto_names(tmp_path)
+    empty = Comparison(tmp_path / "new", {"data": "set", "budget": 1})
+    empty.keep(ComparisonRow(name="unet", miou=0.5))
+    with pytest.raises(ConfigError, match="got none of 1"):
+        pareto_names(tmp_path / "new")
+
+
+def test_a_page_without_any_result(tmp_path):
+    comparison = Comparison(tmp_path, {"data": "set", "budget": 60.0})
+    comparison.keep(ComparisonRow(name="unet", error="no <luck>"))
+    page = render(comparison_report(comparison))
+    assert "None has been trained." in page
+    assert "no &lt;luck&gt;" in page
