@@ -87,7 +87,8 @@ def time_all(
         for row in [row for row in comparison.rows.values() if row.miou is not None]:
             note(f"{row.name}: looking for its fastest runtime")
             try:
-                contestants.append(_open(comparison, row, Path(folder), images, threads))
+                found = _open(comparison, row, Path(folder), images, threads, rounds)
+                contestants.append(found)
             except (MaskwrightError, RuntimeError) as error:
                 comparison.rows[row.name] = replace(row, error=f"not timed: {error}")
         note(f"timing {len(contestants)} models in turns")
@@ -116,6 +117,7 @@ def _open(
     folder: Path,
     images: Sequence[np.ndarray],
     threads: int,
+    rounds: int,
 ) -> _Contestant:
     """Export a model and find what runs it fastest."""
     run = comparison.folder / "runs" / row.name / "training"
@@ -123,7 +125,11 @@ def _open(
     own.mkdir()
     subject = replace(open_subject(run, own), name=row.name)
     rows, _ = compare_subjects(
-        [subject], images, threads=threads, rounds=TRIAL_ROUNDS, seconds=TRIAL_SECONDS
+        [subject],
+        images,
+        threads=threads,
+        rounds=min(TRIAL_ROUNDS, rounds),
+        seconds=TRIAL_SECONDS,
     )
     way = fastest([one for one in rows if one.runtime != "torch"])
     return _Contestant(
