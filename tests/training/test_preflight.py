@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 import pytest
@@ -16,11 +17,13 @@ from maskwright.losses import Targets
 from maskwright.training import TrainConfig, preflight
 from maskwright.training.preflight import (
     MemoryEstimate,
+    Timing,
     estimate_memory,
     refuse_what_does_not_fit,
     steps_within,
     time_steps,
 )
+from maskwright.training.rehearsal import _count_steps, processor_clock
 from maskwright.training.speed import mixed_precision
 
 
@@ -100,7 +103,7 @@ def test_steps_within_a_budget():
     assert steps_within(10, 70, 0.5, 20, 10) == 1
 
 
-def test_steps_are_timed_in_turns_and_the_faster_kind_is_taken(monkeypatch):
+def test_steps_are_timed_in_turns_and_the_faster_kind_is_taken():
     calls: list[bool] = []
     clock = [0.0]
     seconds = {False: 3.0, True: 2.0}
@@ -109,19 +112,44 @@ def test_steps_are_timed_in_turns_and_the_faster_kind_is_taken(monkeypatch):
         calls.append(bf16)
         clock[0] += seconds[bf16] * (10 if len(calls) <= 2 else 1)  # the first ones are slow
 
-    monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
-    found = time_steps(step, "auto", steps=6)
+    def timed(precision: str, steps: int, limit: float = math.inf) -> Timing:
+        return time_steps(step, precision, steps, clock=lambda: clock[0], limit=limit)
+
+    found = timed("auto", steps=6)
     assert calls == [False, True] * 4
     assert found.bf16
     assert (found.step, found.gain) == (2.0, 1.5)
     seconds[True] = 2.9  # less than 5 % is noise
-    found = time_steps(step, "auto", steps=6)
+    found = timed("auto", steps=6)
     assert not found.bf16
     assert found.step == 3.0
     calls.clear()
-    assert time_steps(step, "bf16", steps=3).bf16
+    assert timed("bf16", steps=3).bf16
     assert calls == [True] * 4
-    assert time_steps(step, "fp32", steps=3).gain is None
+    assert timed("fp32", steps=3).gain is None
+    calls.clear()
+    timed("auto", steps=20, limit=0.0)  # one of each is timed whatever it takes
+    assert calls == [False, True] * 2
+    calls.clear()
+    timed("fp32", steps=20, limit=8.0)
+    assert calls == [False] * 4
+
+
+def test_a_budget_of_steps_pays_for_nothing_else():
+    settings = config(steps=None, budget=100.0, budget_of="steps", evaluate_every=10)
+    assert _count_steps(settings, started=-1e9, step=0.5, evaluation=1e9, an_epoch=3.0) == 200
+    assert _count_steps(settings, started=0.0, step=1e9, evaluation=0.0, an_epoch=3.0) == 1
+    with pytest.raises(ConfigError, match="expected budget_of to be one of run, steps"):
+        config(budget_of="scores")
+
+
+def test_the_processors_time_stands_still_while_others_work():
+    before = processor_clock()
+    time.sleep(0.2)
+    asleep = processor_clock() - before
+    while processor_clock() - before < 10 * asleep + 0.05:
+        pass
+    assert asleep < 0.1
 
 
 class Block(nn.Module):
