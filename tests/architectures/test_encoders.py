@@ -174,12 +174,40 @@ def test_an_encoder_is_chosen_by_name_and_width(name):
 def test_settings_that_an_encoder_lacks_are_told():
     with pytest.raises(ConfigError, match=r"no encoder_width \(got 0.5\)"):
         create_encoder(EncoderSettings(encoder="tf_efficientnet_lite0", encoder_width=0.5))
-    with pytest.raises(ConfigError, match="mobilenetv2 has neither dilate_first nor deep_stem"):
+    with pytest.raises(ConfigError, match="mobilenetv2 has no deep_stem; that is for resnet18"):
         create_encoder(EncoderSettings(encoder="mobilenetv2", deep_stem=True))
+    with pytest.raises(ConfigError, match="xception has no dilate_first; that is for resnet18"):
+        create_encoder(EncoderSettings(encoder="xception", dilate_first=True))
+    for whole in ("xception", "hrnetv2-w18"):
+        with pytest.raises(ConfigError, match=rf"{whole} is used whole \(levels 0\), got 3"):
+            create_encoder(EncoderSettings(encoder=whole, levels=3))
     with pytest.raises(ConfigError, match=r"features at stride 2, got strides \(4, 8, 16, 16\)"):
         create_encoder(EncoderSettings(encoder="convnext_atto")).level(2)
     with pytest.raises(ConfigError, match="auxiliary_level goes from -5 to 4, got 5"):
         build("fcn-lite0", 2, auxiliary_level=5)
+
+
+def test_timms_network_can_be_asked_for_where_there_is_one_of_ours():
+    settings = EncoderSettings(encoder="timm/resnet18", levels=3, output_stride=32)
+    ours = create_encoder(EncoderSettings(encoder="resnet18", levels=3, output_stride=32)).eval()
+    encoder = create_encoder(settings).eval()
+    assert isinstance(encoder, TimmEncoder)
+    assert settings.has_imagenet
+    encoder.network.load_state_dict(ours.state_dict())
+    with torch.no_grad():
+        images = torch.rand(1, 3, 64, 96)
+        for one, other in zip(encoder(images), ours(images)):
+            torch.testing.assert_close(one, other)
+
+
+def test_a_mobilenets_stages_can_dilate_from_their_first_block_on():
+    def dilations(dilate_first: bool) -> list[int]:
+        settings = EncoderSettings(encoder="mobilenetv2", dilate_first=dilate_first)
+        blocks = create_encoder(settings).blocks
+        return [block.depthwise.conv.dilation[0] for block in blocks[12:15]]
+
+    assert dilations(False) == [1, 1, 2]
+    assert dilations(True) == [1, 2, 2]
 
 
 def test_imagenet_weights_are_used_where_there_are_any(monkeypatch):

@@ -12,6 +12,7 @@ from torchvision.models._utils import IntermediateLayerGetter
 
 from maskwright.architectures.encoders import MOBILENETS, MobileNet
 from maskwright.architectures.encoders.mobilenet import from_reference
+from maskwright.core.errors import ConfigError
 
 
 def shaken(network: nn.Module) -> nn.Module:
@@ -28,7 +29,10 @@ def shaken(network: nn.Module) -> nn.Module:
 def ours_with(theirs: nn.Module, name: str, width: float, output_stride: int) -> MobileNet:
     sizes = dataclasses.replace(MOBILENETS[name](width), output_stride=output_stride)
     network = MobileNet(sizes).double().eval()
-    network.load_state_dict(from_reference(theirs.state_dict()))
+    weights = from_reference(theirs.state_dict())
+    if not sizes.closing:
+        weights = {key: tensor for key, tensor in weights.items() if "closing" not in key}
+    network.load_state_dict(weights)
     return network
 
 
@@ -51,16 +55,46 @@ def test_the_second_generation_is_torchvisions(width):
     assert_same(network, theirs, {place: place for place in ("1", "3", "6", "13", "17")})
 
 
+@pytest.mark.parametrize("width", [0.5, 1.4])
+def test_the_second_generation_can_end_as_the_classifier_does(width):
+    theirs = shaken(mobilenetv2.mobilenet_v2(width_mult=width)).features
+    network = ours_with(theirs, "mobilenetv2-1280", width, 32)
+    assert_same(network, theirs, {place: place for place in ("1", "3", "6", "13", "18")})
+    assert network.channels[-1] == max(1280, int(1280 * width))
+
+
 @pytest.mark.parametrize(("name", "count"), [("large", 16), ("small", 12)])
+@pytest.mark.parametrize("tail", ["", "-reduced"])
 @pytest.mark.parametrize(("dilated", "output_stride"), [(False, 32), (True, 16)])
 @pytest.mark.parametrize("width", [0.5, 1.0])
-def test_the_third_generation_is_torchvisions(name, count, dilated, output_stride, width):
+def test_the_third_generation_is_torchvisions(name, count, tail, dilated, output_stride, width):
     build = getattr(mobilenetv3, f"mobilenet_v3_{name}")
-    theirs = shaken(build(dilated=dilated, width_mult=width)).features
-    network = ours_with(theirs, f"mobilenetv3-{name}", width, output_stride)
+    theirs = shaken(build(dilated=dilated, width_mult=width, reduced_tail=bool(tail))).features
+    network = ours_with(theirs, f"mobilenetv3-{name}{tail}", width, output_stride)
     firsts = [number for number, block in enumerate(theirs) if getattr(block, "_is_cn", False)]
     places = [0, *firsts[:-1], count]
     assert_same(network, theirs, {str(place): str(place) for place in places})
+
+
+@pytest.mark.parametrize("name", ["mobilenetv2-1280", "mobilenetv3-small"])
+@pytest.mark.parametrize("levels", [1, 3, 4, 5])
+def test_fewer_levels_give_the_same_features_with_fewer_blocks(name, levels):
+    sizes = MOBILENETS[name](0.5)
+    whole = MobileNet(sizes).eval()
+    part = MobileNet(dataclasses.replace(sizes, levels=levels)).eval()
+    part.load_state_dict({key: whole.state_dict()[key] for key in part.state_dict()})
+    with torch.no_grad():
+        images = torch.rand(1, 3, 65, 49)
+        found, wanted = part(images), whole(images)[:levels]
+    assert [one.shape[1] for one in found] == list(part.channels) == list(whole.channels[:levels])
+    assert part.strides == whole.strides[:levels]
+    assert (len(part.blocks) < len(whole.blocks)) == (levels < 5)
+    assert all(torch.equal(one, other) for one, other in zip(found, wanted))
+
+
+def test_levels_that_a_mobilenet_lacks_are_told():
+    with pytest.raises(ConfigError, match="has 5 levels of features, got 6"):
+        MobileNet(dataclasses.replace(MOBILENETS["mobilenetv2"](), levels=6))
 
 
 def test_zeros_can_go_around_a_block_before_it_is_widened():

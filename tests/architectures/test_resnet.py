@@ -95,6 +95,20 @@ def test_the_first_block_can_dilate_and_the_last_stage_have_a_grid_of_its_own():
         assert dilations(ResNet(grid)) == [1, 1, 1, 2, 4, 8, 16]
 
 
+@pytest.mark.parametrize("levels", [2, 3, 4])
+def test_fewer_levels_give_the_same_features_with_fewer_stages(levels):
+    sizes = ResNetConfig(depths=(1, 1, 1, 1), widths=(8, 8, 16, 16))
+    whole = ResNet(sizes).eval()
+    part = ResNet(dataclasses.replace(sizes, levels=levels)).eval()
+    part.load_state_dict({key: whole.state_dict()[key] for key in part.state_dict()})
+    with torch.no_grad():
+        images = torch.rand(1, 3, 33, 65)
+        found, wanted = part(images), whole(images)[:levels]
+    assert len(found) == len(part.channels) == len(part.strides) == levels
+    assert all(torch.equal(one, other) for one, other in zip(found, wanted))
+    assert not hasattr(part, f"layer{levels}")
+
+
 def test_three_namings_of_a_deep_stem_are_one():
     with torch.device("meta"):
         network = ResNet(ResNetConfig(deep_stem=(8, 12, 24)))
@@ -129,5 +143,7 @@ def test_sizes_that_contradict_each_other_are_told():
         ResNet(ResNetConfig(output_stride=12))
     with pytest.raises(ConfigError, match=r"last stage's 3 blocks, got \(1, 2\)"):
         ResNetConfig(multi_grid=(1, 2))
+    with pytest.raises(ConfigError, match=r"can be wanted \(0: all\), got levels 1"):
+        ResNetConfig(levels=1)
     with pytest.raises(ConfigError, match="3 positive entries in deep_stem"):
         ResNetConfig(deep_stem=(64, 64))

@@ -43,37 +43,85 @@ def _encoder(golden: Golden, weights: Weights, output_stride: int) -> dict[str, 
             if (sizes.depths, sizes.bottleneck) == (depths, bottleneck)
         )
         settings["deep_stem"] = "encoder.conv1.0.weight" in weights
-        # segmentation_models_pytorch dilates whole stages; VainF and torchvision share one rule
-        settings["dilate_first"] = _is_smp(golden)
+        settings["dilate_first"] = is_smp(golden)
         return settings | {"encoder_width": width / 64}
     if any(name.startswith("encoder.network.") for name in weights):
-        name = golden["about"]["args"]["encoder_name"]
-        return settings | {"encoder": name.removeprefix("tu-")}
+        return settings | {"encoder": f"timm/{timm_name(golden)}"}
+    if "encoder.narrow.conv.weight" in weights:
+        width = _width(weights, "encoder.narrow.conv")
+        return settings | {"encoder": f"hrnetv2-w{width}-nearest"}
     if "encoder.middle.0.convs.0.depthwise.weight" in weights:
         width = _width(weights, "encoder.stem.1.conv")
         return settings | {"encoder": "xception-cropped", "encoder_width": width / 64}
-    stem = _width(weights, "encoder.stem.conv")
-    blocks = _count(weights, "encoder.blocks")
-    early = "vainf" in golden["about"]["repo"].lower()
-    second = "mobilenetv2-pad-early" if early else "mobilenetv2"
-    name = {17: second, 15: "mobilenetv3-large", 11: "mobilenetv3-small"}[blocks]
-    return settings | {"encoder": name, "encoder_width": stem / MOBILENETS[name](1.0).stem}
+    # segmentation_models_pytorch dilates whole stages; VainF and torchvision share one rule
+    settings["dilate_first"] = is_smp(golden)
+    return settings | _mobile(golden, weights)
 
 
-def _is_smp(golden: Golden) -> bool:
+def _mobile(golden: Golden, weights: Weights) -> dict[str, Any]:
+    """The MobileNet whose blocks have these widths; which of two second ones, the code tells."""
+    second = "mobilenetv2"
+    if "vainf" in golden["about"]["repo"].lower():
+        second += "-pad-early"
+    elif is_smp(golden):
+        second += "-1280"
+    third = [name for name in MOBILENETS if name.startswith("mobilenetv3")]
+    wanted = [
+        (_width(weights, f"{block}.depthwise.conv"), _width(weights, f"{block}.project.conv"))
+        for block in (
+            f"encoder.blocks.{number}" for number in range(_count(weights, "encoder.blocks"))
+        )
+    ]
+    for name in (second, *third):
+        for twentieths in (20, *range(2, 41)):
+            rows = MOBILENETS[name](twentieths / 20).rows
+            widths = [(row.expanded, row.outside) for row in rows][: len(wanted)]
+            if widths == wanted:
+                return {"encoder": name, "encoder_width": twentieths / 20}
+    raise AssertionError(f"{golden['name']}: no MobileNet has blocks of {wanted}")
+
+
+def is_smp(golden: Golden) -> bool:
+    """Whether segmentation_models_pytorch is the reference."""
     return "segmentation_models" in golden["about"]["repo"]
+
+
+def timm_name(golden: Golden) -> str:
+    """segmentation_models_pytorch's name of an encoder without what sends it to timm."""
+    name: str = golden["about"]["args"].get("encoder_name", "resnet34")
+    name = name.replace("timm-mobilenetv3", "tf_mobilenetv3")
+    return name.removeprefix("tu-").removeprefix("timm-")
+
+
+def unet_encoder(golden: Golden, weights: Weights) -> str:
+    """Ours where the weights are of a MobileNet of ours, else timm's."""
+    if "encoder.stem.conv.weight" in weights:
+        return _mobile(golden, weights)["encoder"]
+    return timm_name(golden)
+
+
+def encoder_depth(golden: Golden) -> int:
+    """How many of an encoder's features segmentation_models_pytorch runs; 0: all of them."""
+    if not is_smp(golden):
+        return 0
+    whole = 3 if golden["about"]["cls"] == "PSPNet" else 5
+    return golden["about"]["args"].get("encoder_depth", whole) % 5
 
 
 def _output_stride(golden: Golden, default: int) -> int:
     args = golden["about"].get("args", {})
+    if "replace_stride_with_dilation" in args:
+        return 32 >> sum(args["replace_stride_with_dilation"])
     return args.get("output_stride", args.get("encoder_output_stride", default))
 
 
 def _rates(golden: Golden, output_stride: int) -> tuple[int, ...]:
-    """VainF's double at stride 8; the others' are fixed unless they are given."""
-    if "vainf" in golden["about"]["repo"].lower():
-        return (12, 24, 36) if output_stride == 8 else (6, 12, 18)
-    return tuple(golden["about"]["args"].get("decoder_atrous_rates", (12, 24, 36)))
+    """VainF's double where the stride is below 16; the others' are fixed unless given."""
+    about = golden["about"]
+    if "vainf" in about["repo"].lower():
+        fine = output_stride < 16 or "hrnet" in about["cls"]
+        return (12, 24, 36) if fine else (6, 12, 18)
+    return tuple(about["args"].get("decoder_atrous_rates", (12, 24, 36)))
 
 
 def _auxiliary(weights: Weights) -> dict[str, Any]:
@@ -91,7 +139,7 @@ def _build_fcn(golden: Golden, weights: Weights) -> Network:
         dilated_fcn.DilatedFCNConfig(
             classes=_width(weights, "head.classify"),
             head_width=_width(weights, "head.conv.conv"),
-            **_encoder(golden, weights, 16 if mobile else 8),
+            **_encoder(golden, weights, _output_stride(golden, 16 if mobile else 8)),
             **_auxiliary(weights),
         )
     )
@@ -121,10 +169,11 @@ def _build_deeplabv3(golden: Golden, weights: Weights) -> Network:
     return deeplabv3.DeepLabV3(
         deeplabv3.DeepLabV3Config(
             classes=_width(weights, "head.classify"),
-            width=_width(weights, "head.conv.conv"),
+            width=_width(weights, "head.aspp.project.conv"),
             rates=_rates(golden, stride),
             separable="head.aspp.branches.1.depthwise.weight" in weights,
-            align_corners=_is_smp(golden),
+            separable_head="head.conv.depthwise.weight" in weights,
+            align_corners=is_smp(golden),
             **_encoder(golden, weights, stride),
             **_auxiliary(weights),
         )
@@ -141,7 +190,7 @@ def _run_deeplabv3(network: Network, golden: Golden, images_B3HW: Tensor) -> dic
 
 
 def _build_deeplabv3plus(golden: Golden, weights: Weights) -> Network:
-    stride = _output_stride(golden, 16 if _is_smp(golden) else 8)
+    stride = _output_stride(golden, 16 if is_smp(golden) else 8)
     return deeplabv3plus.DeepLabV3Plus(
         deeplabv3plus.DeepLabV3PlusConfig(
             classes=_width(weights, "head.classify"),
@@ -151,7 +200,7 @@ def _build_deeplabv3plus(golden: Golden, weights: Weights) -> Network:
             separable_pyramid="head.aspp.branches.1.depthwise.weight" in weights,
             separable_decoder="head.fuse.depthwise.weight" in weights,
             refine="head.refine.depthwise.weight" in weights,
-            align_corners=_is_smp(golden),
+            align_corners=is_smp(golden),
             **_encoder(golden, weights, stride),
         )
     )
@@ -188,15 +237,23 @@ def _build_lraspp(golden: Golden, weights: Weights) -> Network:
 
 def _build_pspnet(golden: Golden, weights: Weights) -> Network:
     grids = _count(weights, "head.pyramid.branches")
-    bins = golden["about"]["args"].get("bins", (1, 2, 3, 6))
+    bins = golden["about"]["args"].get("bins", (1, 2, 3, 6))[:grids]
     assert len(bins) == grids
-    sizes = _encoder(golden, weights, 8) | {"dilate_first": True}
+    if is_smp(golden):
+        # not dilated but cut, at stride 8 by default
+        sizes = _encoder(golden, weights, 32) | {"levels": encoder_depth(golden)}
+        sizes |= {"dilate_first": False, "plain_mean": True}
+        sizes.setdefault("deep_stem", False)
+    else:
+        sizes = _encoder(golden, weights, 8) | {"dilate_first": True}
+    kernels = [weights[f"head.{name}.weight"].shape[-1] for name in ("conv.conv", "classify")]
     return pspnet.PSPNet(
         pspnet.PSPNetConfig(
             classes=_width(weights, "head.classify"),
             bins=tuple(bins),
-            pyramid_width=_width(weights, "head.pyramid.branches.0.conv"),
+            pyramid_width=_width(weights, "head.pyramid.branches.0.conv") if grids else 0,
             width=_width(weights, "head.conv.conv"),
+            kernels=(kernels[0], kernels[1]),
             auxiliary="auxiliary.classify.weight" in weights,
             **sizes,
         )
@@ -205,6 +262,8 @@ def _build_pspnet(golden: Golden, weights: Weights) -> Network:
 
 def _run_pspnet(network: Network, golden: Golden, images_B3HW: Tensor) -> dict[str, Tensor]:
     """The reference enlarges by a factor of its own, 8 by default, with corners aligned."""
+    if is_smp(golden):
+        return {"output": network(images_B3HW)["logits"]}
     zoom = golden["about"]["args"].get("zoom_factor", 8)
     size = [(side - 1) // 8 * zoom + 1 for side in images_B3HW.shape[-2:]]
     features = network.encoder(images_B3HW)

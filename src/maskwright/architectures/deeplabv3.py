@@ -35,6 +35,7 @@ class DeepLabV3Config(AuxiliarySettings):
         rates: dilations of the pyramid's 3x3 convolutions; the paper doubles (6, 12, 18) at output
             stride 8.
         separable: those convolutions are depth-wise separable.
+        separable_head: the head's 3x3 is, too.
         dropout: behind the pyramid.
         align_corners: logits are enlarged corner on corner, as segmentation_models_pytorch does.
     """
@@ -43,6 +44,7 @@ class DeepLabV3Config(AuxiliarySettings):
     width: int = 256
     rates: tuple[int, ...] = (12, 24, 36)
     separable: bool = False
+    separable_head: bool = False
     dropout: float = 0.5
     align_corners: bool = False
 
@@ -67,7 +69,9 @@ class DeepLabV3(EncoderNetwork):
 
 class _Head(PixelClassifier):
     def __init__(self, inside: int, config: DeepLabV3Config) -> None:
-        super().__init__(config.width, config.width, config.classes)
+        super().__init__(
+            config.width, config.width, config.classes, separable=config.separable_head
+        )
         self.aspp = ASPP(inside, config.width, config.rates, config.separable, config.dropout)
 
     def forward(self, features_BChw: Tensor) -> Tensor:
@@ -95,6 +99,8 @@ _NAMES = (
     (r"^aux_classifier\.1\.", "auxiliary.conv.norm."),
     (r"^aux_classifier\.4\.", "auxiliary.classify."),
     (r"^(classifier\.)?classifier\.0\.", "head.aspp."),
+    (r"^(classifier\.)?classifier\.1\.body\.0\.", "head.conv.depthwise."),
+    (r"^(classifier\.)?classifier\.1\.body\.1\.", "head.conv.pointwise."),
     (r"^(classifier\.)?classifier\.1\.", "head.conv.conv."),
     (r"^(classifier\.)?classifier\.2\.", "head.conv.norm."),
     (r"^(classifier\.)?classifier\.4\.", "head.classify."),

@@ -33,7 +33,10 @@ class PSPNetConfig(AuxiliarySettings):
     Attributes:
         bins: n of each of the pyramid's grids of n x n averages.
         pyramid_width: C of each grid; 0 shares the encoder's last C among them.
-        width: C of the head's 3x3 convolution.
+        plain_mean: a grid of one bin, the image's mean, has no norm (but a bias), as
+            segmentation_models_pytorch has it: of one image in a batch there is nothing to norm.
+        width: C between the head's two convolutions.
+        kernels: sides of these.
         dropout: in front of the head's last convolution.
     """
 
@@ -42,7 +45,9 @@ class PSPNetConfig(AuxiliarySettings):
     dilate_first: bool = True
     bins: tuple[int, ...] = (1, 2, 3, 6)
     pyramid_width: int = 0
+    plain_mean: bool = False
     width: int = 512
+    kernels: tuple[int, int] = (3, 1)
     dropout: float = 0.1
 
 
@@ -66,10 +71,10 @@ class PSPNet(EncoderNetwork):
 
 class _Head(PixelClassifier):
     def __init__(self, inside: int, config: PSPNetConfig) -> None:
-        share = config.pyramid_width or inside // len(config.bins)
+        share = config.pyramid_width or inside // max(1, len(config.bins))
         joined = inside + share * len(config.bins)
-        super().__init__(joined, config.width, config.classes, config.dropout)
-        self.pyramid = PyramidPooling(inside, share, config.bins)
+        super().__init__(joined, config.width, config.classes, config.dropout, config.kernels)
+        self.pyramid = PyramidPooling(inside, share, config.bins, plain_mean=config.plain_mean)
 
     def forward(self, features_BChw: Tensor) -> Tensor:
         """Deepest features -> logits [B, K, h, w]."""
@@ -86,6 +91,7 @@ def tiny(classes: int) -> PSPNet:
 
 
 _NAMES = (
+    # hszhao/semseg
     (r"^ppm\.features\.(\d+)\.1\.", r"head.pyramid.branches.\1.conv."),
     (r"^ppm\.features\.(\d+)\.2\.", r"head.pyramid.branches.\1.norm."),
     (r"^cls\.", "head."),
@@ -93,13 +99,31 @@ _NAMES = (
     (r"^(head|auxiliary)\.0\.", r"\1.conv.conv."),
     (r"^(head|auxiliary)\.1\.", r"\1.conv.norm."),
     (r"^(head|auxiliary)\.4\.", r"\1.classify."),
+    # segmentation_models_pytorch
+    (r"^decoder\.psp\.blocks\.(\d+)\.pool\.1\.0\.", r"head.pyramid.branches.\1.conv."),
+    (r"^decoder\.psp\.blocks\.(\d+)\.pool\.1\.1\.", r"head.pyramid.branches.\1.norm."),
+    (r"^decoder\.conv\.0\.", "head.conv.conv."),
+    (r"^decoder\.conv\.1\.", "head.conv.norm."),
+    (r"^segmentation_head\.0\.", "head.classify."),
 )
 
 
 def from_reference(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """hszhao/semseg's names -> ours."""
-    encoder, others = split_encoder(weights, r"(?=layer\d\.)")
-    return encoder | rename(others, *_NAMES)
+    """Names of hszhao/semseg or segmentation_models_pytorch -> ours."""
+    encoder, others = split_encoder(weights, r"(?=layer\d\.)|encoder\.")
+    ours = rename(others, *_NAMES)
+    if "decoder.conv.0.weight" in others:
+        _put_features_first(ours)
+    return encoder | ours
+
+
+def _put_features_first(ours: dict[str, Tensor]) -> None:
+    """segmentation_models_pytorch appends the features to their averages; we lead with them.
+
+    Changes the weights of the convolution that reads both.
+    """
+    features = ours["head.pyramid.branches.0.conv.weight"].shape[1]
+    ours["head.conv.conv.weight"] = ours["head.conv.conv.weight"].roll(features, dims=1)
 
 
 _README = "README of hszhao/semseg at 4f274c3, single scale"
@@ -126,7 +150,8 @@ CARD = Card(
         "The first author's PyTorch code: a stem of three 3x3 convolutions, dilations 2 and 4 from "
         "the first block of the last two stages on, an auxiliary head on the stage before the last "
         "with weight 0.4, everything enlarged corner on corner. There, sizes must be 8 n + 1; here "
-        "any will do."
+        "any will do. segmentation_models_pytorch's weights load too: its PSPNet reads an encoder "
+        "cut at stride 8 (levels 3) instead of a dilated one."
     ),
     from_reference=from_reference,
 )

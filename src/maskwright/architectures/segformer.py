@@ -267,18 +267,21 @@ _STAGES = (
     (r"^segformer\.encoder\.patch_embeddings\.(\d)\.", r"encoder.stages.\1.patch_embeddings."),
     (r"^segformer\.encoder\.block\.(\d)\.", r"encoder.stages.\1.blocks."),
     (r"^segformer\.encoder\.layer_norm\.(\d)\.", r"encoder.stages.\1.norm."),
-    # the authors count from 1; their ImageNet weights have no "backbone."
+    # the authors count from 1; their ImageNet weights have no "backbone.", and it is "encoder." in
+    # segmentation_models_pytorch
     *(
         rule
         for stage in range(4)
         for rule in (
             (
-                rf"^(backbone\.)?patch_embed{stage + 1}\.",
+                rf"^((backbone|encoder)\.)?patch_embed{stage + 1}\.",
                 f"encoder.stages.{stage}.patch_embeddings.",
             ),
-            (rf"^(backbone\.)?block{stage + 1}\.", f"encoder.stages.{stage}.blocks."),
-            (rf"^(backbone\.)?norm{stage + 1}\.", f"encoder.stages.{stage}.norm."),
+            (rf"^((backbone|encoder)\.)?block{stage + 1}\.", f"encoder.stages.{stage}.blocks."),
+            (rf"^((backbone|encoder)\.)?norm{stage + 1}\.", f"encoder.stages.{stage}.norm."),
             (rf"^decode_head\.linear_c{stage + 1}\.proj\.", f"decoder.project.{stage}."),
+            # deepest first
+            (rf"^decoder\.mlp_stage\.{3 - stage}\.linear\.", f"decoder.project.{stage}."),
         )
     ),
 )
@@ -303,11 +306,14 @@ _PARTS = (
     (r"^decode_head\.(linear_fuse\.bn|batch_norm)\.", "decoder.norm."),
     (r"^decode_head\.linear_fuse\.(conv\.)?", "decoder.fuse."),
     (r"^decode_head\.(linear_pred|classifier)\.", "decoder.classify."),
+    (r"^decoder\.fuse_stage\.0\.", "decoder.fuse."),
+    (r"^decoder\.fuse_stage\.1\.", "decoder.norm."),
+    (r"^segmentation_head\.0\.", "decoder.classify."),
 )
 
 
 def from_reference(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The authors' names, or those of the transformers library (4 or 5), -> ours.
+    """Names of the authors, transformers (4 or 5) or segmentation_models_pytorch -> ours.
 
     The authors fuse keys and values as we do; transformers keeps them apart. `conv_seg`, which the
     authors' base class brings and nothing calls, is left out.

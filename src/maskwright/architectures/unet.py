@@ -26,7 +26,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maskwright.architectures.contract import Card, Published, SemanticNetwork
-from maskwright.architectures.encoders import TimmEncoder
+from maskwright.architectures.encoders import (
+    MOBILENETS,
+    Encoder,
+    EncoderSettings,
+    TimmEncoder,
+    create_encoder,
+)
+from maskwright.architectures.encoders.reference import split_encoder
+from maskwright.architectures.renaming import rename
 from maskwright.core.errors import ConfigError
 from maskwright.layers.conv import ConvNormAct
 
@@ -121,7 +129,7 @@ class EncoderUNetConfig:
 
     Attributes:
         classes: K.
-        encoder: timm's name.
+        encoder: timm's name, or that of one of our MobileNets (`encoders.MOBILENETS`).
         pretrained: start from ImageNet weights; without effect where a checkpoint is loaded after.
         encoder_levels: how many of its feature maps are used, finest first; 0 uses all. Four of
             five leave out most of the parameters and the widest view.
@@ -151,7 +159,7 @@ class EncoderUNet(SemanticNetwork):
     """A timm encoder, nearest-neighbour upsampling, two convolutions a level."""
 
     def __init__(self, config: EncoderUNetConfig) -> None:
-        encoder = TimmEncoder(config.encoder, config.pretrained, config.encoder_levels)
+        encoder = _contracting_side(config)
         super().__init__(config, encoder.mean, encoder.std)
         self.encoder = encoder
         deepest, *skips = reversed(encoder.channels)
@@ -189,6 +197,18 @@ class EncoderUNet(SemanticNetwork):
         """The timm network's, where ImageNet weights were asked for."""
         pretrained = getattr(self.config, "pretrained", False)
         return list(self.encoder.parameters()) if pretrained else []
+
+
+def _contracting_side(config: EncoderUNetConfig) -> Encoder:
+    if config.encoder not in MOBILENETS:
+        return TimmEncoder(config.encoder, config.pretrained, config.encoder_levels)
+    settings = EncoderSettings(
+        encoder=config.encoder,
+        output_stride=32,
+        levels=config.encoder_levels,
+        pretrained=config.pretrained,
+    )
+    return create_encoder(settings)
 
 
 class _DecoderBlock(nn.Module):
@@ -241,16 +261,15 @@ def from_reference(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def encoder_from_reference(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """segmentation_models_pytorch's names (encoders that keep timm's own names) -> ours."""
-    renamed = {}
-    for name, tensor in weights.items():
-        name = re.sub(r"^encoder\.", "encoder.network.", name)
-        name = re.sub(r"^decoder\.blocks\.", "decoder.", name)
-        name = re.sub(r"(conv[12])\.0\.", r"\1.conv.", name)
-        name = re.sub(r"^(decoder.*conv[12])\.1\.", r"\1.norm.", name)
-        name = re.sub(r"^segmentation_head\.0\.", "head.", name)
-        renamed[name] = tensor
-    return renamed
+    """segmentation_models_pytorch's names (timm's encoders, MobileNetV2) -> ours."""
+    encoder, others = split_encoder(weights, r"encoder\.", timm_residual=True)
+    return encoder | rename(
+        others,
+        (r"^decoder\.blocks\.", "decoder."),
+        (r"^(decoder.*conv[12])\.0\.", r"\1.conv."),
+        (r"^(decoder.*conv[12])\.1\.", r"\1.norm."),
+        (r"^segmentation_head\.0\.", "head."),
+    )
 
 
 _PAPER = (

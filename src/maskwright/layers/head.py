@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from maskwright.layers.conv import ConvNormAct
+from maskwright.layers.separable import SeparableConvNormAct
 
 
 class PixelClassifier(nn.Module):
@@ -15,13 +16,28 @@ class PixelClassifier(nn.Module):
         width: C between the two convolutions.
         classes: K.
         dropout: probability, in training, that a channel of the width is zeroed.
+        kernels: sides of the two convolutions.
+        separable: the first, a 3x3, is depth-wise separable.
     """
 
-    def __init__(self, in_channels: int, width: int, classes: int, dropout: float = 0.0) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        width: int,
+        classes: int,
+        dropout: float = 0.0,
+        kernels: tuple[int, int] = (3, 1),
+        separable: bool = False,
+    ) -> None:
         super().__init__()
-        self.conv = ConvNormAct(in_channels, width)
+        first, last = kernels
+        self.conv: nn.Module = (
+            SeparableConvNormAct(in_channels, width)
+            if separable
+            else ConvNormAct(in_channels, width, first)
+        )
         self.dropout = nn.Dropout2d(dropout)
-        self.classify = nn.Conv2d(width, classes, 1)
+        self.classify = nn.Conv2d(width, classes, last, padding=last // 2)
 
     def forward(self, features_BChw: Tensor) -> Tensor:
         """[B, C, h, w] -> logits [B, K, h, w]."""

@@ -24,19 +24,29 @@ class PyramidPooling(nn.Module):
         width: C that each grid of averages is projected to.
         bins: n of each grid.
         align_corners: whether the enlargement puts the outer bins' centres on the outer pixels'.
+        plain_mean: a grid of one bin is projected with a bias and without a norm.
 
     Attributes:
         out_channels: C of the output: in_channels and, for each grid, width.
     """
 
     def __init__(
-        self, in_channels: int, width: int, bins: Sequence[int], align_corners: bool = True
+        self,
+        in_channels: int,
+        width: int,
+        bins: Sequence[int],
+        align_corners: bool = True,
+        plain_mean: bool = False,
     ) -> None:
         super().__init__()
         self.bins = tuple(bins)
         self.align_corners = align_corners
         self.out_channels = in_channels + len(self.bins) * width
-        self.branches = nn.ModuleList(ConvNormAct(in_channels, width, 1) for _ in self.bins)
+        plain = [plain_mean and count == 1 for count in self.bins]
+        self.branches = nn.ModuleList(
+            ConvNormAct(in_channels, width, 1, bias=bare, norm=None if bare else nn.BatchNorm2d)
+            for bare in plain
+        )
 
     def forward(self, features_BChw: Tensor) -> Tensor:
         """[B, in_channels, h, w] -> [B, out_channels, h, w]."""

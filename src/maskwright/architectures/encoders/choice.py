@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
+from maskwright.architectures.encoders import hrnet
 from maskwright.architectures.encoders.encoder import Encoder
 from maskwright.architectures.encoders.mobilenet import MOBILENETS, MobileNet, eights
 from maskwright.architectures.encoders.resnet import RESNETS, ResNet
@@ -12,6 +13,11 @@ from maskwright.architectures.encoders.timm_encoder import TimmEncoder, download
 from maskwright.architectures.encoders.xception import Xception, XceptionConfig
 from maskwright.core.errors import ConfigError
 
+HRNETS = {f"hrnetv2-{name}": hrnet.HRNetSizes(**sizes) for name, sizes in hrnet.SIZES.items()} | {
+    # as VainF/DeepLabV3Plus-Pytorch has them
+    f"hrnetv2-{name}-nearest": hrnet.HRNetSizes(**sizes, nearest=True, linear_stem=True)
+    for name, sizes in hrnet.SIZES.items()
+}
 XCEPTIONS = {"xception": XceptionConfig(), "xception-cropped": XceptionConfig(cropped=True)}
 DEEP_STEM = (64, 64, 128)
 
@@ -23,12 +29,16 @@ class EncoderSettings:
     Attributes:
         classes: K.
         encoder: resnet18 to resnet152; mobilenetv2, mobilenetv3-large, mobilenetv3-small, xception;
-            else a name of timm's, such as tf_efficientnet_lite0.
+            hrnetv2-w18, -w32, -w48, which keep stride 4 whatever the output stride is;
+            else a name of timm's, such as tf_efficientnet_lite0. "timm/" in front asks for timm's
+            network where there is one of ours by that name, too.
         encoder_width: multiplies every C of one of our own encoders.
         output_stride: of the encoder's deepest features: 8, 16 or 32.
-        dilate_first: of residual networks: a dilated stage's first block dilates by the stride that
-            it lost, too.
+        dilate_first: of residual networks and MobileNets: a dilated stage's first block dilates by
+            the stride that it lost, too.
         deep_stem: of residual networks: three 3x3 convolutions instead of one 7x7.
+        levels: how many of its feature maps are used, finest first; 0 uses all. What only deeper
+            ones need is left out.
         pretrained: start from ImageNet weights; without effect where a checkpoint is loaded after.
     """
 
@@ -38,12 +48,13 @@ class EncoderSettings:
     output_stride: int = 16
     dilate_first: bool = False
     deep_stem: bool = False
+    levels: int = 0
     pretrained: bool = False
 
     @property
     def has_imagenet(self) -> bool:
         """Whether `pretrained` can be had: timm's networks, and residual ones as published."""
-        own = self.encoder in {*RESNETS, *MOBILENETS, *XCEPTIONS}
+        own = self.encoder in {*RESNETS, *MOBILENETS, *HRNETS, *XCEPTIONS}
         plain = self.encoder in RESNETS and not self.deep_stem and self.encoder_width == 1.0
         return plain or not own
 
@@ -57,22 +68,26 @@ def create_encoder(settings: EncoderSettings) -> Encoder:
     name = settings.encoder
     if name in RESNETS:
         encoder: Encoder = _residual(settings)
-    elif settings.dilate_first or settings.deep_stem:
-        raise ConfigError(
-            f"{name} has neither dilate_first nor deep_stem; those are for {', '.join(RESNETS)}."
-        )
+    elif settings.deep_stem:
+        raise ConfigError(f"{name} has no deep_stem; that is for {', '.join(RESNETS)}.")
     elif name in MOBILENETS:
-        sizes = MOBILENETS[name](settings.encoder_width)
-        encoder = MobileNet(dataclasses.replace(sizes, output_stride=settings.output_stride))
+        encoder = _mobile(settings)
+    elif settings.dilate_first:
+        raise ConfigError(
+            f"{name} has no dilate_first; that is for {', '.join((*RESNETS, *MOBILENETS))}."
+        )
     elif name in XCEPTIONS:
         encoder = _xception(settings)
     elif settings.encoder_width != 1.0:
         raise ConfigError(
-            f"{name} is a network of timm's, which has no encoder_width (got "
-            f"{settings.encoder_width}); choose one of timm's that is as wide as you want."
+            f"{name} has no encoder_width (got {settings.encoder_width}); choose one that is as "
+            "wide as you want: timm's and HRNets come in several widths."
         )
+    elif name in HRNETS:
+        encoder = _high_resolution(settings)
     else:
-        return TimmEncoder(name, settings.pretrained, output_stride=settings.output_stride)
+        name = name.removeprefix("timm/")
+        return TimmEncoder(name, settings.pretrained, settings.levels, settings.output_stride)
     if settings.pretrained:
         _load_imagenet(encoder, settings)
     return encoder
@@ -87,12 +102,37 @@ def _residual(settings: EncoderSettings) -> ResNet:
             deep_stem=_scaled(DEEP_STEM, width) if settings.deep_stem else (),
             output_stride=settings.output_stride,
             dilate_first=settings.dilate_first,
+            levels=settings.levels,
         )
     )
 
 
+def _mobile(settings: EncoderSettings) -> MobileNet:
+    sizes = MOBILENETS[settings.encoder](settings.encoder_width)
+    return MobileNet(
+        dataclasses.replace(
+            sizes,
+            output_stride=settings.output_stride,
+            # the third generation's is part of its design
+            dilate_first=sizes.dilate_first or settings.dilate_first,
+            levels=settings.levels,
+        )
+    )
+
+
+def _high_resolution(settings: EncoderSettings) -> hrnet.HRNetEncoder:
+    _refuse_levels(settings)
+    return hrnet.HRNetEncoder(HRNETS[settings.encoder])
+
+
+def _refuse_levels(settings: EncoderSettings) -> None:
+    if settings.levels:
+        raise ConfigError(f"{settings.encoder} is used whole (levels 0), got {settings.levels}.")
+
+
 def _xception(settings: EncoderSettings) -> Xception:
     sizes, width = XCEPTIONS[settings.encoder], settings.encoder_width
+    _refuse_levels(settings)
     return Xception(
         dataclasses.replace(
             sizes,
@@ -115,4 +155,5 @@ def _load_imagenet(encoder: Encoder, settings: EncoderSettings) -> None:
             f"there are no ImageNet weights for {settings.encoder} of these sizes; take an encoder "
             "of timm's, such as tf_efficientnet_lite0, or train from scratch (pretrained=False)."
         )
-    encoder.load_state_dict(downloaded_weights(settings.encoder))
+    found = downloaded_weights(settings.encoder)
+    encoder.load_state_dict({name: found[name] for name in encoder.state_dict()})

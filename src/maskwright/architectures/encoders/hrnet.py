@@ -21,10 +21,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from maskwright.architectures.encoders.encoder import Encoder
 from maskwright.architectures.renaming import rename
 from maskwright.architectures.sizes import require_lengths
 from maskwright.layers.conv import ConvNormAct
 from maskwright.layers.enlarge import enlarge
+from maskwright.layers.initialise import initialise
 from maskwright.layers.residual import BasicBlock, Bottleneck
 
 
@@ -40,6 +42,9 @@ class HRNetSizes:
         first_width: C inside the first stage's bottlenecks; they end with four times as many.
         align_corners: whether coarse maps are enlarged with aligned corners; the authors differ
             from one checkpoint to the next.
+        nearest: within the exchanges coarse maps are enlarged by the nearest neighbour, as
+            VainF/DeepLabV3Plus-Pytorch does; at the end they are not.
+        linear_stem: no activation between the two strided convolutions, as there, too.
     """
 
     widths: tuple[int, ...] = (48, 96, 192, 384)
@@ -48,6 +53,8 @@ class HRNetSizes:
     stem_width: int = 64
     first_width: int = 64
     align_corners: bool = False
+    nearest: bool = False
+    linear_stem: bool = False
 
     def __post_init__(self) -> None:
         require_lengths(self, widths=4, depths=4, modules=3)
@@ -79,7 +86,10 @@ class HRNet(nn.Module):
         super().__init__()
         self.align_corners = sizes.align_corners
         stem, widths = sizes.stem_width, sizes.widths
-        self.stem = nn.Sequential(ConvNormAct(3, stem, stride=2), ConvNormAct(stem, stem, stride=2))
+        between = None if sizes.linear_stem else nn.ReLU
+        self.stem = nn.Sequential(
+            ConvNormAct(3, stem, stride=2, activation=between), ConvNormAct(stem, stem, stride=2)
+        )
         self.first = _blocks(Bottleneck, stem, sizes.first_width, sizes.depths[0])
         wide = sizes.first_width * Bottleneck.expansion
         self.narrow = ConvNormAct(wide, widths[0])
@@ -90,15 +100,17 @@ class HRNet(nn.Module):
         )
         self.stages = nn.ModuleList(
             nn.ModuleList(
-                _Module(widths[: stage + 2], sizes.depths[stage + 1], sizes.align_corners)
-                for _ in range(modules)
+                _Module(widths[: stage + 2], sizes.depths[stage + 1], sizes) for _ in range(modules)
             )
             for stage, modules in enumerate(sizes.modules)
         )
 
     def forward(self, images_B3HW: Tensor) -> list[Tensor]:
         """RGB, normalised -> features BChw, finest first; odd sizes are rounded up."""
-        first_BChw4 = self.first(self.stem(images_B3HW))
+        return self.branches(self.first(self.stem(images_B3HW)))
+
+    def branches(self, first_BChw4: Tensor) -> list[Tensor]:
+        """What the first stage gives -> features BChw, finest first."""
         branches = [self.narrow(first_BChw4)]
         coarsest_BChw = first_BChw4
         for coarsen, stage in zip(self.coarsen, self.stages):
@@ -110,18 +122,41 @@ class HRNet(nn.Module):
 
     def joined(self, images_B3HW: Tensor) -> Tensor:
         """RGB, normalised -> HRNetV2's representation: all branches at stride 4 (figure 4b)."""
-        finest_BChw4, *coarser = self(images_B3HW)
+        return self.join(self.branches(self.first(self.stem(images_B3HW))))
+
+    def join(self, branches: Sequence[Tensor]) -> Tensor:
+        """The branches, finest first -> all of them at the finest one's size."""
+        finest_BChw4, *coarser = branches
         size = finest_BChw4.shape[-2:]
         enlarged = [enlarge(features, size, self.align_corners) for features in coarser]
         return torch.cat([finest_BChw4, *enlarged], dim=1)
 
 
+class HRNetEncoder(HRNet, Encoder):
+    """As an exchangeable encoder: the first stage's features, and all branches joined.
+
+    Both are of stride 4; no output stride changes that.
+    """
+
+    def __init__(self, sizes: HRNetSizes) -> None:
+        super().__init__(sizes)
+        self.channels = (Bottleneck.expansion * sizes.first_width, sum(sizes.widths))
+        self.strides = (4, 4)
+        self.apply(initialise)
+
+    def forward(self, images_B3HW: Tensor) -> list[Tensor]:
+        """RGB, normalised -> two feature maps, of the first stage and of the last."""
+        first_BChw4 = self.first(self.stem(images_B3HW))
+        return [first_BChw4, self.join(self.branches(first_BChw4))]
+
+
 class _Module(nn.Module):
     """Residual blocks on every branch, then the exchange (figure 3)."""
 
-    def __init__(self, widths: Sequence[int], depth: int, align_corners: bool) -> None:
+    def __init__(self, widths: Sequence[int], depth: int, sizes: HRNetSizes) -> None:
         super().__init__()
-        self.align_corners = align_corners
+        self.align_corners = sizes.align_corners
+        self.nearest = sizes.nearest
         self.branches = nn.ModuleList(_blocks(BasicBlock, width, width, depth) for width in widths)
         self.exchange = nn.ModuleList(
             nn.ModuleList(_path(widths, source, target) for source in range(len(widths)))
@@ -136,11 +171,13 @@ class _Module(nn.Module):
         ]
 
     def _sum(self, paths: nn.ModuleList, worked: Sequence[Tensor], size: Sequence[int]) -> Tensor:
-        terms = [
-            enlarge(path(features), size, self.align_corners)
-            for path, features in zip(paths, worked)
-        ]
+        terms = [self._enlarge(path(features), size) for path, features in zip(paths, worked)]
         return F.relu(sum(terms[1:], terms[0]))
+
+    def _enlarge(self, features_BChw: Tensor, size: Sequence[int]) -> Tensor:
+        if self.nearest:
+            return F.interpolate(features_BChw, size=tuple(size), mode="nearest")
+        return enlarge(features_BChw, size, self.align_corners)
 
 
 def _blocks(
@@ -168,6 +205,8 @@ _NAMES = (
     (r"^layer1\.", "encoder.first."),
     (r"^transition1\.0\.", "encoder.narrow."),
     *((rf"^transition{n + 1}\.\d\.0\.", f"encoder.coarsen.{n}.") for n in range(3)),
+    # VainF/DeepLabV3Plus-Pytorch puts it at once where it belongs
+    *((rf"^transition{n + 1}\.", f"encoder.coarsen.{n}.") for n in (1, 2)),
     *((rf"^stage{n + 2}\.", f"encoder.stages.{n}.") for n in range(3)),
     (r"\.fuse_layers\.", ".exchange."),
     (rf"^({_JOINTS})\.0\.(\w+)$", r"\1.conv.\2"),
@@ -176,7 +215,7 @@ _NAMES = (
 
 
 def from_reference(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Names of the HRNet authors, of a classifier too -> ours, behind "encoder.".
+    """Names of the HRNet authors, of a classifier too, or VainF's -> ours, behind "encoder.".
 
     Their checkpoints hold the training's wrapper: the network as "model." beside the "loss.".
     """

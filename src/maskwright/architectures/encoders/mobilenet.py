@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from maskwright.architectures.encoders.encoder import Encoder
 from maskwright.architectures.encoders.strides import Step, plan
+from maskwright.core.errors import ConfigError
 from maskwright.layers.conv import ConvNormAct
 from maskwright.layers.initialise import initialise
 
@@ -54,8 +55,9 @@ class MobileNetConfig:
     Attributes:
         rows: the blocks.
         stem: C of the first convolution.
-        third: hard swish in the stem, ReLU elsewhere where a row has no hard swish, and a closing
-            1x1 convolution to six times the last C; otherwise ReLU6 and no such convolution.
+        third: hard swish in the stem and at the end, ReLU elsewhere where a row has no hard swish;
+            otherwise ReLU6.
+        closing: C of a 1x1 convolution behind the blocks; 0: there is none.
         tap_first: features are taken after a stage's first block, as torchvision does, not after
             its last; the deepest are always the last.
         eps: of the batch norms.
@@ -63,6 +65,8 @@ class MobileNetConfig:
         dilate_first: as `strides.plan` has it.
         pad_early: zeros go around a block's input, before it is widened, and none around the
             stem's, as VainF/DeepLabV3Plus-Pytorch does.
+        levels: how many feature maps are wanted, finest first; 0: all. Blocks that only deeper ones
+            need are left out.
     """
 
     rows: tuple[Row, ...]
@@ -73,6 +77,8 @@ class MobileNetConfig:
     output_stride: int = 32
     dilate_first: bool = False
     pad_early: bool = False
+    closing: int = 0
+    levels: int = 0
 
 
 _SECOND = (
@@ -121,8 +127,16 @@ _SMALL = (
 """MobileNetV3-Small, table 2."""
 
 
-def second_generation(width: float = 1.0, pad_early: bool = False) -> MobileNetConfig:
-    """MobileNetV2 with every C multiplied and rounded to eights."""
+def second_generation(
+    width: float = 1.0, pad_early: bool = False, closing: bool = False
+) -> MobileNetConfig:
+    """MobileNetV2 with every C multiplied and rounded to eights.
+
+    Args:
+        width: the factor.
+        pad_early: as `MobileNetConfig` has it.
+        closing: end with the classifier's 1x1 convolution, to 1280 channels or more.
+    """
     stem = inside = eights(32 * width)
     rows = []
     for expansion, channels, depth, stride in _SECOND:
@@ -132,14 +146,32 @@ def second_generation(width: float = 1.0, pad_early: bool = False) -> MobileNetC
             rows.append(Row(3, inside * expansion, outside, False, False, step))
             inside = outside
     return MobileNetConfig(
-        rows=tuple(rows), stem=stem, third=False, tap_first=False, eps=1e-5, pad_early=pad_early
+        rows=tuple(rows),
+        stem=stem,
+        third=False,
+        tap_first=False,
+        eps=1e-5,
+        pad_early=pad_early,
+        closing=eights(1280 * max(1.0, width)) if closing else 0,
     )
 
 
 def third_generation(
-    table: Sequence[tuple[int, int, int, bool, bool, int]], width: float = 1.0
+    table: Sequence[tuple[int, int, int, bool, bool, int]],
+    width: float = 1.0,
+    reduced_tail: bool = False,
 ) -> MobileNetConfig:
-    """MobileNetV3 with every C multiplied and rounded to eights."""
+    """MobileNetV3 with every C multiplied and rounded to eights.
+
+    Args:
+        table: its rows.
+        width: the factor.
+        reduced_tail: half as many channels from the last stride on, as section 6.4 has it for
+            segmentation.
+    """
+    if reduced_tail:
+        last = max(number for number, row in enumerate(table) if row[5] > 1)
+        table = [_halved(row, number - last) for number, row in enumerate(table)]
     rows = tuple(
         Row(kernel, eights(expanded * width), eights(outside * width), excite, swish, stride)
         for kernel, expanded, outside, excite, swish, stride in table
@@ -151,7 +183,19 @@ def third_generation(
         tap_first=True,
         eps=1e-3,
         dilate_first=True,
+        closing=6 * rows[-1].outside,
     )
+
+
+def _halved(
+    row: tuple[int, int, int, bool, bool, int], behind_stride: int
+) -> tuple[int, int, int, bool, bool, int]:
+    """A row as the reduced tail has it; the one with the stride still reads what it did."""
+    kernel, expanded, outside, excite, swish, stride = row
+    if behind_stride < 0:
+        return row
+    expanded = expanded // 2 if behind_stride else expanded
+    return kernel, expanded, outside // 2, excite, swish, stride
 
 
 def eights(channels: float) -> int:
@@ -162,9 +206,12 @@ def eights(channels: float) -> int:
 
 MOBILENETS: dict[str, Callable[[float], MobileNetConfig]] = {
     "mobilenetv2": second_generation,
+    "mobilenetv2-1280": partial(second_generation, closing=True),
     "mobilenetv2-pad-early": partial(second_generation, pad_early=True),
     "mobilenetv3-large": partial(third_generation, _LARGE),
+    "mobilenetv3-large-reduced": partial(third_generation, _LARGE, reduced_tail=True),
     "mobilenetv3-small": partial(third_generation, _SMALL),
+    "mobilenetv3-small-reduced": partial(third_generation, _SMALL, reduced_tail=True),
 }
 """Name -> sizes for a width; `dataclasses.replace` sets an output stride."""
 
@@ -182,17 +229,20 @@ class MobileNet(Encoder):
         strides = (2, *(row.stride for row in config.rows))
         steps = plan(strides, config.output_stride, config.dilate_first)
         ends = [config.stem, *(row.outside for row in config.rows)]
+        self.taps = _taps(config)
+        deepest = self.taps[-1]
         self.blocks = nn.ModuleList(
             _InvertedResidual(inside, row, step, config)
-            for inside, row, step in zip(ends, config.rows, steps[1:])
+            for inside, row, step in zip(ends, config.rows[:deepest], steps[1:])
         )
+        self.channels = tuple(ends[tap] for tap in self.taps)
+        self.strides = tuple(steps[tap].reached for tap in self.taps)
         self.closing: nn.Module = nn.Identity()
-        deepest = 6 * ends[-1] if config.third else ends[-1]
-        if config.third:
-            self.closing = ConvNormAct(ends[-1], deepest, 1, activation=outer, eps=config.eps)
-        self.taps = _taps(config)
-        self.channels = (*(ends[tap] for tap in self.taps), deepest)
-        self.strides = (*(steps[tap].reached for tap in self.taps), steps[-1].reached)
+        if config.closing and deepest == len(config.rows):
+            self.closing = ConvNormAct(
+                ends[-1], config.closing, 1, activation=outer, eps=config.eps
+            )
+            self.channels = (*self.channels[:-1], config.closing)
         self.apply(initialise)
 
     def forward(self, images_B3HW: Tensor) -> list[Tensor]:
@@ -203,15 +253,19 @@ class MobileNet(Encoder):
             features = block(features)
             if number in self.taps:
                 found.append(features)
-        return [*found, self.closing(features)]
+        return [*found[:-1], self.closing(found[-1])]
 
 
 def _taps(config: MobileNetConfig) -> tuple[int, ...]:
-    """After how many blocks features leave, all but the deepest: once for every stride."""
+    """After how many blocks features leave: once for every stride, as many as are wanted."""
     strided = [number for number, row in enumerate(config.rows, start=1) if row.stride > 1]
-    if config.tap_first:
-        return (0, *strided[:-1])
-    return tuple(number - 1 for number in strided)
+    taps = [0, *strided[:-1]] if config.tap_first else [number - 1 for number in strided]
+    taps.append(len(config.rows))
+    if not 0 <= config.levels <= len(taps):
+        raise ConfigError(
+            f"this MobileNet has {len(taps)} levels of features, got {config.levels}; 0 takes all."
+        )
+    return tuple(taps[: config.levels or len(taps)])
 
 
 class _InvertedResidual(nn.Module):
@@ -225,7 +279,8 @@ class _InvertedResidual(nn.Module):
         dilation = step.first_dilation if row.stride > 1 else step.dilation
         reach = dilation * (row.kernel // 2)
         self.early = reach if config.pad_early else 0
-        self.residual = step.stride == 1 and inside == row.outside
+        # a block that dilates instead of shrinking is still the one that begins a stage
+        self.residual = row.stride == 1 and inside == row.outside
         self.expand: nn.Module = nn.Identity()
         if wide != inside:
             self.expand = ConvNormAct(inside, wide, 1, activation=activation, eps=eps)
@@ -268,7 +323,8 @@ class _Excitation(nn.Module):
 def from_reference(weights: Mapping[str, Tensor], prefix: str = "") -> dict[str, Tensor]:
     """torchvision's names (second generation: VainF's too) -> ours.
 
-    The classifiers' last layers, and the second generation's closing convolution, are left out.
+    The classifiers' last layers are left out. The second generation's closing convolution keeps its
+    place; only a network with that convolution, such as mobilenetv2-1280, takes it.
 
     Args:
         weights: of a MobileNet alone, its parts numbered through: "0.0.weight" or, as torchvision's
@@ -280,15 +336,12 @@ def from_reference(weights: Mapping[str, Tensor], prefix: str = "") -> dict[str,
         match = re.fullmatch(r"(?:features\.)?(\d+)\.(?:(block|conv)\.)?(.+)", name)
         if match:
             parts.setdefault((int(match[1]), match[2] or ""), {})[match[3]] = tensor
-    second = any(kind == "conv" for _, kind in parts)
     last = max(number for number, _ in parts)
     ours = {}
     for (number, kind), entries in parts.items():
         names = _PLAIN if not kind else _block_names(entries)
         place = "stem" if number == 0 else f"blocks.{number - 1}"
         if not kind and number == last:
-            if second:
-                continue
             place = "closing"
         for name, tensor in entries.items():
             part, _, leaf = name.rpartition(".")

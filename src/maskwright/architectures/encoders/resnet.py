@@ -42,6 +42,8 @@ class ResNetConfig:
         dilate_first: a stage's first block dilates by the stride that it lost, as PSPNet's does.
             False is torchvision's rule: it keeps the dilation of the stage before.
         multi_grid: dilations of the last stage's blocks, one each, in place of the rule's.
+        levels: how many feature maps are wanted, finest first: 2 to 5, or 0 for all. Stages that
+            only deeper ones need are left out.
     """
 
     depths: tuple[int, ...] = (3, 4, 6, 3)
@@ -51,9 +53,15 @@ class ResNetConfig:
     output_stride: int = 32
     dilate_first: bool = False
     multi_grid: tuple[int, ...] = ()
+    levels: int = 0
 
     def __post_init__(self) -> None:
         require_lengths(self, depths=4, widths=4)
+        if self.levels not in (0, 2, 3, 4, 5):
+            raise ConfigError(
+                f"a residual network has 5 levels of features, of which 2 or more can be wanted "
+                f"(0: all), got levels {self.levels}."
+            )
         if self.deep_stem:
             require_lengths(self, deep_stem=3)
         if self.multi_grid and len(self.multi_grid) != self.depths[3]:
@@ -74,7 +82,7 @@ RESNETS: dict[str, ResNetConfig] = {
 
 
 class ResNet(Encoder):
-    """Features of a residual network: after the stem and after each of the four stages."""
+    """Features of a residual network: after the stem and after each of its (four) stages."""
 
     def __init__(self, config: ResNetConfig) -> None:
         super().__init__()
@@ -82,23 +90,22 @@ class ResNet(Encoder):
         steps = plan((2, 2, 1, 2, 2, 2), config.output_stride, config.dilate_first)[2:]
         stem = config.deep_stem[-1] if config.deep_stem else widths[0]
         ends = tuple(width * (4 if config.bottleneck else 1) for width in widths)
-        self.channels = (stem, *ends)
-        self.strides = (2, *(step.reached for step in steps))
+        levels = config.levels or 5
+        self.channels = (stem, *ends)[:levels]
+        self.strides = (2, *(step.reached for step in steps))[:levels]
         self.conv1 = _stem(config)
         self.bn1 = nn.BatchNorm2d(stem)
-        self.layer1 = _stage(config, 0, stem, steps[0])
-        self.layer2 = _stage(config, 1, ends[0], steps[1])
-        self.layer3 = _stage(config, 2, ends[1], steps[2])
-        self.layer4 = _stage(config, 3, ends[2], steps[3])
+        for stage, (inside, step) in enumerate(zip(self.channels[:-1], steps)):
+            setattr(self, f"layer{stage + 1}", _stage(config, stage, inside, step))
         self.apply(initialise)
 
     def forward(self, images_B3HW: Tensor) -> list[Tensor]:
         """RGB, normalised -> five feature maps, finest first; sizes are rounded up."""
-        stem_BChw2 = F.relu(self.bn1(self.conv1(images_B3HW)), inplace=True)
-        features_BChw4 = self.layer1(F.max_pool2d(stem_BChw2, 3, stride=2, padding=1))
-        features = [stem_BChw2, features_BChw4]
-        for stage in (self.layer2, self.layer3, self.layer4):
-            features.append(stage(features[-1]))
+        features = [F.relu(self.bn1(self.conv1(images_B3HW)), inplace=True)]
+        features_BChw = F.max_pool2d(features[0], 3, stride=2, padding=1)
+        for stage in range(1, len(self.channels)):
+            features_BChw = self.get_submodule(f"layer{stage}")(features_BChw)
+            features.append(features_BChw)
         return features
 
 
