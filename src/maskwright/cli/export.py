@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -26,6 +26,12 @@ def export(
         float, typer.Option(help="With --data: points of mIoU that a precision may lose.")
     ] = 0.5,
     out: Annotated[Path, typer.Option(help="The bundle to write.")] = Path("model.mask"),
+    probabilities: Annotated[
+        bool,
+        typer.Option(
+            "--probabilities", help="The bundle can give class probabilities, to blend tiles."
+        ),
+    ] = False,
     count: Annotated[int, typer.Option(help="How many of --images the gate compares.")] = 16,
     threads: Annotated[int | None, typer.Option(help="All cores unless given.")] = None,
     record: Annotated[
@@ -52,9 +58,17 @@ def export(
                 f"--precision {precision} needs labelled photos to measure its loss on: give "
                 "--data SET instead of --images."
             )
-        report = _plain(checkpoint, images, out, count, threads)
+        report = _plain(checkpoint, images, out, count, threads, probabilities)
     else:
-        precise = _precise(checkpoint, data or Path(), out, precision, max_drop, threads)
+        precise = _precise(
+            checkpoint,
+            data or Path(),
+            out,
+            precision=precision,
+            max_drop=max_drop,
+            threads=threads,
+            probabilities=probabilities,
+        )
         report = precise.export
         if record is not None:
             _record(precise, record)
@@ -62,7 +76,12 @@ def export(
 
 
 def _plain(
-    checkpoint: Path, images: Path, out: Path, count: int, threads: int | None
+    checkpoint: Path,
+    images: Path,
+    out: Path,
+    count: int,
+    threads: int | None,
+    probabilities: bool,
 ) -> ExportReport:
     from maskwright.cli.console import find_checkpoint
     from maskwright.core.errors import ConfigError
@@ -75,13 +94,15 @@ def _plain(
     photos = list(find_inputs(images).values())
     chosen = photos[:: max(1, len(photos) // count)][:count]
     return export_checkpoint(
-        find_checkpoint(checkpoint), out, [read_image(photo) for photo in chosen], threads=threads
+        find_checkpoint(checkpoint),
+        out,
+        [read_image(photo) for photo in chosen],
+        threads=threads,
+        probabilities=probabilities,
     )
 
 
-def _precise(
-    checkpoint: Path, data: Path, out: Path, precision: str, max_drop: float, threads: int | None
-) -> PrecisionReport:
+def _precise(checkpoint: Path, data: Path, out: Path, **settings: Any) -> PrecisionReport:
     import maskwright.formats as formats
     from maskwright.cli.console import bar, find_checkpoint, say, show_table
     from maskwright.export import export_checkpoint_precise
@@ -94,10 +115,8 @@ def _precise(
             find_checkpoint(checkpoint),
             out,
             dataset,
-            precision=precision,  # type: ignore[arg-type]  # checked there
-            max_drop=max_drop,
-            threads=threads,
             progress=progress,
+            **settings,
         )
     show_table(
         ("precision", "ms", "graph MiB", "mIoU on the slice", "drop, points"),

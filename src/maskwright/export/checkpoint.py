@@ -21,6 +21,7 @@ def export_checkpoint(
     images: Sequence[np.ndarray],
     *,
     threads: int | None = None,
+    probabilities: bool = False,
 ) -> ExportReport:
     """Export what a run trained, through the gate of `export`.
 
@@ -29,14 +30,15 @@ def export_checkpoint(
         path: of the bundle, ".mask".
         images: real ones for the gate, uint8 RGB [H, W, 3].
         threads: for the comparison; None takes every core.
+        probabilities: see `export`.
 
     Raises:
         ModelFileError: no checkpoint, or torch and the runtimes disagree.
-        ConfigError: no images.
+        ConfigError: no images, or probabilities of a network that has none.
         MaskwrightError: the folder can't be written or the disk is full.
     """
     network, card = load_checkpoint(checkpoint)
-    return export(network, card, path, images, threads=threads)
+    return export(network, card, path, images, threads=threads, probabilities=probabilities)
 
 
 def export_checkpoint_precise(
@@ -47,6 +49,7 @@ def export_checkpoint_precise(
     precision: PrecisionName | Literal["auto"] = "auto",
     max_drop: float = 0.5,
     threads: int | None = None,
+    probabilities: bool = False,
     progress: Tell | None = None,
 ) -> PrecisionReport:
     """Export what a run trained, in the precision that `export_precise` chooses.
@@ -55,7 +58,7 @@ def export_checkpoint_precise(
         checkpoint: a .safetensors file that `train` wrote.
         path: of the bundle, ".mask".
         dataset: that it was trained on, with its splits.
-        precision, max_drop, threads, progress: see `export_precise`.
+        precision, max_drop, threads, probabilities, progress: see `export_precise`.
 
     Raises:
         ModelFileError: no checkpoint, torch and the runtimes disagree, or too much is lost.
@@ -72,5 +75,6 @@ def export_checkpoint_precise(
         precision=precision,
         max_drop=max_drop,
         threads=threads,
+        probabilities=probabilities,
         progress=progress,
     )
