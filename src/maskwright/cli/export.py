@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from maskwright.core.card import Postprocess
     from maskwright.export import ExportReport, PrecisionReport
 
 
@@ -32,6 +33,15 @@ def export(
             "--probabilities", help="The bundle can give class probabilities, to blend tiles."
         ),
     ] = False,
+    postprocess: Annotated[
+        str, typer.Option(help="Let the bundle refine its answers: dense-crf or guided-filter.")
+    ] = "",
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="A setting of --postprocess, such as iterations=3 (repeatable)."
+        ),
+    ] = None,
     count: Annotated[int, typer.Option(help="How many of --images the gate compares.")] = 16,
     threads: Annotated[int | None, typer.Option(help="All cores unless given.")] = None,
     record: Annotated[
@@ -50,6 +60,11 @@ def export(
             "expected either --images PHOTOS (plain fp32) or --data SET (choose the precision), "
             f"got {'neither' if data is None else 'both'}."
         )
+    settings = {
+        "threads": threads,
+        "probabilities": probabilities,
+        "postprocess": _postprocess(postprocess, set_ or []),
+    }
     if images is not None:
         if record is not None:
             raise ConfigError(f"--record {record} goes with --data SET; give it, or leave it out.")
@@ -58,7 +73,7 @@ def export(
                 f"--precision {precision} needs labelled photos to measure its loss on: give "
                 "--data SET instead of --images."
             )
-        report = _plain(checkpoint, images, out, count, threads, probabilities)
+        report = _plain(checkpoint, images, out, count, **settings)
     else:
         precise = _precise(
             checkpoint,
@@ -66,8 +81,7 @@ def export(
             out,
             precision=precision,
             max_drop=max_drop,
-            threads=threads,
-            probabilities=probabilities,
+            **settings,
         )
         report = precise.export
         if record is not None:
@@ -75,14 +89,18 @@ def export(
     _tell(report)
 
 
-def _plain(
-    checkpoint: Path,
-    images: Path,
-    out: Path,
-    count: int,
-    threads: int | None,
-    probabilities: bool,
-) -> ExportReport:
+def _postprocess(name: str, pairs: list[str]) -> Postprocess | None:
+    from maskwright.cli.refining import read_refinement
+    from maskwright.core.errors import ConfigError
+
+    if name:
+        return read_refinement(name, pairs).to_postprocess()
+    if pairs:
+        raise ConfigError(f"--set {pairs[0]} goes with --postprocess NAME; give it, too.")
+    return None
+
+
+def _plain(checkpoint: Path, images: Path, out: Path, count: int, **settings: Any) -> ExportReport:
     from maskwright.cli.console import find_checkpoint
     from maskwright.core.errors import ConfigError
     from maskwright.core.image import read_image
@@ -97,8 +115,7 @@ def _plain(
         find_checkpoint(checkpoint),
         out,
         [read_image(photo) for photo in chosen],
-        threads=threads,
-        probabilities=probabilities,
+        **settings,
     )
 
 

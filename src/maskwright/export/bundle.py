@@ -69,7 +69,8 @@ def export(
         images: real ones, uint8 RGB [H, W, 3], any sizes; a few dozen are plenty.
         threads: for the comparison; None takes every core.
         minimum_agreement: share of pixels, 0..1, that must agree.
-        probabilities: whether the bundle can be asked for them, too (`Predictor.predict_soft`).
+        probabilities: whether the bundle can be asked for them, too (`Predictor.predict_soft`). It
+            always can where the card names a postprocess step, which starts from them.
 
     Raises:
         ModelFileError: they agree on fewer pixels, or their probabilities differ; nothing is
@@ -118,6 +119,7 @@ def check_against_torch(
     if not len(images):
         raise ConfigError("the gate of export needs at least one real image to compare on, got 0.")
     card = replace(card, version=version("maskwright"))
+    probabilities = probabilities or card.postprocess is not None
     graph = to_onnx(network, card.resize.size, probabilities=probabilities)
     bundle = Bundle(card=card, graph=graph, source=str(path))
     eager = torch_predictor(network, card, probabilities=probabilities)
@@ -144,10 +146,11 @@ def torch_predictor(network: Network, card: ModelCard, *, probabilities: bool = 
     Args:
         network: the PyTorch side.
         card: of the network.
-        probabilities: whether each answer works them out, as the graph with them does.
+        probabilities: whether each answer works them out, as the graph with them does; with a
+            postprocess step in the card it always does.
     """
     facts = {"name": "torch", "version": torch.__version__}
-    if not probabilities:
+    if not probabilities and card.postprocess is None:
         return Predictor(card, deploy_run(network), facts)
     run = deploy_run(network, network.deploy_soft)
     return Predictor(card, run, facts, run_soft=run)

@@ -31,6 +31,7 @@ from maskwright.core.resize import (
     restore_probabilities,
 )
 from maskwright.core.segmentation import Instance, Label, Segmentation
+from maskwright.refine import STEPS, Refinement, most_probable
 from maskwright.runtimes.pixels import ColourOrder, read_pixels
 
 Run = Callable[[np.ndarray], dict[str, np.ndarray]]
@@ -57,7 +58,8 @@ class SoftAnswer:
     Attributes:
         found: the answer of `Predictor.predict`.
         probabilities_Khw: float32 0..1, of the part of the network's input that the image fills
-            (without a letterbox's border); over the classes they sum to 1. `found` is their argmax.
+            (without a letterbox's border), refined where the predictor refines; over the classes
+            they sum to 1. `found` is their argmax.
         geometry: where the image lies in the input; h w is its `content`.
     """
 
@@ -81,9 +83,14 @@ class Predictor:
         runtime: facts on what runs the network: name, version, threads, precision, processor.
         soft: whether `predict_soft` can be asked. A bundle's graph has probabilities only if it was
             exported with them.
+        refinement: how answers are improved by what the image shows: the card's postprocess step,
+            until another one, or None, is set.
 
     Buffers are kept between calls. Calls from several threads wait for each other; for throughput
     load one predictor a thread.
+
+    Raises:
+        ModelFileError: the card names a postprocess step that isn't known here, or can't be done.
     """
 
     def __init__(
@@ -105,6 +112,25 @@ class Predictor:
         self._input_B3HW = np.empty((1, 3, height, width), np.uint8)
         self._planes = [self._input_B3HW[0, channel] for channel in range(3)]
         self._nearest: tuple[Geometry, NearestPlan] | None = None
+        self.refinement = _refinement_of(card)
+
+    @property
+    def refinement(self) -> Refinement | None:
+        """How answers are improved by what the image shows.
+
+        Raises:
+            ConfigError: set on a model that answers no class map.
+        """
+        return self._refinement
+
+    @refinement.setter
+    def refinement(self, refinement: Refinement | None) -> None:
+        if refinement is not None and "semantic" not in self.card.tasks:
+            raise ConfigError(
+                f"{refinement.name} refines class maps, but {self.card.name} answers "
+                f"{', '.join(self.card.tasks)}; leave it out."
+            )
+        self._refinement = refinement
 
     def predict(
         self,
@@ -134,7 +160,10 @@ class Predictor:
                 or model.
             ConfigError: an unknown colour order.
         """
-        return self._answer(self._run, image, colour_order, score_threshold, out, soft=False)[0]
+        run = self._run
+        if self._refinement is not None and self._run_soft is not None:
+            run = self._run_soft
+        return self._answer(run, image, colour_order, score_threshold, out, soft=False)[0]
 
     def predict_soft(
         self, image: Path | str | np.ndarray, colour_order: ColourOrder = "rgb"
@@ -185,9 +214,13 @@ class Predictor:
             prepared = time.perf_counter()
             outputs = run(self._input_B3HW)
             answered = time.perf_counter()
+            soft_Khw = _NO_PROBABILITIES
+            if self._refinement is not None:
+                outputs, soft_Khw = self._refined(self._refinement, outputs, geometry)
+            elif soft:
+                soft_Khw = self._probabilities(outputs, geometry)
             semantic = self._class_map(outputs, geometry, None if out is None else out.semantic)
             parts = self._parts(outputs, geometry, threshold)
-            soft_Khw = self._probabilities(outputs, geometry) if soft else _NO_PROBABILITIES
             done = time.perf_counter()
         times = {} if out is None else out.times
         times["read"] = read - started
@@ -226,6 +259,23 @@ class Predictor:
         # Channels are resized alike, so it is cheaper to swap them here, on the smaller image.
         cv2.split(resized_HW3, self._planes[::-1] if swap else self._planes)
         return geometry
+
+    def _refined(
+        self, refinement: Refinement, outputs: Mapping[str, np.ndarray], geometry: Geometry
+    ) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """The outputs with a refined class map, and the refined probabilities [K, h, w].
+
+        What the image fills of the network's frame is refined, by that part of the resized image.
+        """
+        image_hw3 = cv2.merge([content_of(plane_HW, geometry) for plane_HW in self._planes])
+        class_map_BHW = outputs["class_map"].copy()
+        ids_hw = content_of(class_map_BHW[0], geometry)
+        if "probabilities" in outputs:
+            soft_Khw = refinement.refine(self._probabilities(outputs, geometry), image_hw3)
+        else:
+            soft_Khw = refinement.refine_labels(ids_hw, len(self.card.classes), image_hw3)
+        ids_hw[...] = most_probable(soft_Khw)
+        return {**outputs, "class_map": class_map_BHW}, soft_Khw
 
     def _class_map(
         self, outputs: Mapping[str, np.ndarray], geometry: Geometry, out: np.ndarray | None
@@ -298,3 +348,21 @@ class Predictor:
             soft_hw = cv2.resize(soft_hw, (width, height), interpolation=cv2.INTER_LINEAR)
         inside_HW = (soft_hw > self.card.mask_threshold).astype(np.uint8)
         return Mask.encode(restore_class_map(inside_HW, geometry))
+
+
+def _refinement_of(card: ModelCard) -> Refinement | None:
+    step = card.postprocess
+    if step is None:
+        return None
+    if step.name not in STEPS:
+        raise ModelFileError(
+            f"{card.name} names the postprocess step {step.name!r}, and this Maskwright knows "
+            f"{', '.join(STEPS)}; run pip install --upgrade maskwright."
+        )
+    try:
+        return Refinement.of(step.name, step.parameters)
+    except ConfigError as error:
+        raise ModelFileError(
+            f"{card.name} names a postprocess step that can't be done ({error}); run pip install "
+            "--upgrade maskwright, or export the model again."
+        ) from error
