@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
-from typing import Literal
 
 import pytest
 
 from maskwright.architectures import ARCHITECTURES, architecture, build
-from maskwright.architectures.catalogue import config_values
 from maskwright.core.errors import ConfigError
 
 
@@ -64,24 +61,3 @@ def test_unknown_name_far_from_all_lists_them():
 def test_wrong_settings_are_told(classes, overrides, text):
     with pytest.raises(ConfigError, match=text):
         build("bisenetv2", classes, **overrides)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Config:
-    classes: int = 2
-    mode: Literal["fast", "slow"] = "fast"
-    scale: float | None = None
-    pair: tuple[int, float] = (1, 2.0)
-
-
-def test_other_annotations():
-    values = {"mode": "slow", "scale": None, "pair": [3, 4]}
-    checked = config_values(_Config, values, "x")
-    assert checked == {"mode": "slow", "scale": None, "pair": (3, 4.0)}
-    assert config_values(_Config, {"scale": 2}, "x") == {"scale": 2.0}
-
-
-@pytest.mark.parametrize("values", [{"mode": "no"}, {"scale": "2"}, {"pair": [1, 2, 3]}])
-def test_other_annotations_refuse(values):
-    with pytest.raises(ConfigError, match=r"x: expected \w+ to be"):
-        config_values(_Config, values, "x")

@@ -95,6 +95,22 @@ def test_deploy_answers_in_the_pixels_of_the_input(name, size):
 
 
 @each_network
+def test_probabilities_are_the_softmax_of_what_the_class_map_is_taken_from(name):
+    network = lively(name)
+    images_B3HW = random_images(33, 70)
+    with torch.no_grad():
+        logits_BKhw = network(network.normalise(images_B3HW))["logits"]
+        outputs = network.deploy_soft(images_B3HW)
+        plain = network.deploy(images_B3HW)
+    assert set(outputs) == {"class_map", "probabilities"}
+    assert outputs["probabilities"].dtype == torch.float32
+    logits_BKHW = resize_logits(logits_BKhw, (33, 70))
+    torch.testing.assert_close(outputs["probabilities"], torch.softmax(logits_BKHW, dim=1))
+    assert torch.equal(outputs["class_map"], plain["class_map"])
+    assert torch.equal(outputs["probabilities"].argmax(dim=1), plain["class_map"].long())
+
+
+@each_network
 def test_configuration_and_weights_rebuild_the_network(name):
     network = tiny(name, 7).eval()
     options = json.loads(json.dumps(network.config_dict()))

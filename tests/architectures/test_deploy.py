@@ -7,7 +7,9 @@ import pytest
 import torch
 from standin import make_network
 
+from maskwright.architectures.contract import Network
 from maskwright.architectures.deploy import deploy_run
+from maskwright.core.errors import ConfigError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (1, 3, 48, 64), np.uint8)
 
@@ -20,6 +22,22 @@ def test_the_numbers_are_those_of_deploy():
     with torch.no_grad():
         wanted = network.deploy(torch.from_numpy(IMAGES))["class_map"].numpy()
     assert (outputs["class_map"] == wanted).mean() > 0.999
+
+
+def test_a_path_may_be_named():
+    network = make_network()
+    outputs = deploy_run(network, network.deploy_soft)(IMAGES)
+    assert set(outputs) == {"class_map", "probabilities"}
+    with torch.no_grad():
+        logits = network(network.normalise(torch.from_numpy(IMAGES)))["logits"]
+    wanted = torch.softmax(logits, dim=1).numpy()
+    np.testing.assert_allclose(outputs["probabilities"], wanted, atol=1e-5)
+
+
+def test_a_network_without_probabilities_says_so():
+    network = make_network()
+    with pytest.raises(ConfigError, match=r"expected a semantic network .*got Standin"):
+        Network.deploy_soft(network, torch.from_numpy(IMAGES))
 
 
 def test_training_goes_on_as_before():

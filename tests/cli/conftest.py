@@ -64,10 +64,20 @@ def trained(original, tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def bundle(original, trained) -> Path:
     """What is exported from it."""
-    path = trained.parent / "model.mask"
+    return _export(original, trained, "model.mask")
+
+
+@pytest.fixture(scope="session")
+def soft_bundle(original, trained) -> Path:
+    """The same with probabilities."""
+    return _export(original, trained, "soft.mask", "--probabilities")
+
+
+def _export(original: Path, trained: Path, name: str, *more: str) -> Path:
+    path = trained.parent / name
     images = original / "val" / "images"
     arguments = ("--images", images, "--out", path, "--count", 2, "--threads", 1)
-    assert call("export", trained, *arguments) == 0
+    assert call("export", trained, *arguments, *more) == 0
     return path
 
 

@@ -14,6 +14,8 @@ import maskwright.formats as formats
 from maskwright.architectures import ARCHITECTURES
 from maskwright.cli.models import headline
 from maskwright.core.image import read_image
+from maskwright.runtimes import load
+from maskwright.training import checkpoint_predictor
 
 
 def test_help_lists_every_command_uncut(run):
@@ -106,6 +108,17 @@ def test_evaluate_tells_the_same_for_weights_and_bundle(run, original, trained, 
         scores.append(json.loads((tmp_path / "s.json").read_text())["maps"]["areas"]["miou"])
     assert scores[0] == scores[1]
     assert scores[2] == pytest.approx(scores[0], abs=2e-3)
+
+
+def test_probabilities_are_exported_where_asked(original, trained, bundle, soft_bundle):
+    image = read_image(original / "val" / "images" / "im0.png")
+    eager, shipped = checkpoint_predictor(trained / "best.safetensors", 1), load(soft_bundle)
+    assert eager.soft
+    assert shipped.soft
+    assert not load(bundle).soft
+    wanted, answer = (each.predict_soft(image).restored() for each in (eager, shipped))
+    assert answer.shape == (3, 64, 64)
+    np.testing.assert_allclose(answer, wanted, atol=1e-4)
 
 
 def test_predict_writes_masks_and_overlays(run, original, bundle, tmp_path):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
-from maskwright.core.card import FORMAT_VERSION, ModelCard
+from maskwright.core.card import FORMAT_VERSION, ModelCard, Postprocess
 from maskwright.core.classes import Classes
 from maskwright.core.errors import ModelFileError
 from maskwright.core.resize import Resize
@@ -32,6 +33,22 @@ def plain():
 
 def test_round_trip_through_json():
     assert ModelCard.from_dict(plain()) == CARD
+
+
+def test_a_postprocess_step_goes_along():
+    step = Postprocess(name="dense-crf", parameters={"iterations": 3, "cell": 0.5})
+    card = replace(CARD, postprocess=step)
+    data = json.loads(json.dumps(card.to_dict()))
+    assert ModelCard.from_dict(data) == card
+    assert ModelCard.from_dict(plain()).postprocess is None
+
+
+def test_only_cards_that_older_programs_would_misread_are_of_the_new_format():
+    """They would leave the step out, and answer otherwise than what was measured."""
+    assert plain()["format_version"] == 1
+    assert "postprocess" not in plain()
+    card = replace(CARD, postprocess=Postprocess(name="dense-crf"))
+    assert card.to_dict()["format_version"] == FORMAT_VERSION == 2
 
 
 def test_a_newer_card_is_refused_with_both_versions():
@@ -68,6 +85,10 @@ def test_a_missing_entry_is_told(entry):
         {"config": 3},
         {"mask_threshold": "half"},
         {"measured": [1]},
+        {"postprocess": "dense-crf"},
+        {"postprocess": {"name": "dense-crf"}},
+        {"postprocess": {"name": 3, "parameters": {}}},
+        {"postprocess": {"name": "dense-crf", "parameters": [3]}},
     ],
 )
 def test_a_malformed_entry_is_told(wrong):

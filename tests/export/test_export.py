@@ -78,13 +78,56 @@ def test_the_gate_holds_on_real_photos_in_other_sizes_than_the_networks(tmp_path
 
 def test_a_graph_that_disagrees_is_not_written(tmp_path, monkeypatch):
     other = to_onnx(make_network(seed=5), (48, 64))
-    monkeypatch.setattr(bundle_module, "to_onnx", lambda network, size: other)
+    monkeypatch.setattr(bundle_module, "to_onnx", lambda network, size, **_: other)
     path = tmp_path / "model.mask"
     path.write_bytes(b"what stood here before")
     message = r"was not written.*agree on at least 99\.90%.*got \d+\.\d+% over 3 images \(worst"
     with pytest.raises(ModelFileError, match=message):
         export(make_network(), make_card(), path, make_images(3), threads=1)
     assert path.read_bytes() == b"what stood here before"
+
+
+@pytest.fixture(scope="module")
+def soft(tmp_path_factory):
+    path = tmp_path_factory.mktemp("soft") / "model.mask"
+    report = export(
+        make_network(), make_card(), path, make_images(2), threads=1, probabilities=True
+    )
+    return path, report
+
+
+def test_a_bundle_with_probabilities_gives_those_of_torch(soft):
+    path, report = soft
+    errors = report.card.measured["export"]["probability_error"]
+    assert set(errors) == set(report.agreement)
+    assert all(0 <= error < 1e-5 for error in errors.values())
+    network = make_network()
+    run = deploy_run(network, network.deploy_soft)
+    eager = Predictor(make_card(), run, {}, run_soft=run)
+    for runtime in report.agreement:
+        shipped = load(path, threads=1, runtime=runtime)
+        for image in make_images(2):
+            wanted, answer = (each.predict_soft(image) for each in (eager, shipped))
+            np.testing.assert_allclose(answer.restored(), wanted.restored(), atol=1e-4)
+
+
+def test_probabilities_that_differ_are_not_written(tmp_path, monkeypatch):
+    real = bundle_module.to_onnx
+
+    def hotter(network, size, *, probabilities):
+        """The same class map, surer than torch is."""
+        network = make_network()
+        for parameter in (network.head.weight, network.head.bias):
+            parameter.data *= 3
+        return real(network, size, probabilities=probabilities)
+
+    monkeypatch.setattr(bundle_module, "to_onnx", hotter)
+    with pytest.raises(ModelFileError, match=r"not written: expected the probabilities of torch"):
+        export(
+            make_network(), make_card(), tmp_path / "m.mask", make_images(2), threads=1,
+            probabilities=True,
+        )  # fmt: skip
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_gate_without_images_is_refused(tmp_path):

@@ -52,6 +52,23 @@ def test_the_answers_are_those_of_torch(graph):
         assert (answers(graph, images)["class_map"] == wanted).mean() > 0.999
 
 
+def test_probabilities_are_another_output_of_the_same_graph(graph):
+    network = make_network()
+    soft = to_onnx(network, SIZE, probabilities=True)
+    plain, more = (onnx.load_from_string(each).graph for each in (graph, soft))
+    assert [value.name for value in more.output] == ["class_map", "probabilities"]
+    assert [size.dim_value for size in more.output[1].type.tensor_type.shape.dim] == [1, 3, *SIZE]
+    assert len(more.node) == len(plain.node) + 1  # the softmax; all else is shared
+    images = np.ascontiguousarray(make_images(1, SIZE)[0].transpose(2, 0, 1))[None]
+    found = answers(soft, images)
+    with torch.no_grad():
+        logits = network(network.normalise(torch.from_numpy(images)))["logits"]
+    wanted = torch.softmax(logits, dim=1).numpy()
+    np.testing.assert_allclose(found["probabilities"], wanted, atol=1e-5)
+    np.testing.assert_array_equal(found["probabilities"].argmax(1), found["class_map"])
+    np.testing.assert_array_equal(found["class_map"], answers(graph, images)["class_map"])
+
+
 def test_batch_norms_are_folded_into_their_convolutions(graph):
     assert unfolded_norms(graph) == []
     kinds = [node.op_type for node in onnx.load_from_string(graph).graph.node]

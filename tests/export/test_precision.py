@@ -11,11 +11,12 @@ import onnx
 import pytest
 from standin import make_card, make_images, make_network
 
+from maskwright.architectures.catalogue import ARCHITECTURES
 from maskwright.core import Dataset, Sample, Segmentation
 from maskwright.core.errors import ConfigError, DataError, ModelFileError
 from maskwright.export import export_precise, precision, quantise, store_half, to_onnx
 from maskwright.export.choice import Figures, explain, rank
-from maskwright.export.quantise import fold_constants, integer_layers
+from maskwright.export.quantise import fold_constants, inner_nodes, integer_layers
 from maskwright.export.routes import Route, routes_of
 from maskwright.metrics import PairedInterval
 from maskwright.runtimes import Bundle, load, open_bundle, ov
@@ -60,6 +61,38 @@ def test_int8_is_qdq_with_integer_layers_and_the_same_ends(graphs):
     assert integer_layers(graphs["fp32"]) == 0
     assert list(small.input) == list(plain.input)
     assert [each.name for each in small.output] == [each.name for each in plain.output]
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("name", ["int8", "fp16"])
+def test_probabilities_leave_the_class_map_as_it_was(graphs, runtime, name):
+    """The closing softmax is not taken for attention, and no more of the graph is quantised."""
+    soft = to_onnx(make_network(), CARD.resize.size, probabilities=True)
+    small = quantise(soft, inputs()) if name == "int8" else store_half(soft)
+    np.testing.assert_array_equal(answers(small, runtime), answers(graphs[name], runtime))
+    assert integer_layers(small) == integer_layers(graphs[name])
+    full, less = (
+        open_bundle(Bundle(card=CARD, graph=graph), threads=1, runtime=runtime)
+        for graph in (soft, small)
+    )
+    for image in make_images(2):
+        wanted, answer = (each.predict_soft(image) for each in (full, less))
+        np.testing.assert_array_equal(answer.probabilities_Khw.argmax(0), _frame(less, image))
+        assert np.abs(answer.probabilities_Khw - wanted.probabilities_Khw).mean() < 0.02
+
+
+def _frame(predictor, image):
+    """The class map in the network's own frame."""
+    resized, _ = CARD.resize.apply(image)
+    return predictor.predict(resized).semantic
+
+
+def test_only_a_closing_softmax_tells_nothing_of_the_network():
+    tiny = ARCHITECTURES["segformer-b0"].tiny(3).eval()
+    for network, inside in ((tiny, True), (make_network(), False)):
+        model = onnx.load_from_string(to_onnx(network, (64, 64), probabilities=True))
+        assert "Softmax" in {node.op_type for node in model.graph.node}
+        assert ("Softmax" in {node.op_type for node in inner_nodes(model)}) == inside
 
 
 def test_fp16_stores_large_weights_in_half_and_keeps_those_out_of_its_range():
@@ -200,6 +233,17 @@ def test_what_ships_is_told_in_the_card_and_followed_when_loaded(tmp_path, photo
     assert (opened["name"], opened["precision"]) == (report.shipped.runtime, report.shipped.floats)
     plain = load(path, threads=1, runtime="onnxruntime").runtime
     assert (plain["name"], plain["precision"]) == ("onnxruntime", "f32")
+
+
+def test_a_precision_ships_with_probabilities(tmp_path, photos):
+    report = export_precise(
+        make_network(), CARD, tmp_path / "m.mask", photos,
+        precision="int8", max_drop=20, threads=1, rounds=1, probabilities=True,
+    )  # fmt: skip
+    assert report.export.card.measured["export"]["probability_error"]
+    model = load(tmp_path / "m.mask", threads=1)
+    answer = model.predict_soft(make_images(1)[0])
+    np.testing.assert_allclose(answer.probabilities_Khw.sum(0), 1, atol=1e-5)
 
 
 def test_a_named_precision_that_loses_too_much_is_not_written(tmp_path, photos, monkeypatch):

@@ -16,12 +16,13 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from maskwright.architectures.catalogue import ARCHITECTURES, config_values
+from maskwright.architectures.catalogue import ARCHITECTURES
 from maskwright.architectures.contract import Architecture, Network
 from maskwright.architectures.weights import is_safetensors, parse_safetensors, read_model_file
 from maskwright.core.card import ModelCard
 from maskwright.core.errors import ConfigError, ModelFileError
 from maskwright.core.files import write_bytes
+from maskwright.core.settings import config_values
 
 METADATA_KEY = "maskwright_card"
 

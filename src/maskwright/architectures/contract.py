@@ -3,6 +3,8 @@
     forward(images_B3HW)        -> dict of raw tensors: every head; auxiliary ones in training only
     losses(outputs, targets)    -> dict of scalars with "total"
     deploy(images_B3HW uint8)   -> the standard outputs, one exportable graph
+    deploy_soft(images)         -> the same, and of semantic networks "probabilities" BKHW, to blend
+                                   tiles with or to refine
 
 Legend of shape suffixes: B batch, 3 colours (RGB), C channels, K classes, H W height and width of
 the input, h w of a feature map.
@@ -19,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from maskwright.core.errors import ConfigError
 from maskwright.losses.choice import PixelLoss
 from maskwright.losses.cross_entropy import at_least_float32, cross_entropy
 from maskwright.losses.targets import Targets
@@ -138,6 +141,17 @@ class Network(nn.Module, ABC):
     def deploy(self, images_B3HW: Tensor) -> dict[str, Tensor]:
         """uint8 RGB 0..255 -> the standard outputs."""
 
+    def deploy_soft(self, images_B3HW: Tensor) -> dict[str, Tensor]:
+        """`deploy` with "probabilities" beside the rest, where the network has them.
+
+        Raises:
+            ConfigError: it answers no class probabilities of pixels.
+        """
+        raise ConfigError(
+            f"expected a semantic network to give probabilities, got {type(self).__name__}; leave "
+            "probabilities out."
+        )
+
     def normalise(self, images_B3HW: Tensor) -> Tensor:
         """RGB 0..255 (uint8 or float) -> what `forward` takes."""
         scaled = images_B3HW.to(self.mean.dtype) / 255.0
@@ -201,10 +215,27 @@ class SemanticNetwork(Network):
 
         The ids are uint8, int32 above 255 classes.
         """
-        logits = self(self.normalise(images_B3HW))["logits"]
-        size = (images_B3HW.shape[-2], images_B3HW.shape[-1])
-        dtype = torch.uint8 if logits.shape[1] <= 255 else torch.int32
-        return {"class_map": resize_logits(logits, size).argmax(dim=1).to(dtype)}
+        return {"class_map": _class_map(self._logits(images_B3HW))}
+
+    def deploy_soft(self, images_B3HW: Tensor) -> dict[str, Tensor]:
+        """uint8 RGB -> {"class_map": BHW, "probabilities": float32 BKHW}, of the same logits.
+
+        The softmax is taken at the input's size, so the class map is its argmax, up to ties.
+        """
+        logits_BKHW = self._logits(images_B3HW)
+        return {
+            "class_map": _class_map(logits_BKHW),
+            "probabilities": logits_BKHW.float().softmax(dim=1),
+        }
+
+    def _logits(self, images_B3HW: Tensor) -> Tensor:
+        logits_BKhw = self(self.normalise(images_B3HW))["logits"]
+        return resize_logits(logits_BKhw, (images_B3HW.shape[-2], images_B3HW.shape[-1]))
+
+
+def _class_map(logits_BKHW: Tensor) -> Tensor:
+    dtype = torch.uint8 if logits_BKHW.shape[1] <= 255 else torch.int32
+    return logits_BKHW.argmax(dim=1).to(dtype)
 
 
 def resize_logits(logits_BKhw: Tensor, size: Sequence[int]) -> Tensor:

@@ -22,7 +22,8 @@ def deploy_run(
 
     Args:
         network: whose deploy path it is.
-        deploy: what runs in its place, such as `torch.compile(network.deploy)`.
+        deploy: what runs in its place, such as `network.deploy_soft` or
+            `torch.compile(network.deploy)`.
     """
     answer = network.deploy if deploy is None else deploy
 

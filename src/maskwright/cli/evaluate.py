@@ -55,7 +55,7 @@ def evaluate(
     scored: list[Scores] = []
     finds: list[Find] = []
     for side in sides:
-        find, tasks = _open(side, dataset, samples, vertices, threads)
+        find, tasks = _open(side, dataset, samples, vertices, threads, refine=side is found)
         with bar(f"scoring {side.name}") as progress:
             scored.append(
                 jobs.score(
@@ -98,20 +98,27 @@ def _open(
     samples: Sequence[Sample],
     vertices: str,
     threads: int | None,
+    *,
+    refine: bool,
 ) -> tuple[Find, frozenset[Any]]:
-    """What answers for a sample, and the tasks it answers."""
+    """What answers for a sample, and the tasks it answers; --refine is for one side only."""
     import maskwright.formats as formats
     import maskwright.jobs as jobs
     from maskwright.cli.console import is_model, open_predictor, say
+    from maskwright.cli.refining import asked_to_refine, refine_as_asked
     from maskwright.core.errors import ConfigError, DataError
 
     if is_model(found):
         predictor = open_predictor(found, threads)
+        if refine:
+            refine_as_asked(predictor)
         jobs.require_same_classes(predictor.card.classes, dataset.classes)
         tasks = frozenset(predictor.card.tasks)
         return jobs.find_by(predictor.predict), tasks | (
             {"boxes"} if "instances" in tasks else frozenset()
         )
+    if refine and asked_to_refine():
+        raise ConfigError(f"--refine needs a model, which sees the images; {found} is none.")
     if vertices not in ("centre", "edge"):
         raise ConfigError(f"expected --vertices centre or edge, got {vertices!r}.")
     try:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
+    from maskwright.core.card import Postprocess
     from maskwright.export import ExportReport, PrecisionReport
 
 
@@ -26,6 +27,21 @@ def export(
         float, typer.Option(help="With --data: points of mIoU that a precision may lose.")
     ] = 0.5,
     out: Annotated[Path, typer.Option(help="The bundle to write.")] = Path("model.mask"),
+    probabilities: Annotated[
+        bool,
+        typer.Option(
+            "--probabilities", help="The bundle can give class probabilities, to blend tiles."
+        ),
+    ] = False,
+    postprocess: Annotated[
+        str, typer.Option(help="Let the bundle refine its answers: dense-crf or guided-filter.")
+    ] = "",
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="A setting of --postprocess, such as iterations=3 (repeatable)."
+        ),
+    ] = None,
     count: Annotated[int, typer.Option(help="How many of --images the gate compares.")] = 16,
     threads: Annotated[int | None, typer.Option(help="All cores unless given.")] = None,
     record: Annotated[
@@ -44,6 +60,11 @@ def export(
             "expected either --images PHOTOS (plain fp32) or --data SET (choose the precision), "
             f"got {'neither' if data is None else 'both'}."
         )
+    settings = {
+        "threads": threads,
+        "probabilities": probabilities,
+        "postprocess": _postprocess(postprocess, set_ or []),
+    }
     if images is not None:
         if record is not None:
             raise ConfigError(f"--record {record} goes with --data SET; give it, or leave it out.")
@@ -52,18 +73,34 @@ def export(
                 f"--precision {precision} needs labelled photos to measure its loss on: give "
                 "--data SET instead of --images."
             )
-        report = _plain(checkpoint, images, out, count, threads)
+        report = _plain(checkpoint, images, out, count, **settings)
     else:
-        precise = _precise(checkpoint, data or Path(), out, precision, max_drop, threads)
+        precise = _precise(
+            checkpoint,
+            data or Path(),
+            out,
+            precision=precision,
+            max_drop=max_drop,
+            **settings,
+        )
         report = precise.export
         if record is not None:
             _record(precise, record)
     _tell(report)
 
 
-def _plain(
-    checkpoint: Path, images: Path, out: Path, count: int, threads: int | None
-) -> ExportReport:
+def _postprocess(name: str, pairs: list[str]) -> Postprocess | None:
+    from maskwright.cli.refining import read_refinement
+    from maskwright.core.errors import ConfigError
+
+    if name:
+        return read_refinement(name, pairs).to_postprocess()
+    if pairs:
+        raise ConfigError(f"--set {pairs[0]} goes with --postprocess NAME; give it, too.")
+    return None
+
+
+def _plain(checkpoint: Path, images: Path, out: Path, count: int, **settings: Any) -> ExportReport:
     from maskwright.cli.console import find_checkpoint
     from maskwright.core.errors import ConfigError
     from maskwright.core.image import read_image
@@ -75,13 +112,14 @@ def _plain(
     photos = list(find_inputs(images).values())
     chosen = photos[:: max(1, len(photos) // count)][:count]
     return export_checkpoint(
-        find_checkpoint(checkpoint), out, [read_image(photo) for photo in chosen], threads=threads
+        find_checkpoint(checkpoint),
+        out,
+        [read_image(photo) for photo in chosen],
+        **settings,
     )
 
 
-def _precise(
-    checkpoint: Path, data: Path, out: Path, precision: str, max_drop: float, threads: int | None
-) -> PrecisionReport:
+def _precise(checkpoint: Path, data: Path, out: Path, **settings: Any) -> PrecisionReport:
     import maskwright.formats as formats
     from maskwright.cli.console import bar, find_checkpoint, say, show_table
     from maskwright.export import export_checkpoint_precise
@@ -94,10 +132,8 @@ def _precise(
             find_checkpoint(checkpoint),
             out,
             dataset,
-            precision=precision,  # type: ignore[arg-type]  # checked there
-            max_drop=max_drop,
-            threads=threads,
             progress=progress,
+            **settings,
         )
     show_table(
         ("precision", "ms", "graph MiB", "mIoU on the slice", "drop, points"),

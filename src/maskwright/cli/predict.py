@@ -29,9 +29,11 @@ def predict(
     """
     import maskwright.jobs as jobs
     from maskwright.cli.console import bar, open_predictor, say, split_model
+    from maskwright.cli.refining import refine_as_asked
 
     model, images = split_model(paths)
     predictor = open_predictor(model, threads, runtime)
+    refine_as_asked(predictor)
     inputs: Path | list[Path] = images[0] if len(images) == 1 else images
     with bar("predicting") as progress:
         summary = jobs.predict_files(

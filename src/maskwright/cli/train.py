@@ -189,8 +189,8 @@ def resolve(
         ConfigError: unknown names or values that make no sense.
     """
     from maskwright.architectures import architecture
-    from maskwright.architectures.catalogue import config_values
     from maskwright.cli.console import parse_size
+    from maskwright.core.settings import config_values
     from maskwright.data import Augmentation
     from maskwright.training import TrainConfig, suggest_size
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from maskwright.core.card import ModelCard
+from maskwright.core.card import ModelCard, Postprocess
 from maskwright.core.classes import Classes, Colour
 from maskwright.core.errors import ConfigError, DataError, MaskwrightError, ModelFileError
 from maskwright.core.mask import Mask
@@ -24,6 +24,7 @@ __all__ = [
     "ModelCard",
     "ModelFileError",
     "Panoptic",
+    "Postprocess",
     "Resize",
     "Sample",
     "Segmentation",

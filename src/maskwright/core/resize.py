@@ -142,8 +142,7 @@ def restore_class_map(
     Returns:
         ids [H, W] of the image, same dtype.
     """
-    (top, left), (height, width) = geometry.offset, geometry.content
-    content = class_map[top : top + height, left : left + width]
+    content = content_of(class_map, geometry)
     if geometry.source == geometry.content:
         if out is None:
             return content
@@ -152,6 +151,34 @@ def restore_class_map(
     if plan is not None and out is not None:
         return plan.apply(content, out)
     return resize_nearest(content, geometry.source, out)
+
+
+def content_of(frame: np.ndarray, geometry: Geometry) -> np.ndarray:
+    """The part of the network's frame [..., height, width] that the image fills; a view."""
+    (top, left), (height, width) = geometry.offset, geometry.content
+    return frame[..., top : top + height, left : left + width]
+
+
+def restore_probabilities(content_Khw: np.ndarray, geometry: Geometry) -> np.ndarray:
+    """Bring class probabilities to the image's pixels: bilinear, averaged where they shrink.
+
+    Args:
+        content_Khw: float32, of the part of the input that the image fills (`content_of`).
+        geometry: what `Resize.apply` returned.
+
+    Returns:
+        float32 [K, H, W]; sums over the classes stay what they were. The content itself where it
+        has the image's size.
+    """
+    height, width = geometry.source
+    if content_Khw.shape[1:] == geometry.source:
+        return content_Khw
+    shrinks = height <= content_Khw.shape[1] and width <= content_Khw.shape[2]
+    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    restored_KHW = np.empty((len(content_Khw), height, width), np.float32)
+    for plane_hw, out_HW in zip(content_Khw, restored_KHW):
+        cv2.resize(plane_hw, (width, height), dst=out_HW, interpolation=how)
+    return restored_KHW
 
 
 def restore_boxes(boxes_N4: np.ndarray, geometry: Geometry) -> np.ndarray:

@@ -23,6 +23,8 @@ from maskwright.runtimes.loading import Runtime
 from maskwright.runtimes.ov import installed
 
 MINIMUM_AGREEMENT = 0.999
+MAXIMUM_PROBABILITY_ERROR = 1e-3
+"""Mean over an image; float32 gives about 1e-7."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +56,7 @@ def export(
     *,
     threads: int | None = None,
     minimum_agreement: float = MINIMUM_AGREEMENT,
+    probabilities: bool = False,
 ) -> ExportReport:
     """Export, hold the result against torch on real images, and only then write the bundle.
 
@@ -66,14 +69,23 @@ def export(
         images: real ones, uint8 RGB [H, W, 3], any sizes; a few dozen are plenty.
         threads: for the comparison; None takes every core.
         minimum_agreement: share of pixels, 0..1, that must agree.
+        probabilities: whether the bundle can be asked for them, too (`Predictor.predict_soft`). It
+            always can where the card names a postprocess step, which starts from them.
 
     Raises:
-        ModelFileError: they agree on fewer pixels; nothing is written.
-        ConfigError: no images.
+        ModelFileError: they agree on fewer pixels, or their probabilities differ; nothing is
+            written.
+        ConfigError: no images, or probabilities of a network that has none.
         MaskwrightError: the folder can't be written or the disk is full.
     """
     checked = check_against_torch(
-        network, card, path, images, threads=threads, minimum_agreement=minimum_agreement
+        network,
+        card,
+        path,
+        images,
+        threads=threads,
+        minimum_agreement=minimum_agreement,
+        probabilities=probabilities,
     )
     return write_checked(checked, path, checked.bundle.graph)
 
@@ -101,23 +113,53 @@ def check_against_torch(
     *,
     threads: int | None = None,
     minimum_agreement: float = MINIMUM_AGREEMENT,
+    probabilities: bool = False,
 ) -> Checked:
     """The first half of `export`, with its arguments and errors: nothing is written."""
     if not len(images):
         raise ConfigError("the gate of export needs at least one real image to compare on, got 0.")
     card = replace(card, version=version("maskwright"))
-    bundle = Bundle(card=card, graph=to_onnx(network, card.resize.size), source=str(path))
-    eager = Predictor(card, deploy_run(network), {"name": "torch", "version": torch.__version__})
+    probabilities = probabilities or card.postprocess is not None
+    graph = to_onnx(network, card.resize.size, probabilities=probabilities)
+    bundle = Bundle(card=card, graph=graph, source=str(path))
+    eager = torch_predictor(network, card, probabilities=probabilities)
     expected = [eager.predict(image) for image in images]
     shares: dict[str, list[float]] = {}
     runtimes: dict[str, Mapping[str, Any]] = {}
+    errors: dict[str, float] = {}
     for name in _runtimes():
         shipped = open_bundle(bundle, threads=threads, runtime=name, precision="f32")
         pairs = zip(expected, images)
         shares[name] = [pixel_agreement(left, shipped.predict(image)) for left, image in pairs]
         runtimes[name] = shipped.runtime
         _gate(name, shares[name], minimum_agreement, path)
-    return Checked(bundle=bundle, shares=shares, facts=_facts(bundle, shares, runtimes))
+        if probabilities:
+            errors[name] = max(probability_error(eager, shipped, image) for image in images)
+            _gate_soft(name, errors[name], path)
+    facts = _facts(bundle, shares, runtimes) | ({"probability_error": errors} if errors else {})
+    return Checked(bundle=bundle, shares=shares, facts=facts)
+
+
+def torch_predictor(network: Network, card: ModelCard, *, probabilities: bool = False) -> Predictor:
+    """PyTorch behind the same `Predictor` as the runtimes.
+
+    Args:
+        network: the PyTorch side.
+        card: of the network.
+        probabilities: whether each answer works them out, as the graph with them does; with a
+            postprocess step in the card it always does.
+    """
+    facts = {"name": "torch", "version": torch.__version__}
+    if not probabilities and card.postprocess is None:
+        return Predictor(card, deploy_run(network), facts)
+    run = deploy_run(network, network.deploy_soft)
+    return Predictor(card, run, facts, run_soft=run)
+
+
+def probability_error(left: Predictor, right: Predictor, image: np.ndarray) -> float:
+    """Mean absolute difference of two predictors' probabilities, over pixels and classes: 0..1."""
+    one_Khw, other_Khw = (each.predict_soft(image).probabilities_Khw for each in (left, right))
+    return float(np.abs(one_Khw - other_Khw).mean())
 
 
 def write_checked(
@@ -179,4 +221,13 @@ def _gate(runtime: str, shares: list[float], minimum: float, path: Path | str) -
             f"{minimum:.2%} of the pixels, got {mean:.3%} over {len(shares)} images (worst: image "
             f"{worst} with {shares[worst]:.3%}). A network that was hardly trained has no clear "
             "answers; train longer, or lower minimum_agreement knowingly."
+        )
+
+
+def _gate_soft(runtime: str, error: float, path: Path | str) -> None:
+    if not error <= MAXIMUM_PROBABILITY_ERROR:
+        raise ModelFileError(
+            f"{path} was not written: expected the probabilities of torch and {runtime} to differ "
+            f"by at most {MAXIMUM_PROBABILITY_ERROR:g} on average, got {error:.2g} on the worst "
+            "image; export without probabilities."
         )

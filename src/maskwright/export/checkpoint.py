@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from maskwright.architectures.checkpoint import load_checkpoint
+from maskwright.architectures.contract import Network
+from maskwright.core.card import ModelCard, Postprocess
 from maskwright.core.sample import Dataset
 from maskwright.export.bundle import ExportReport, export
 from maskwright.export.precision import PrecisionReport, Tell, export_precise
@@ -21,6 +24,8 @@ def export_checkpoint(
     images: Sequence[np.ndarray],
     *,
     threads: int | None = None,
+    probabilities: bool = False,
+    postprocess: Postprocess | None = None,
 ) -> ExportReport:
     """Export what a run trained, through the gate of `export`.
 
@@ -29,14 +34,17 @@ def export_checkpoint(
         path: of the bundle, ".mask".
         images: real ones for the gate, uint8 RGB [H, W, 3].
         threads: for the comparison; None takes every core.
+        probabilities: see `export`.
+        postprocess: for the card: the bundle is exported with probabilities then, and what it
+            answers, and what is compared, is refined.
 
     Raises:
         ModelFileError: no checkpoint, or torch and the runtimes disagree.
-        ConfigError: no images.
+        ConfigError: no images, or probabilities of a network that has none.
         MaskwrightError: the folder can't be written or the disk is full.
     """
-    network, card = load_checkpoint(checkpoint)
-    return export(network, card, path, images, threads=threads)
+    network, card = _load(checkpoint, postprocess)
+    return export(network, card, path, images, threads=threads, probabilities=probabilities)
 
 
 def export_checkpoint_precise(
@@ -47,6 +55,8 @@ def export_checkpoint_precise(
     precision: PrecisionName | Literal["auto"] = "auto",
     max_drop: float = 0.5,
     threads: int | None = None,
+    probabilities: bool = False,
+    postprocess: Postprocess | None = None,
     progress: Tell | None = None,
 ) -> PrecisionReport:
     """Export what a run trained, in the precision that `export_precise` chooses.
@@ -55,7 +65,8 @@ def export_checkpoint_precise(
         checkpoint: a .safetensors file that `train` wrote.
         path: of the bundle, ".mask".
         dataset: that it was trained on, with its splits.
-        precision, max_drop, threads, progress: see `export_precise`.
+        precision, max_drop, threads, probabilities, progress: see `export_precise`.
+        postprocess: see `export_checkpoint`.
 
     Raises:
         ModelFileError: no checkpoint, torch and the runtimes disagree, or too much is lost.
@@ -63,7 +74,7 @@ def export_checkpoint_precise(
         DataError: a split is missing or unlabelled.
         MaskwrightError: the folder can't be written or the disk is full.
     """
-    network, card = load_checkpoint(checkpoint)
+    network, card = _load(checkpoint, postprocess)
     return export_precise(
         network,
         card,
@@ -72,5 +83,11 @@ def export_checkpoint_precise(
         precision=precision,
         max_drop=max_drop,
         threads=threads,
+        probabilities=probabilities,
         progress=progress,
     )
+
+
+def _load(checkpoint: Path | str, postprocess: Postprocess | None) -> tuple[Network, ModelCard]:
+    network, card = load_checkpoint(checkpoint)
+    return network, replace(card, postprocess=postprocess or card.postprocess)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import onnx
 import torch
@@ -22,19 +22,25 @@ _CONVOLUTIONS = {"Conv", "ConvTranspose"}
 _LOGGERS = ("torch.onnx", "torch.export", "onnxscript", "onnx_ir", "torch._dynamo")
 
 
-def to_onnx(network: Network, size: tuple[int, int]) -> bytes:
+def to_onnx(network: Network, size: tuple[int, int], *, probabilities: bool = False) -> bytes:
     """Export `network.deploy` for one image of a fixed size.
 
     Args:
         network: in any mode; it is exported in evaluation mode and left as it was.
         size: (height, width) of the input.
+        probabilities: `network.deploy_soft` instead: "probabilities" float32 [1, K, height, width]
+            are another output.
 
     Returns:
         A serialised ONNX model: input "images" uint8 [1, 3, height, width], outputs named as the
         deploy path names them; weights inside, batch norms folded, no paths of this machine.
+
+    Raises:
+        ConfigError: probabilities of a network that has none.
     """
     images_B3HW = torch.zeros((1, 3, *size), dtype=torch.uint8, device=network.mean.device)
-    with Deploy.of(network, images_B3HW) as wrapped, quiet(*_LOGGERS):
+    deploy = network.deploy_soft if probabilities else network.deploy
+    with Deploy.of(network, images_B3HW, deploy) as wrapped, quiet(*_LOGGERS):
         program = torch.onnx.export(
             wrapped,
             (images_B3HW,),
@@ -79,29 +85,43 @@ class Deploy(nn.Module):
 
     Attributes:
         network: whose path it is.
+        deploy: the path.
         names: of the outputs.
     """
 
-    def __init__(self, network: Network, names: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        network: Network,
+        deploy: Callable[[Tensor], dict[str, Tensor]],
+        names: tuple[str, ...],
+    ) -> None:
         super().__init__()
         self.network = network
+        self.deploy = deploy
         self.names = names
 
     @classmethod
     @contextlib.contextmanager
-    def of(cls, network: Network, images_B3HW: Tensor) -> Iterator[Deploy]:
+    def of(
+        cls,
+        network: Network,
+        images_B3HW: Tensor,
+        deploy: Callable[[Tensor], dict[str, Tensor]] | None = None,
+    ) -> Iterator[Deploy]:
         """The module for the time of a conversion, in evaluation mode and without gradients.
 
         Args:
             network: in any mode; each module gets its mode back.
             images_B3HW: of the size that is converted, to find the outputs' names.
+            deploy: its deploy path, or `network.deploy_soft`.
         """
         with evaluating(network), torch.no_grad():
-            yield cls(network, tuple(network.deploy(images_B3HW))).eval()
+            deploy = network.deploy if deploy is None else deploy
+            yield cls(network, deploy, tuple(deploy(images_B3HW))).eval()
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """The outputs of uint8 RGB [1, 3, H, W], as `names` tells."""
-        outputs = self.network.deploy(images)
+        outputs = self.deploy(images)
         return tuple(outputs[name] for name in self.names)
 
 

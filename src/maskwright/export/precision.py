@@ -15,12 +15,16 @@ import numpy as np
 import torch
 
 from maskwright.architectures.contract import Network
-from maskwright.architectures.deploy import deploy_run
 from maskwright.core.card import ModelCard
 from maskwright.core.errors import ConfigError, DataError, ModelFileError
 from maskwright.core.machine import processor, system
 from maskwright.core.sample import Dataset, Sample
-from maskwright.export.bundle import ExportReport, check_against_torch, write_checked
+from maskwright.export.bundle import (
+    ExportReport,
+    check_against_torch,
+    torch_predictor,
+    write_checked,
+)
 from maskwright.export.choice import Figures, explain, rank, refuse_on_validation
 from maskwright.export.quantise import integer_layers, quantise, store_half
 from maskwright.export.routes import (
@@ -79,6 +83,7 @@ def export_precise(
     max_drop: float = 0.5,
     threads: int | None = None,
     rounds: int = ROUNDS,
+    probabilities: bool = False,
     progress: Tell | None = None,
 ) -> PrecisionReport:
     """Export in the precisions asked for, measure them, and write the best that may ship.
@@ -93,6 +98,7 @@ def export_precise(
         max_drop: points of mIoU (0..100) that may be lost, on the slice and on validation.
         threads: to measure with; None takes every core.
         rounds: turns, of three timed answers, that each route gets.
+        probabilities: whether the bundle, and all that is measured, works them out, too.
         progress: called with (done, total) while images are scored.
 
     Raises:
@@ -108,12 +114,15 @@ def export_precise(
     calibration, part = training_parts(_labelled(dataset, "train"))
     validation = _labelled(dataset, "val", "test")
     photos = [sample.read_image() for sample in spread(validation, GATE_IMAGES)]
-    checked = check_against_torch(network, card, path, photos, threads=threads)
+    checked = check_against_torch(
+        network, card, path, photos, threads=threads, probabilities=probabilities
+    )
     graphs, failed = make_graphs(checked.bundle, precisions, calibration)
     if failed and precision != "auto":
         raise ModelFileError(f"{path} was not written: {'; '.join(failed.values())}")
     predictors = open_routes(routes_of(tuple(graphs)), checked.bundle, graphs, threads)
-    times, eager_ms = time_beside_eager(network, card, predictors, photos, rounds)
+    eager = torch_predictor(network, card, probabilities=probabilities)
+    times, eager_ms = time_beside_eager(eager, predictors, photos, rounds)
     figures = measure(predictors, graphs, part, dataset, times, progress)
 
     def drop_of(route: Route) -> PairedInterval:
@@ -202,8 +211,7 @@ def make_graphs(
 
 
 def time_beside_eager(
-    network: Network,
-    card: ModelCard,
+    eager: Predictor,
     predictors: Mapping[Route, Predictor],
     photos: Sequence[np.ndarray],
     rounds: int,
@@ -211,8 +219,7 @@ def time_beside_eager(
     """Median milliseconds of the network alone, in turns: of each route, and of PyTorch eager.
 
     Args:
-        network: the PyTorch side.
-        card: of the network.
+        eager: the PyTorch side.
         predictors: by route; eager gets as many threads.
         photos: to time on.
         rounds: turns that each gets.
@@ -220,7 +227,6 @@ def time_beside_eager(
     before = torch.get_num_threads()
     torch.set_num_threads(next(iter(predictors.values())).runtime["threads"])
     try:
-        eager = Predictor(card, deploy_run(network), {"name": "torch"})
         timings = take_turns({**predictors, None: eager}, photos, rounds)
     finally:
         torch.set_num_threads(before)

@@ -74,7 +74,7 @@ def quantise(graph: bytes, inputs_B3HW: Iterable[np.ndarray]) -> bytes:
 def _quantise(
     nncf: Any, model: onnx.ModelProto, items: list[dict[str, np.ndarray]], fast: bool
 ) -> onnx.ModelProto:
-    kinds = {node.op_type for node in model.graph.node}
+    kinds = {node.op_type for node in inner_nodes(model)}
     # Else depthwise layers read a scale per channel, which ONNX Runtime's integer kernel refuses.
     one_scale = nncf.quantization.advanced_parameters.QuantizationParameters(per_channel=False)
     quantised: onnx.ModelProto = nncf.quantize(
@@ -89,6 +89,14 @@ def _quantise(
         ),
     )
     return quantised
+
+
+def inner_nodes(model: onnx.ModelProto) -> list[onnx.NodeProto]:
+    """The nodes that make no output of the graph: a softmax among them is attention's, while the
+    one that closes a graph with probabilities tells nothing of the network.
+    """
+    outputs = {output.name for output in model.graph.output}
+    return [node for node in model.graph.node if not outputs & set(node.output)]
 
 
 def unsigned(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from maskwright.runtimes.bundle import Bundle, read_bundle, write_bundle
 from maskwright.runtimes.loading import load, open_bundle
 from maskwright.runtimes.pixels import ColourOrder
-from maskwright.runtimes.predictor import Predictor, Run
+from maskwright.runtimes.predictor import Predictor, Run, SoftAnswer
 from maskwright.runtimes.stream import Stream, StreamResult, stream
 from maskwright.runtimes.zoo import BUNDLED, bundled
 
@@ -20,6 +20,7 @@ __all__ = [
     "ColourOrder",
     "Predictor",
     "Run",
+    "SoftAnswer",
     "Stream",
     "StreamResult",
     "bundled",

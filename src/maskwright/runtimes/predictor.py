@@ -4,7 +4,7 @@ The ONNX Runtime and OpenVINO sessions and the torch network each bring a `run`;
 before and after it stands here once, so that what is scored is what is shipped.
 
 Legend of shape suffixes: B batch (1), H W the network's input, K slots of objects, h w the masks'
-stride of that input, C classes.
+stride of that input, C classes. Of probabilities: K classes, h w what the image fills of the input.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +20,25 @@ import cv2
 import numpy as np
 
 from maskwright.core.card import ModelCard
-from maskwright.core.errors import DataError
+from maskwright.core.errors import ConfigError, DataError, ModelFileError
 from maskwright.core.mask import Mask
-from maskwright.core.resize import Geometry, NearestPlan, restore_boxes, restore_class_map
+from maskwright.core.resize import (
+    Geometry,
+    NearestPlan,
+    content_of,
+    restore_boxes,
+    restore_class_map,
+    restore_probabilities,
+)
 from maskwright.core.segmentation import Instance, Label, Segmentation
+from maskwright.refine import STEPS, Refinement, most_probable
 from maskwright.runtimes.pixels import ColourOrder, read_pixels
 
 Run = Callable[[np.ndarray], dict[str, np.ndarray]]
 """uint8 RGB [1, 3, H, W] -> the standard outputs that the network has, by name:
 
     class_map           [1, H, W]  uint8 class ids
+    probabilities       [1, K, H, W]  float32, of each class; only where the graph has them
     boxes               [1, K, 4]  float x1, y1, x2, y2 in pixels of the input
     scores, class_ids   [1, K]     empty slots score 0
     masks               [1, K, h, w]  {0, 1} or probabilities, over the whole input
@@ -38,27 +48,89 @@ The arrays may be reused by the next call.
 """
 
 
+_NO_PROBABILITIES = np.empty((0, 0, 0), np.float32)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SoftAnswer:
+    """What a network sees, and how sure it is.
+
+    Attributes:
+        found: the answer of `Predictor.predict`.
+        probabilities_Khw: float32 0..1, of the part of the network's input that the image fills
+            (without a letterbox's border), refined where the predictor refines; over the classes
+            they sum to 1. `found` is their argmax.
+        geometry: where the image lies in the input; h w is its `content`.
+    """
+
+    found: Segmentation
+    probabilities_Khw: np.ndarray
+    geometry: Geometry
+
+    def restored(self) -> np.ndarray:
+        """The probabilities in the image's pixels, float32 [K, H, W]: bilinear.
+
+        They are smoother than `found`, whose class map is brought there by nearest neighbour.
+        """
+        return restore_probabilities(self.probabilities_Khw, self.geometry)
+
+
 class Predictor:
     """A network that is ready to use.
 
     Attributes:
         card: the model's card: classes, resize, thresholds, what was measured.
         runtime: facts on what runs the network: name, version, threads, precision, processor.
+        soft: whether `predict_soft` can be asked. A bundle's graph has probabilities only if it was
+            exported with them.
+        refinement: how answers are improved by what the image shows: the card's postprocess step,
+            until another one, or None, is set.
 
     Buffers are kept between calls. Calls from several threads wait for each other; for throughput
     load one predictor a thread.
+
+    Raises:
+        ModelFileError: the card names a postprocess step that isn't known here, or can't be done.
     """
 
-    def __init__(self, card: ModelCard, run: Run, runtime: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        card: ModelCard,
+        run: Run,
+        runtime: Mapping[str, Any],
+        *,
+        run_soft: Run | None = None,
+    ) -> None:
         self.card = card
         self.runtime = dict(runtime)
+        self.soft = run_soft is not None
         self._run = run
+        self._run_soft = run_soft
         self._lock = threading.Lock()
         height, width = card.resize.size
         self._resized_HW3 = np.empty((height, width, 3), np.uint8)
         self._input_B3HW = np.empty((1, 3, height, width), np.uint8)
         self._planes = [self._input_B3HW[0, channel] for channel in range(3)]
         self._nearest: tuple[Geometry, NearestPlan] | None = None
+        self.refinement = _refinement_of(card)
+
+    @property
+    def refinement(self) -> Refinement | None:
+        """How answers are improved by what the image shows.
+
+        Raises:
+            ConfigError: set on a model that answers no class map.
+        """
+        return self._refinement
+
+    @refinement.setter
+    def refinement(self, refinement: Refinement | None) -> None:
+        if refinement is not None and "semantic" not in self.card.tasks:
+            raise ConfigError(
+                f"{refinement.name} refines class maps, but {self.card.name} answers "
+                f"{', '.join(self.card.tasks)}; leave it out."
+            )
+        self._refinement = refinement
 
     def predict(
         self,
@@ -88,6 +160,48 @@ class Predictor:
                 or model.
             ConfigError: an unknown colour order.
         """
+        run = self._run
+        if self._refinement is not None and self._run_soft is not None:
+            run = self._run_soft
+        return self._answer(run, image, colour_order, score_threshold, out, soft=False)[0]
+
+    def predict_soft(
+        self, image: Path | str | np.ndarray, colour_order: ColourOrder = "rgb"
+    ) -> SoftAnswer:
+        """What the network sees in an image and the probability of every class at every pixel.
+
+        Args:
+            image: as of `predict`.
+            colour_order: as of `predict`.
+
+        Returns:
+            Arrays of its own, which no later call overwrites.
+
+        Raises:
+            ConfigError: the model gives no probabilities (`soft` tells), or an unknown order.
+            DataError: as of `predict`.
+            ModelFileError: probabilities of other classes or of another size than the card's.
+        """
+        if self._run_soft is None:
+            raise ConfigError(
+                f"expected a model that gives probabilities, but {self.card.name} was exported "
+                "without; export it with --probabilities."
+            )
+        found, geometry, soft_Khw = self._answer(
+            self._run_soft, image, colour_order, None, None, soft=True
+        )
+        return SoftAnswer(found=found, probabilities_Khw=soft_Khw, geometry=geometry)
+
+    def _answer(
+        self,
+        run: Run,
+        image: Path | str | np.ndarray,
+        colour_order: ColourOrder,
+        score_threshold: float | None,
+        out: Segmentation | None,
+        *,
+        soft: bool,
+    ) -> tuple[Segmentation, Geometry, np.ndarray]:
         started = time.perf_counter()
         pixels = read_pixels(image, colour_order)
         swap = colour_order == "bgr" and isinstance(image, np.ndarray)
@@ -98,8 +212,13 @@ class Predictor:
             read = time.perf_counter()
             geometry = self._fill_input(pixels, swap)
             prepared = time.perf_counter()
-            outputs = self._run(self._input_B3HW)
+            outputs = run(self._input_B3HW)
             answered = time.perf_counter()
+            soft_Khw = _NO_PROBABILITIES
+            if self._refinement is not None:
+                outputs, soft_Khw = self._refined(self._refinement, outputs, geometry)
+            elif soft:
+                soft_Khw = self._probabilities(outputs, geometry)
             semantic = self._class_map(outputs, geometry, None if out is None else out.semantic)
             parts = self._parts(outputs, geometry, threshold)
             done = time.perf_counter()
@@ -109,14 +228,15 @@ class Predictor:
         times["network"] = answered - prepared
         times["postprocess"] = done - answered
         if out is not None and out.semantic is semantic and not parts:
-            return out
-        return Segmentation(
+            return out, geometry, soft_Khw
+        found = Segmentation(
             size=geometry.source,
             classes=self.card.classes,
             semantic=semantic,
             times=times,
             **parts,
         )
+        return found, geometry, soft_Khw
 
     def _refuse_out(self, out: Segmentation, size: tuple[int, ...]) -> None:
         if out.size != size or out.classes != self.card.classes:
@@ -140,6 +260,23 @@ class Predictor:
         cv2.split(resized_HW3, self._planes[::-1] if swap else self._planes)
         return geometry
 
+    def _refined(
+        self, refinement: Refinement, outputs: Mapping[str, np.ndarray], geometry: Geometry
+    ) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """The outputs with a refined class map, and the refined probabilities [K, h, w].
+
+        What the image fills of the network's frame is refined, by that part of the resized image.
+        """
+        image_hw3 = cv2.merge([content_of(plane_HW, geometry) for plane_HW in self._planes])
+        class_map_BHW = outputs["class_map"].copy()
+        ids_hw = content_of(class_map_BHW[0], geometry)
+        if "probabilities" in outputs:
+            soft_Khw = refinement.refine(self._probabilities(outputs, geometry), image_hw3)
+        else:
+            soft_Khw = refinement.refine_labels(ids_hw, len(self.card.classes), image_hw3)
+        ids_hw[...] = most_probable(soft_Khw)
+        return {**outputs, "class_map": class_map_BHW}, soft_Khw
+
     def _class_map(
         self, outputs: Mapping[str, np.ndarray], geometry: Geometry, out: np.ndarray | None
     ) -> np.ndarray | None:
@@ -150,6 +287,17 @@ class Predictor:
         if out is None:
             out = np.empty(geometry.source, kind)
         return restore_class_map(class_map_HW, geometry, out, self._plan(geometry, kind))
+
+    def _probabilities(self, outputs: Mapping[str, np.ndarray], geometry: Geometry) -> np.ndarray:
+        probabilities_BKHW = outputs["probabilities"]
+        expected = (1, len(self.card.classes), *self.card.resize.size)
+        if probabilities_BKHW.shape != expected:
+            raise ModelFileError(
+                f"{self.card.name}: the card promises probabilities of shape {expected}, the graph "
+                f"gives {probabilities_BKHW.shape}; export the model again."
+            )
+        content_Khw = content_of(probabilities_BKHW[0], geometry)
+        return np.array(content_Khw, np.float32, order="C")
 
     def _plan(self, geometry: Geometry, kind: type) -> NearestPlan | None:
         """Kept while the images keep their size."""
@@ -200,3 +348,21 @@ class Predictor:
             soft_hw = cv2.resize(soft_hw, (width, height), interpolation=cv2.INTER_LINEAR)
         inside_HW = (soft_hw > self.card.mask_threshold).astype(np.uint8)
         return Mask.encode(restore_class_map(inside_HW, geometry))
+
+
+def _refinement_of(card: ModelCard) -> Refinement | None:
+    step = card.postprocess
+    if step is None:
+        return None
+    if step.name not in STEPS:
+        raise ModelFileError(
+            f"{card.name} names the postprocess step {step.name!r}, and this Maskwright knows "
+            f"{', '.join(STEPS)}; run pip install --upgrade maskwright."
+        )
+    try:
+        return Refinement.of(step.name, step.parameters)
+    except ConfigError as error:
+        raise ModelFileError(
+            f"{card.name} names a postprocess step that can't be done ({error}); run pip install "
+            "--upgrade maskwright, or export the model again."
+        ) from error

@@ -12,7 +12,9 @@ from maskwright.core.machine import usable_cores
 from maskwright.runtimes.predictor import Run
 
 INPUT = "images"
-OUTPUTS = frozenset({"class_map", "boxes", "scores", "class_ids", "masks", "labels"})
+OUTPUTS = frozenset(
+    {"class_map", "probabilities", "boxes", "scores", "class_ids", "masks", "labels"}
+)
 NEEDED = {
     "semantic": {"class_map"},
     "instances": {"boxes", "scores", "class_ids", "masks"},

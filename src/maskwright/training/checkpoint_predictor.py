@@ -13,7 +13,8 @@ from maskwright.runtimes.predictor import Predictor
 
 
 def checkpoint_predictor(path: Path | str, threads: int | None = None) -> Predictor:
-    """Load a checkpoint and run its deploy path in PyTorch, fp32.
+    """Load a checkpoint and run its deploy path in PyTorch, fp32; a semantic one gives
+    probabilities where asked.
 
     Args:
         path: a .safetensors file that `train` wrote.
@@ -31,4 +32,5 @@ def checkpoint_predictor(path: Path | str, threads: int | None = None) -> Predic
         "precision": "f32",
         "processor": machine.processor(),
     }
-    return Predictor(card, deploy_run(network), facts)
+    soft = deploy_run(network, network.deploy_soft) if "semantic" in card.tasks else None
+    return Predictor(card, deploy_run(network), facts, run_soft=soft)

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from maskwright.architectures.catalogue import config_values
 from maskwright.core.errors import ConfigError
+from maskwright.core.settings import config_values
 from maskwright.data.augment import Augmentation
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}

@@ -1,0 +1,87 @@
+"""Settings that a user or a file brings, checked against the dataclass that they configure."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+from maskwright.core.errors import ConfigError
+
+
+def config_values(config: type, values: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Check plain values against a configuration's annotations; lists become tuples.
+
+    Args:
+        config: the configuration's class.
+        values: attribute -> value, as JSON or a command line brings them.
+        name: of what is configured, for the error's text.
+
+    Raises:
+        ConfigError: an attribute that the configuration lacks, or a value of the wrong type.
+    """
+    hints = typing.get_type_hints(config)
+    known = [field.name for field in dataclasses.fields(config)]
+    checked = {}
+    for key, value in values.items():
+        if key not in known:
+            raise ConfigError(
+                f"{name} has no setting {key!r} (got {value!r}); {nearest(key, known)}"
+            )
+        try:
+            checked[key] = _convert(hints[key], value)
+        except TypeError:
+            expected = _told(hints[key])
+            raise ConfigError(f"{name}: expected {key} to be {expected}, got {value!r}.") from None
+    return checked
+
+
+def _convert(hint: Any, value: Any) -> Any:
+    """The value as the annotation has it; TypeError where it is something else."""
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin is tuple and isinstance(value, (list, tuple)):
+        return _convert_tuple(inner, value)
+    if origin is Literal and value in inner:
+        return value
+    if origin in {types.UnionType, typing.Union}:
+        return _convert_union(inner, value)
+    if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)
+    if hint is int and isinstance(value, bool):
+        raise TypeError
+    if isinstance(hint, type) and isinstance(value, hint):
+        return value
+    raise TypeError
+
+
+def _convert_tuple(inner: tuple[Any, ...], value: Iterable[Any]) -> tuple[Any, ...]:
+    entries = list(value)
+    hints = [inner[0]] * len(entries) if inner[-1] is Ellipsis else list(inner)
+    if len(hints) != len(entries):
+        raise TypeError
+    return tuple(_convert(hint, entry) for hint, entry in zip(hints, entries))
+
+
+def _convert_union(arms: tuple[Any, ...], value: Any) -> Any:
+    for arm in arms:
+        try:
+            return _convert(arm, value)
+        except TypeError:
+            continue
+    raise TypeError
+
+
+def _told(hint: Any) -> str:
+    return hint.__name__ if hint in {int, float, bool, str} else str(hint).replace("typing.", "")
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """What the user may have meant, else everything there is, as the end of an error's text."""
+    known = list(known)
+    close = difflib.get_close_matches(str(word), known, n=3, cutoff=0.5)
+    if close:
+        return f"did you mean {' or '.join(close)}?"
+    return f"choose one of {', '.join(known)}."
