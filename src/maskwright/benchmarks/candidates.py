@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from maskwright.architectures import ARCHITECTURES, architecture
-from maskwright.architectures.catalogue import config_values
 from maskwright.architectures.encoders.imagenet import PACKAGES
 from maskwright.core.errors import ConfigError
+from maskwright.core.settings import config_values
 from maskwright.data import Augmentation
 from maskwright.training import TrainConfig
 
