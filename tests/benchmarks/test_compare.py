@@ -25,6 +25,8 @@ from maskwright.benchmarks.comparison_report import best_within, comparison_repo
 from maskwright.benchmarks.trial import run_trial, start_trial
 from maskwright.core.errors import ConfigError, MaskwrightError
 from maskwright.report import render
+from maskwright.training import rehearsal
+from maskwright.training.preflight import DoesNotFitError
 
 QUICK = {"batch": 4, "workers": 0, "precision": "fp32"}
 NAMES = ("grass", "line", "ball")
@@ -137,6 +139,27 @@ def test_an_ended_trial_goes_on(data, tmp_path):
     whole = tmp_path / "whole"
     whole.mkdir()
     assert run_trial(whole, data, config).miou == result.miou
+
+
+def test_a_batch_that_memory_does_not_hold_is_taken_in_parts(data, tmp_path, monkeypatch):
+    config = trial_config("unet-small", (32, 32), 0.5, {**QUICK, "threads": 1})
+    asked = []
+
+    def check(estimate, settings):
+        asked.append((settings.batch, settings.accumulate))
+        if settings.batch > 1:
+            raise DoesNotFitError("too much")
+
+    monkeypatch.setattr(rehearsal, "refuse_what_does_not_fit", check)
+    assert run_trial(tmp_path, data, config).batch == 1
+    assert asked == [(4, 1), (2, 2), (1, 4)]
+    monkeypatch.setattr(rehearsal, "refuse_what_does_not_fit", _refuse)
+    with pytest.raises(DoesNotFitError):
+        run_trial(tmp_path / "other", data, config)
+
+
+def _refuse(*_: object) -> None:
+    raise DoesNotFitError("too much")
 
 
 def _until(happens, seconds: float = 120.0) -> None:

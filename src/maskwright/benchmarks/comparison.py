@@ -35,6 +35,7 @@ class ComparisonRow:
         gflops: 1e9 operations of one answer, 2 a multiply-add.
         steps, epochs: of training.
         precision: of training, "fp32" or "bf16".
+        batch: images a step; below the settings' where memory was short, gradients then summed.
         training_mib: 2^20 bytes that training had resident at most.
         miou, pixel_accuracy, iou: of the last weights on the validation split, by PyTorch, 0..1.
         test_miou, test_iou: the same on the test split, where there is one beside.
@@ -58,6 +59,7 @@ class ComparisonRow:
     steps: int | None = None
     epochs: float | None = None
     precision: str | None = None
+    batch: int | None = None
     training_mib: float | None = None
     miou: float | None = None
     pixel_accuracy: float | None = None

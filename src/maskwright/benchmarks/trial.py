@@ -17,7 +17,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import maskwright.formats as formats
@@ -25,14 +25,17 @@ import maskwright.jobs as jobs
 from maskwright.benchmarks.memory import peak_mib
 from maskwright.core.errors import MaskwrightError
 from maskwright.core.files import write_json
+from maskwright.core.sample import Dataset
 from maskwright.training import (
     RunFolder,
     Terminal,
     TrainConfig,
+    TrainResult,
     checkpoint_predictor,
     resume,
     train,
 )
+from maskwright.training.preflight import DoesNotFitError
 
 INTERRUPTED = 3
 """Exit code where the state is kept and the trial goes on another time."""
@@ -49,6 +52,8 @@ class TrialResult:
         test_miou, test_iou: the same on the test split; None and {} where there is none.
         steps, epochs: of training.
         precision: "fp32" or "bf16", of training.
+        batch: images a step; fewer than was asked for where the memory didn't hold them, and then
+            the gradients of so many more steps were summed.
         training_mib: 2^20 bytes that the process had resident at most.
     """
 
@@ -60,6 +65,7 @@ class TrialResult:
     steps: int
     epochs: float
     precision: str
+    batch: int
     training_mib: float
 
 
@@ -121,7 +127,7 @@ def run_trial(folder: Path, data: Path, config: TrainConfig) -> TrialResult:
     if run.resumable:
         result = resume(dataset, run.path, progress=progress)
     else:
-        result = train(config, dataset, run.path, overwrite=True, progress=progress)
+        result = _train_in_parts(config, dataset, run.path, progress)
     if result.interrupted:
         raise KeyboardInterrupt
     training_mib = peak_mib()
@@ -142,8 +148,23 @@ def run_trial(folder: Path, data: Path, config: TrainConfig) -> TrialResult:
         steps=int(result.config.steps or 0),
         epochs=max(row["epoch"] for row in result.history),
         precision=result.config.precision,
+        batch=result.config.batch,
         training_mib=training_mib,
     )
+
+
+def _train_in_parts(
+    config: TrainConfig, dataset: Dataset, place: Path, progress: Terminal
+) -> TrainResult:
+    """Train; a batch that doesn't fit into the memory is halved, and gradients are summed."""
+    while True:
+        try:
+            return train(config, dataset, place, overwrite=True, progress=progress)
+        except DoesNotFitError:
+            if config.batch % 2:
+                raise
+            config = replace(config, batch=config.batch // 2, accumulate=2 * config.accumulate)
+            progress.note(f"a batch is too much for the memory: parts of {config.batch}")
 
 
 def _class_iou(evaluation: jobs.Evaluation) -> dict[str, float | None]:

@@ -49,6 +49,10 @@ def labelled(dataset: Dataset, *wanted: str, note: Callable[[str], None]) -> tup
     return chosen
 
 
+class DoesNotFitError(ConfigError):
+    """A batch needs more memory than is free."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class MemoryEstimate:
     """Bytes that training will hold.
@@ -120,13 +124,13 @@ def refuse_what_does_not_fit(estimate: MemoryEstimate, config: TrainConfig) -> N
     """Raise before the machine swaps.
 
     Raises:
-        ConfigError: the estimate is above the memory that is free.
+        DoesNotFitError: the estimate is above the memory that is free.
     """
     free = available_memory()
     needed = estimate.weights + estimate.activations  # the cache is held already
     if needed > free:
         fits = max(0, int(config.batch * (free - estimate.weights) / max(1, estimate.activations)))
-        raise ConfigError(
+        raise DoesNotFitError(
             f"training needs about {needed / 2**30:.1f} GiB beside the data, but "
             f"{free / 2**30:.1f} GiB are free: batch {config.batch} at "
             f"{config.size[0]}x{config.size[1]} is too much. "
