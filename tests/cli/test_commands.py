@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
-from cases import NAMES
+from cases import NAMES, QUICK
 from PIL import Image
 
 import maskwright.formats as formats
@@ -96,6 +99,34 @@ def test_train_writes_its_folder(trained):
     config = json.loads((trained / "config.json").read_text())
     assert (config["steps"], config["architecture"], config["classes"]) == (4, "unet-lite0", NAMES)
     assert config["size"] == [32, 32]
+
+
+@pytest.fixture
+def served(trained, monkeypatch, tmp_path):
+    """The address of the run's folder, on this machine alone."""
+    monkeypatch.setenv("MASKWRIGHT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(trained))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_train_takes_first_weights_from_an_address(run, original, served, tmp_path):
+    address = f"{served}/best.safetensors"
+    arguments = ("train", original, *QUICK, "--steps", 1, "--out", tmp_path / "run")
+    result = run(*arguments, "--weights", address)
+    assert result.code == 0, result
+    [kept] = (tmp_path / "cache" / "downloads").iterdir()
+    assert f"weights: {address}, kept in {kept}" in result.out
+    loaded = re.search(r"loaded (\d+) of (\d+) tensors", result.out)
+    assert loaded[1] == loaded[2]
+    missing = run(*arguments, "--overwrite", "--weights", f"{served}/none.safetensors")
+    assert missing.code == 2
+    assert "the server says 404" in missing.err
 
 
 def test_evaluate_tells_the_same_for_weights_and_bundle(run, original, trained, bundle, tmp_path):

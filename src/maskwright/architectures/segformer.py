@@ -377,7 +377,7 @@ CARD = Card(
     ),
     checkpoints={
         f"ade20k, b{size}": f"https://huggingface.co/nvidia/segformer-b{size}-finetuned-ade-"
-        f"{'640-640' if size == 5 else '512-512'}"
+        f"{'640-640' if size == 5 else '512-512'}/resolve/main/pytorch_model.bin"
         for size in range(6)
     },
     notes=(

@@ -14,6 +14,8 @@ from typer.core import TyperCommand
 from maskwright.core.errors import ConfigError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from maskwright.core.sample import Dataset
     from maskwright.training import TrainConfig, TrainResult
 
@@ -54,7 +56,13 @@ def train(
     steps: Annotated[int | None, typer.Option(help="Instead of a budget.")] = None,
     size: Annotated[str, typer.Option(help="Network input, HEIGHTxWIDTH.")] = "",
     batch: Annotated[int, typer.Option(help="Images a step, of all processes.")] = 8,
-    weights: Annotated[Path | None, typer.Option(help="First weights: .safetensors, .pth.")] = None,
+    weights: Annotated[
+        str,
+        typer.Option(
+            help="First weights: a file (.safetensors, .pth), an address (https://...), or the "
+            "name of one of the authors' in maskwright models NAME.",
+        ),
+    ] = "",
     out: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("runs/train"),
     resume: Annotated[
         bool | None,
@@ -84,7 +92,7 @@ def train(
         raise ConfigError("expected the labelled set, DATA, got none: maskwright train DATA.")
     import maskwright.formats as formats
     from maskwright.cli.console import console, parse_settings
-    from maskwright.training import Terminal, parse_duration, read_first_weights
+    from maskwright.training import Terminal, parse_duration
     from maskwright.training import train as run
 
     dataset = formats.read(data, ignore=ignore or ())
@@ -98,12 +106,21 @@ def train(
     if all(length is None for length in lengths.values()):
         lengths["budget"] = 1800.0
     settings = {**parse_settings(set_ or ()), **lengths, "batch": batch}
-    first = None if weights is None else read_first_weights(weights, model)
-    config = resolve(model, dataset, size, settings, first is None)
+    config = resolve(model, dataset, size, settings, not weights)
+    first = _first_weights(weights, config) if weights else None
     result = run(
         config, dataset, out, weights=first, overwrite=resume is False, progress=Terminal(console)
     )
     _tell(result)
+
+
+def _first_weights(source: str, config: TrainConfig) -> Mapping[str, Tensor]:
+    from maskwright.cli.console import bar
+    from maskwright.training import find_weights, read_first_weights
+
+    with bar("first weights") as step:
+        path = find_weights(source, config.architecture, _say, step)
+    return read_first_weights(path, config.architecture, config.options)
 
 
 def go_on(data: Path | None, out: Path, given: Mapping[str, Any]) -> None:

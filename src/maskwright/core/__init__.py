@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from maskwright.core.card import ModelCard, Postprocess
 from maskwright.core.classes import Classes, Colour
-from maskwright.core.errors import ConfigError, DataError, MaskwrightError, ModelFileError
+from maskwright.core.errors import (
+    ConfigError,
+    DataError,
+    DownloadError,
+    MaskwrightError,
+    ModelFileError,
+)
 from maskwright.core.mask import Mask
 from maskwright.core.resize import Geometry, Resize
 from maskwright.core.sample import Dataset, Sample, Task
@@ -16,6 +22,7 @@ __all__ = [
     "ConfigError",
     "DataError",
     "Dataset",
+    "DownloadError",
     "Geometry",
     "Instance",
     "Label",

@@ -19,5 +19,9 @@ class ModelFileError(MaskwrightError):
     """A checkpoint or bundle that is damaged, unsafe, too new or of the wrong kind."""
 
 
+class DownloadError(MaskwrightError):
+    """An address whose file can't be had, or isn't what it should be."""
+
+
 class ConfigError(MaskwrightError):
     """Settings that contradict each other, the data or the machine."""
