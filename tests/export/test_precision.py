@@ -247,7 +247,7 @@ def test_a_precision_ships_with_probabilities(tmp_path, photos):
 
 
 def test_a_named_precision_that_loses_too_much_is_not_written(tmp_path, photos, monkeypatch):
-    monkeypatch.setattr(precision, "validation_drop", lambda *_: told(30.0))
+    monkeypatch.setattr(precision, "validation_drop", lambda *_, **__: told(30.0))
     with pytest.raises(ModelFileError, match=r"int8 may not ship.*30\.00 points.*validation"):
         export_precise(
             make_network(), CARD, tmp_path / "m.mask", photos,
