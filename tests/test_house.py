@@ -191,7 +191,8 @@ def heavy(tmp_path_factory):
         ["models", "--json"],
         ["train", "set", "--steps", "3", "--size", "32x32", "--batch", "4", "--out", "run",
          "--set", "threads=1", "--set", "precision=fp32"],
-        ["export", "run", "--images", "set/val/images", "--out", "model.mask", "--threads", "1"],
+        ["export", "run", "--images", "set/val/images", "--out", "model.mask", "--threads", "1",
+         "--probabilities"],
         ["evaluate", "run", "set", "--threads", "1"],
         ["benchmark", "run", "--bundle", "model.mask", "--images", "set/val/images",
          "--rounds", "1", "--threads", "1", "--no-compile"],
@@ -215,6 +216,7 @@ def light(heavy):
         ["data", "split", "set", "divided", "--by", "im(.*)", "--workers", "1"],
         ["predict", "model.mask", "set/val/images", "--out", "found"],
         ["evaluate", "model.mask", "set"],
+        ["predict", "model.mask", "set/val/images", "--out", "tiled", "--tile", "20x24"],
         ["predict", "model.mask", "set/val/images", "--out", "again", "--runtime", "openvino"],
         ["synthesize", "scenes", "--count", "2", "--size", "32x32"],
     )

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from maskwright.core import Classes, Dataset, Instance, Label, Mask, Sample, Segmentation
     from maskwright.core.errors import MaskwrightError
-    from maskwright.runtimes import Predictor, load, stream
+    from maskwright.runtimes import Predictor, Tiled, load, stream
 
 __all__ = [
     "Classes",
@@ -30,6 +30,7 @@ __all__ = [
     "Predictor",
     "Sample",
     "Segmentation",
+    "Tiled",
     "load",
     "stream",
 ]
@@ -37,6 +38,7 @@ __all__ = [
 _WHERE = {
     "MaskwrightError": "maskwright.core.errors",
     "Predictor": "maskwright.runtimes",
+    "Tiled": "maskwright.runtimes",
     "load": "maskwright.runtimes",
     "stream": "maskwright.runtimes",
 }

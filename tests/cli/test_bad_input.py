@@ -333,6 +333,10 @@ def test_options_of_the_others(refused, original, trained, bundle, tmp_path):
     told = {
         ("predict", bundle, images, *out, "--runtime", "tensorrt"): "tensorrt",
         ("predict", bundle, images, *out, "--threads", 0): "0",
+        ("predict", bundle, images, *out, "--tile", "big"): "big",
+        ("predict", bundle, images, *out, "--tile", "0x32"): "0x32",
+        ("predict", bundle, images, *out, "--tile", "auto", "--overlap", 1): "got 1.0",
+        ("predict", bundle, images, *out, "--overlap", 0.5): "--tile auto",
         ("evaluate", bundle, original, "--split", "dev"): "dev",
         ("evaluate", bundle, original, "--ignore", "goal"): "goal",
         ("data", "stats", original, "--format", "yolo"): "yolo",

@@ -17,7 +17,7 @@ import maskwright.formats as formats
 from maskwright.architectures import ARCHITECTURES
 from maskwright.cli.models import headline
 from maskwright.core.image import read_image
-from maskwright.runtimes import load
+from maskwright.runtimes import Tiled, load
 from maskwright.training import checkpoint_predictor
 
 
@@ -162,6 +162,24 @@ def test_predict_writes_masks_and_overlays(run, original, bundle, tmp_path):
     with Image.open(tmp_path / "found" / "masks" / "im0.png") as mask:
         assert mask.size == (64, 64)
         assert np.array(mask).max() < 3
+
+
+def test_predict_by_tiles(run, original, bundle, soft_bundle, tmp_path):
+    photos = original / "val" / "images"
+    image = read_image(photos / "im0.png")
+    for number, (model, tile, size) in enumerate(
+        [(soft_bundle, "auto", (32, 32)), (soft_bundle, "24x40", (24, 40)), (bundle, "auto", None)]
+    ):
+        out = tmp_path / str(number)
+        result = run("predict", model, photos, "--out", out, "--tile", tile, "--overlap", 0.5,
+                     "--threads", 1)  # fmt: skip
+        assert result.code == 0, result
+        told = result.out.count("Export it with --probabilities")
+        assert told == (model == bundle)
+        if size is not None:
+            wanted = Tiled(load(model, threads=1), size, 0.5).predict(image)
+            found = np.array(Image.open(out / "masks" / "im0.png"))
+            np.testing.assert_array_equal(found, wanted.semantic)
 
 
 def test_predict_without_a_model_takes_the_one_that_ships(run, original, tmp_path):

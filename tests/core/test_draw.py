@@ -19,6 +19,7 @@ from maskwright.core import (
     draw,
     paint,
 )
+from maskwright.core import image as image_module
 from maskwright.core.text import chip_size, fitted, ink_on, measure
 
 CLASSES = Classes.of(
@@ -55,6 +56,19 @@ def test_a_class_map_tints_its_classes_and_leaves_void(outline):
     void = semantic > 2
     np.testing.assert_array_equal(picture[void], IMAGE[void])
     np.testing.assert_array_equal(picture[~void], np.array(CLASSES.colours)[semantic[~void]])
+
+
+@pytest.mark.parametrize("outline", [False, True])
+@pytest.mark.parametrize("pixels", [1, 600, 1999])
+def test_tints_are_drawn_in_strips_that_nobody_sees(monkeypatch, pixels, outline):
+    semantic = np.random.default_rng(1).integers(0, 4, SIZE, np.uint8)
+    semantic[semantic == 3] = 255
+    semantic = np.kron(semantic[:40, :50], np.ones((4, 4), np.uint8))  # with edges between strips
+    whole = draw.overlay(IMAGE, of(semantic=semantic), outline=outline)
+    monkeypatch.setattr(image_module, "STRIP_PIXELS", pixels)
+    np.testing.assert_array_equal(
+        draw.overlay(IMAGE, of(semantic=semantic), outline=outline), whole
+    )
 
 
 def test_the_tint_is_the_mean_at_half_opacity():

@@ -10,8 +10,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from maskwright.core import image as image_module
 from maskwright.core.errors import DataError
-from maskwright.core.image import encode_png, read_image, read_index_png, write_image
+from maskwright.core.image import (
+    eight_bits,
+    encode_png,
+    open_picture,
+    read_image,
+    read_index_png,
+    strips,
+    write_image,
+)
+from maskwright.formats.folders import image_sizes
 
 RNG = np.random.default_rng(0)
 PHOTO = RNG.integers(0, 256, (20, 30, 3), np.uint8)
@@ -203,3 +213,56 @@ def test_write_image(tmp_path):
     assert np.abs(np.array(Image.open(tmp_path / "flat.JPG")).astype(int) - flat).max() < 5
     with pytest.raises(DataError, match=r"'\.gif'"):
         write_image(tmp_path / "photo.gif", PHOTO)
+
+
+# --- large ones ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (7, 3, 3), (100, 1), (5, 1000)])
+@pytest.mark.parametrize("pixels", [1, 10, 1000, 1 << 18])
+def test_strips_are_all_rows_in_order(monkeypatch, shape, pixels):
+    monkeypatch.setattr(image_module, "STRIP_PIXELS", pixels)
+    found = list(strips(shape))
+    assert [row for rows in found for row in range(shape[0])[rows]] == list(range(shape[0]))
+    assert all(rows.stop - rows.start == 1 or (rows.stop - rows.start) * shape[1] <= pixels
+               for rows in found)  # fmt: skip
+
+
+@pytest.mark.parametrize("pixels", [1, 100, 1 << 18])
+def test_a_photo_read_in_strips_is_the_same(tmp_path, monkeypatch, pixels):
+    monkeypatch.setattr(image_module, "STRIP_PIXELS", pixels)
+    write_image(tmp_path / "photo.png", PHOTO)
+    np.testing.assert_array_equal(read_image(tmp_path / "photo.png"), PHOTO)
+    deep = RNG.integers(0, 65536, (20, 30, 3), np.uint16)
+    np.testing.assert_array_equal(eight_bits(deep), np.round(deep / 257.0))
+
+
+def test_pillows_limit_does_not_count(tmp_path, monkeypatch, recwarn):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    ids = RNG.integers(0, 9, (20, 30), np.uint8)
+    Image.fromarray(ids).convert("P").save(tmp_path / "ids.png")
+    np.testing.assert_array_equal(
+        read_index_png(tmp_path / "ids.png"), np.array(Image.fromarray(ids).convert("P"))
+    )
+    for suffix in ("png", "jpg", "tif", "bmp"):
+        path = tmp_path / f"photo.{suffix}"
+        Image.fromarray(PHOTO).save(path)
+        assert read_image(path).shape == (20, 30, 3)
+        assert image_sizes(path) == ((20, 30), (20, 30))
+    assert not list(recwarn)
+    with open_picture(tmp_path / "photo.jpg") as picture:
+        assert picture.format == "JPEG"
+
+
+@pytest.mark.parametrize("colour_type", [2, 3])
+def test_more_pixels_than_can_be_read_are_told(tmp_path, colour_type):
+    """A header of 1.6 gigapixels; nothing of that size is made."""
+    path = tmp_path / "bomb.png"
+    path.write_bytes(png_of_few_bits(np.zeros((1, 1), np.uint8), 8, colour_type))
+    data = bytearray(path.read_bytes())
+    data[16:24] = struct.pack(">II", 40_000, 40_000)
+    data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    path.write_bytes(data)
+    for read in (read_image, read_index_png):
+        with pytest.raises(DataError, match=r"bomb\.png.* more.*1073741824.*cut it into parts"):
+            read(path)

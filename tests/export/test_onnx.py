@@ -58,7 +58,9 @@ def test_probabilities_are_another_output_of_the_same_graph(graph):
     plain, more = (onnx.load_from_string(each).graph for each in (graph, soft))
     assert [value.name for value in more.output] == ["class_map", "probabilities"]
     assert [size.dim_value for size in more.output[1].type.tensor_type.shape.dim] == [1, 3, *SIZE]
-    assert len(more.node) == len(plain.node) + 1  # the softmax; all else is shared
+    kinds = [node.op_type for node in more.node]
+    assert "Softmax" not in kinds  # which ONNX Runtime is slow at; spelled out, it is five nodes
+    assert len(kinds) == len(plain.node) + 5  # all else is shared
     images = np.ascontiguousarray(make_images(1, SIZE)[0].transpose(2, 0, 1))[None]
     found = answers(soft, images)
     with torch.no_grad():

@@ -11,8 +11,9 @@ from small_sets import CLASSES, picture, save
 
 from maskwright import formats
 from maskwright.core import DataError, ModelCard, Resize
+from maskwright.core.image import JPEG_SIDE, read_image, write_image
 from maskwright.jobs import predict_files
-from maskwright.runtimes import Predictor
+from maskwright.runtimes import Predictor, Tiled
 
 CARD = ModelCard(
     name="stand-in",
@@ -62,6 +63,28 @@ def test_masks_overlays_and_names_are_written(tmp_path, photos):
         assert overlay.size == (32, 24)
     assert json.loads((tmp_path / "out/classes.json").read_text())["names"] == list(CLASSES.names)
     assert not (tmp_path / "out/instances.json").exists()
+
+
+def test_tiles_are_written_alike(tmp_path, photos):
+    save(photos / "large.png", picture(9, (60, 100)))
+    with pytest.warns(UserWarning, match="without probabilities"):
+        tiled = Tiled(predictor())
+    summary = predict_files(tiled, photos, tmp_path / "out")
+    assert summary.images == 4
+    assert set(summary.mean_times) == {"read", "preprocess", "network", "postprocess"}
+    with Image.open(tmp_path / "out/masks/large.png") as mask:
+        np.testing.assert_array_equal(np.array(mask), picture(9, (60, 100))[..., 0] > 128)
+
+
+def test_an_image_too_long_for_jpeg_gets_another_overlay(tmp_path):
+    photo = np.zeros((2, JPEG_SIDE + 1, 3), np.uint8)
+    save(tmp_path / "in/long.png", photo)
+    predict_files(predictor(), tmp_path / "in", tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out/overlays").iterdir()] == ["long.png"]
+    assert read_image(tmp_path / "out/overlays/long.png").shape == photo.shape
+    with pytest.raises(DataError, match=f"at most {JPEG_SIDE} .*got {JPEG_SIDE + 1}x2"):
+        write_image(tmp_path / "long.jpg", photo)
+    assert not (tmp_path / "long.jpg").exists()
 
 
 def test_objects_become_coco_with_scores(tmp_path, photos):

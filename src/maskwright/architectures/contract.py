@@ -225,12 +225,18 @@ class SemanticNetwork(Network):
         logits_BKHW = self._logits(images_B3HW)
         return {
             "class_map": _class_map(logits_BKHW),
-            "probabilities": logits_BKHW.float().softmax(dim=1),
+            "probabilities": _softmax(logits_BKHW.float()),
         }
 
     def _logits(self, images_B3HW: Tensor) -> Tensor:
         logits_BKhw = self(self.normalise(images_B3HW))["logits"]
         return resize_logits(logits_BKhw, (images_B3HW.shape[-2], images_B3HW.shape[-1]))
+
+
+def _softmax(logits_BKHW: Tensor) -> Tensor:
+    """Over the classes, spelled out: ONNX Runtime's own over channels takes 5 times as long."""
+    raised_BKHW = (logits_BKHW - logits_BKHW.amax(dim=1, keepdim=True)).exp()
+    return raised_BKHW / raised_BKHW.sum(dim=1, keepdim=True)
 
 
 def _class_map(logits_BKHW: Tensor) -> Tensor:

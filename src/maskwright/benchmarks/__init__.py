@@ -1,5 +1,5 @@
 """Measured comparisons: latency, memory and size in PyTorch, ONNX Runtime and OpenVINO beside the
-machine's ceilings; speed of scoring, of the generator and of the start of a command.
+machine's ceilings; speed of scoring, of the generator, of tiles and of the start of a command.
 
 The names below are imported when they are first used: measuring latency needs torch, the rest not.
 """
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from maskwright.benchmarks.startup import measure_startup
     from maskwright.benchmarks.study import Study, benchmark_models
     from maskwright.benchmarks.synthesis import measure_synthesis
+    from maskwright.benchmarks.tiling import measure_tiling
 
 __all__ = [
     "Comparison",
@@ -34,6 +35,7 @@ __all__ = [
     "measure_robot",
     "measure_startup",
     "measure_synthesis",
+    "measure_tiling",
     "pareto",
     "pareto_names",
     "ranked",
@@ -56,6 +58,7 @@ _WHERE = {
     "measure_robot": "robot",
     "measure_startup": "startup",
     "measure_synthesis": "synthesis",
+    "measure_tiling": "tiling",
     "run_demo": "demo",
 }
 

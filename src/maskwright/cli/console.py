@@ -8,6 +8,7 @@ import os
 import re
 import sys
 import textwrap
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from rich.console import Console
 from maskwright.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from maskwright.runtimes import Predictor
+    from maskwright.runtimes import Predictor, Tiled
 
 PIPE_WIDTH = 160
 """Columns where the output is no terminal: tables then stay one line a row."""
@@ -161,3 +162,32 @@ def open_predictor(model: Path, threads: int | None = None, runtime: str = "auto
     from maskwright.runtimes import load
 
     return load(path, threads=threads, runtime=runtime)  # type: ignore[arg-type]
+
+
+def put_tiles(predictor: Predictor, tile: str, overlap: float | None) -> Predictor | Tiled:
+    """Put tiles before a predictor where they are asked for, and tell if their seams are hard.
+
+    Args:
+        predictor: the model.
+        tile: "" for none, "auto" for the model's input size, or HEIGHTxWIDTH in image pixels.
+        overlap: share of a tile's side; the usual one if None.
+
+    Raises:
+        ConfigError: another form of `tile`, an overlap out of range or without tiles, or a model
+            that is not semantic.
+    """
+    from maskwright.runtimes.tiling import OVERLAP, Tiled
+
+    if not tile:
+        if overlap is not None:
+            raise ConfigError(
+                f"expected --overlap with --tile auto or --tile HEIGHTxWIDTH, got {overlap} alone."
+            )
+        return predictor
+    size = None if tile == "auto" else parse_size(tile)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        tiled = Tiled(predictor, size, OVERLAP if overlap is None else overlap)
+    for warning in told:
+        say(str(warning.message))
+    return tiled

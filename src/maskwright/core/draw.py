@@ -97,7 +97,8 @@ def index_png(class_map: np.ndarray, classes: Classes) -> bytes:
     if class_map.dtype == np.uint16:
         return encode_png(class_map)
     height, width = class_map.shape
-    picture = Image.frombytes("P", (width, height), np.ascontiguousarray(class_map).tobytes())
+    ids = np.ascontiguousarray(class_map)
+    picture = Image.frombuffer("P", (width, height), ids, "raw", "P", 0, 1)
     palette = np.full((256, 3), 128, np.uint8)
     palette[: len(classes.colours)] = np.reshape(classes.colours, (-1, 3))[:256]
     palette[255] = void_colour(classes) if len(classes) <= 255 else palette[255]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image
+from PIL import Image, JpegImagePlugin, PngImagePlugin
 
 from maskwright.core.errors import DataError
 from maskwright.core.files import write_bytes
@@ -15,6 +17,14 @@ from maskwright.core.files import write_bytes
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
 )
+MAX_PIXELS = 1 << 30
+"""Of an image to read: OpenCV's limit, unless OPENCV_IO_MAX_IMAGE_PIXELS sets another."""
+
+JPEG_SIDE = 65500
+"""The longest side that a JPEG can have."""
+
+STRIP_PIXELS = 1 << 18
+"""Work that needs memory of its own is done in strips of about so many pixels."""
 
 
 def read_image(path: Path | str) -> np.ndarray:
@@ -34,12 +44,23 @@ def read_image(path: Path | str) -> np.ndarray:
         raise DataError(
             f"{path}: expected 8 or 16 bits a channel, got {pixels.dtype}; save it as PNG or JPEG."
         )
-    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+    for rows in strips(pixels.shape):
+        pixels[rows] = cv2.cvtColor(pixels[rows], cv2.COLOR_BGR2RGB)
+    return pixels
+
+
+def strips(shape: tuple[int, ...]) -> Iterator[slice]:
+    """Rows of an array [H, W, ...], top to bottom, about STRIP_PIXELS at a time."""
+    rows = max(1, STRIP_PIXELS // max(1, shape[1]))
+    return (slice(top, min(top + rows, shape[0])) for top in range(0, shape[0], rows))
 
 
 def eight_bits(pixels: np.ndarray) -> np.ndarray:
     """uint16 -> uint8 of the same shape: divided by 257 (65535 -> 255) and rounded."""
-    return np.round(pixels / 257.0).astype(np.uint8)
+    reduced = np.empty(pixels.shape, np.uint8)
+    for rows in strips(pixels.shape):
+        reduced[rows] = np.round(pixels[rows] / 257.0)
+    return reduced
 
 
 def read_index_png(path: Path | str) -> np.ndarray:
@@ -83,7 +104,8 @@ def write_image(path: Path | str, pixels: np.ndarray, quality: int = 92) -> None
         quality: of JPEG, 1..100.
 
     Raises:
-        DataError: another suffix, or pixels that the format can't hold.
+        DataError: another suffix, or pixels that the format can't hold: JPEG has at most JPEG_SIDE
+            a side.
     """
     suffix = Path(path).suffix.lower()
     if suffix == ".png":
@@ -91,11 +113,34 @@ def write_image(path: Path | str, pixels: np.ndarray, quality: int = 92) -> None
         return
     if suffix not in {".jpg", ".jpeg"}:
         raise DataError(f"{path}: expected a name ending in .jpg, .jpeg or .png, got {suffix!r}.")
+    if max(pixels.shape[:2]) > JPEG_SIDE:
+        raise DataError(
+            f"{path}: expected at most {JPEG_SIDE} pixels a side, which is all that JPEG can hold, "
+            f"got {pixels.shape[1]}x{pixels.shape[0]}; write a .png."
+        )
     ordered = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR) if pixels.ndim == 3 else pixels
     done, encoded = cv2.imencode(".jpg", ordered, [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not done:
         raise DataError(f"could not encode an image of shape {pixels.shape} as JPEG for {path}.")
     write_bytes(path, encoded.tobytes())
+
+
+def open_picture(file: Path | str | io.BytesIO) -> Image.Image:
+    """Open an image with Pillow, which reads its header only; its limits don't count for PNG, JPEG.
+
+    Raises:
+        OSError, SyntaxError, ValueError: as Pillow raises them.
+        Image.DecompressionBombError: another format with more pixels than Pillow's limit.
+    """
+    for plugin in (PngImagePlugin.PngImageFile, JpegImagePlugin.JpegImageFile):
+        try:
+            return plugin(file)
+        except SyntaxError:  # no file of this kind
+            if isinstance(file, io.BytesIO):
+                file.seek(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        return Image.open(file)
 
 
 def read_bytes(path: Path | str) -> bytes:
@@ -120,7 +165,12 @@ def _decode(path: Path | str, flags: int) -> np.ndarray:
     _refuse_truncated(path, data)
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    except cv2.error:
+    except cv2.error as error:
+        if "CV_IO_MAX_IMAGE" in str(error):
+            raise DataError(
+                f"{path} has more pixels than OpenCV reads ({MAX_PIXELS}); cut it into parts, or "
+                "set the environment variable OPENCV_IO_MAX_IMAGE_PIXELS."
+            ) from None
         pixels = None
     if pixels is None:
         raise DataError(
@@ -138,7 +188,7 @@ def _refuse_truncated(path: Path | str, data: bytes) -> None:
     if not (jpeg_in_doubt or png_in_doubt):
         return
     try:
-        with Image.open(io.BytesIO(data)) as picture:
+        with open_picture(io.BytesIO(data)) as picture:
             picture.load()
     except (OSError, SyntaxError):
         raise DataError(
@@ -158,10 +208,15 @@ def _read_unscaled_ids(path: Path | str) -> np.ndarray | None:
         return None
     _refuse_truncated(path, data)
     try:
-        with Image.open(io.BytesIO(data)) as picture:
+        with open_picture(io.BytesIO(data)) as picture:
+            if picture.width * picture.height > MAX_PIXELS:
+                raise DataError(
+                    f"{path} has {picture.width}x{picture.height} pixels, more than {MAX_PIXELS}; "
+                    "cut it into parts."
+                )
             ids = np.array(picture)
     except (OSError, SyntaxError) as error:
         raise DataError(f"{path} is not a readable PNG: {error}; copy it again.") from None
     if colour_type == 3 or ids.dtype == np.bool_:
-        return ids.astype(np.uint8)
+        return ids.astype(np.uint8, copy=False)
     return ids // (255 // (2**depth - 1))

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from maskwright.core.classes import Classes, Colour
+from maskwright.core.image import strips
 from maskwright.core.parts import Instance, Label, Panoptic
 from maskwright.core.text import chip_size, put_chip
 
@@ -82,14 +83,25 @@ def _tint(
     # Blend table[id] into the picture; ids beyond the table (void) change nothing.
     if not len(table):
         return
+    for rows in strips(ids.shape):
+        edge = _edges(ids[rows.start : rows.stop + 1])[: rows.stop - rows.start]
+        _tint_strip(picture[rows], ids[rows], table, opacity, edge if outline else None)
+
+
+def _tint_strip(
+    picture: np.ndarray,
+    ids: np.ndarray,
+    table: np.ndarray,
+    opacity: float,
+    edge: np.ndarray | None,
+) -> None:
     known = ids < len(table)
-    colours = table[np.where(known, ids, 0)]
+    colours = table.take(ids, axis=0, mode="clip")
     blended = cv2.addWeighted(picture, 1 - opacity, colours, opacity, 0)
-    if outline and 0 < opacity < 1:
+    if edge is not None and 0 < opacity < 1:
         strong = (1 + opacity) / 2
-        edge = _edges(ids)
         blended[edge] = (picture[edge] * (1 - strong) + colours[edge] * strong).astype(np.uint8)
-    picture[known] = blended[known]
+    cv2.copyTo(blended, known.view(np.uint8), picture)
 
 
 def _edges(ids: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -118,21 +119,18 @@ def export_precise(
         network, card, path, photos, threads=threads, probabilities=probabilities
     )
     graphs, failed = make_graphs(checked.bundle, precisions, calibration)
-    if failed and precision != "auto":
-        raise ModelFileError(f"{path} was not written: {'; '.join(failed.values())}")
+    _refuse_failed(path, precision, failed)
     predictors = open_routes(routes_of(tuple(graphs)), checked.bundle, graphs, threads)
     eager = torch_predictor(network, card, probabilities=probabilities)
     times, eager_ms = time_beside_eager(eager, predictors, photos, rounds)
     figures = measure(predictors, graphs, part, dataset, times, progress)
-
-    def drop_of(route: Route) -> PairedInterval:
-        return validation_drop(predictors, route, validation, dataset, progress)
-
+    drop_of = partial(
+        validation_drop, predictors, samples=validation, dataset=dataset, progress=progress
+    )
     chosen, drop, refused = choose(figures, max_drop, drop_of, named=precision != "auto")
-    if precision not in ("auto", chosen.route.precision):
-        raise _may_not_ship(path, precision, refused)
-    lines = [explain(chosen, figures, refused, eager_ms)]
-    why = "\n".join(lines + [f"{name}: {text}" for name, text in failed.items()])
+    _refuse_another(path, precision, chosen.route, refused)
+    more = [f"{name}: {text}" for name, text in failed.items()]
+    why = "\n".join([explain(chosen, figures, refused, eager_ms), *more])
     facts = {
         "shipped": chosen.route.precision,
         "recommended": {"runtime": chosen.route.runtime, "precision": chosen.route.floats},
@@ -158,9 +156,18 @@ def export_precise(
     )
 
 
-def _may_not_ship(path: Path | str, precision: str, refused: Mapping[Route, str]) -> ModelFileError:
+def _refuse_failed(path: Path | str, precision: str, failed: Mapping[PrecisionName, str]) -> None:
+    if failed and precision != "auto":
+        raise ModelFileError(f"{path} was not written: {'; '.join(failed.values())}")
+
+
+def _refuse_another(
+    path: Path | str, precision: str, chosen: Route, refused: Mapping[Route, str]
+) -> None:
+    if precision in ("auto", chosen.precision):
+        return
     reasons = "; ".join(f"{route}: {reason}" for route, reason in refused.items())
-    return ModelFileError(
+    raise ModelFileError(
         f"{path} was not written: precision {precision} may not ship ({reasons}). Choose "
         "precision auto, or raise max_drop knowingly."
     )

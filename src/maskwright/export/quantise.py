@@ -5,7 +5,8 @@ fast model inference", 2020), after `equalise`. Each layer's bias is corrected o
 layers before it give; the fast correction, which takes each layer alone, loses half a point of mIoU
 more on our CamVid network, and only serves where NNCF can't do the other. QuantizeLinear and
 DequantizeLinear pairs (QDQ) come out, which ONNX Runtime and OpenVINO both turn into integer
-convolutions. Normalisation, softmax and the closing resize and argmax stay in float.
+convolutions. Normalisation, softmax, the closing resize and argmax, and what makes probabilities
+stay in float.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ def quantise(graph: bytes, inputs_B3HW: Iterable[np.ndarray]) -> bytes:
 def _quantise(
     nncf: Any, model: onnx.ModelProto, items: list[dict[str, np.ndarray]], fast: bool
 ) -> onnx.ModelProto:
-    kinds = {node.op_type for node in inner_nodes(model)}
+    kinds = {node.op_type for node in model.graph.node}
     # Else depthwise layers read a scale per channel, which ONNX Runtime's integer kernel refuses.
     one_scale = nncf.quantization.advanced_parameters.QuantizationParameters(per_channel=False)
     quantised: onnx.ModelProto = nncf.quantize(
@@ -84,6 +85,7 @@ def _quantise(
         preset=nncf.QuantizationPreset.MIXED,
         model_type=nncf.ModelType.TRANSFORMER if kinds & _ATTENTION else None,
         fast_bias_correction=fast,
+        ignored_scope=nncf.IgnoredScope(names=closing_nodes(model)),
         advanced_parameters=nncf.AdvancedQuantizationParameters(
             activations_quantization_params=one_scale
         ),
@@ -91,12 +93,16 @@ def _quantise(
     return quantised
 
 
-def inner_nodes(model: onnx.ModelProto) -> list[onnx.NodeProto]:
-    """The nodes that make no output of the graph: a softmax among them is attention's, while the
-    one that closes a graph with probabilities tells nothing of the network.
-    """
+def closing_nodes(model: onnx.ModelProto, name: str = "probabilities") -> list[str]:
+    """The nodes that nothing but the output of that name hangs on; [] where there is none."""
     outputs = {output.name for output in model.graph.output}
-    return [node for node in model.graph.node if not outputs & set(node.output)]
+    rest, closing = outputs - {name}, []
+    for node in reversed(model.graph.node):  # they stand in the order in which they run
+        if rest & set(node.output):
+            rest.update(node.input)
+        else:
+            closing.append(node.name)
+    return closing if name in outputs else []
 
 
 def unsigned(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -13,7 +13,13 @@ from PIL import Image
 
 from maskwright.core.errors import DataError
 from maskwright.core.files import write_bytes
-from maskwright.core.image import IMAGE_SUFFIXES, encode_png, read_bytes, read_image
+from maskwright.core.image import (
+    IMAGE_SUFFIXES,
+    encode_png,
+    open_picture,
+    read_bytes,
+    read_image,
+)
 from maskwright.core.sample import Sample
 from maskwright.core.segmentation import Segmentation
 
@@ -104,10 +110,10 @@ def image_sizes(path: Path) -> tuple[tuple[int, int], tuple[int, int]]:
         DataError: the file is missing or no image.
     """
     try:
-        with Image.open(path) as picture:
+        with open_picture(path) as picture:
             stored = (picture.height, picture.width)
             turned = picture.getexif().get(_EXIF_ORIENTATION, 1) != 1
-    except (OSError, SyntaxError, ValueError):
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         turned, stored = True, (0, 0)  # a format that Pillow lacks, or a fault for read_image
     if not turned:
         return stored, stored

@@ -11,13 +11,14 @@ from pathlib import Path
 from maskwright.core import draw
 from maskwright.core.errors import DataError
 from maskwright.core.files import write_bytes
-from maskwright.core.image import read_image, write_image
+from maskwright.core.image import JPEG_SIDE, read_image, write_image
 from maskwright.core.segmentation import Segmentation
 from maskwright.formats import coco
 from maskwright.formats.class_ids import write_classes
 from maskwright.formats.folders import find_images, require_empty
 from maskwright.jobs.inspect import Progress
 from maskwright.runtimes.predictor import Predictor
+from maskwright.runtimes.tiling import Tiled
 
 _MASKS, _OVERLAYS = "masks", "overlays"
 
@@ -42,7 +43,7 @@ class PredictionSummary:
 
 
 def predict_files(
-    predictor: Predictor,
+    predictor: Predictor | Tiled,
     inputs: Path | str | Iterable[Path | str],
     out: Path | str,
     *,
@@ -54,12 +55,13 @@ def predict_files(
 ) -> PredictionSummary:
     """Predict images and write what is in them below `out`.
 
-    masks/NAME.png holds class ids with the classes' colours, overlays/NAME.jpg shows them on the
-    photo, instances.json holds the objects with their scores, classes.json the names. Each file is
-    whole or absent, also after an interruption; instances.json comes last.
+    masks/NAME.png holds class ids with the classes' colours, overlays/NAME.jpg (.png where an image
+    is too large for JPEG) shows them on the photo, instances.json holds the objects with their
+    scores, classes.json the names. Each file is whole or absent, also after an interruption;
+    instances.json comes last.
 
     Args:
-        predictor: what `runtimes.load` returned.
+        predictor: what `runtimes.load` returned, or `Tiled` of it.
         inputs: an image, a folder (with its subfolders), or several images.
         out: a new or empty folder.
         overlays: whether to draw them.
@@ -149,7 +151,7 @@ def find_inputs(
 
 
 def _predict_one(
-    predictor: Predictor, path: Path, out: Path, name: str, opacity: float | None
+    predictor: Predictor | Tiled, path: Path, out: Path, name: str, opacity: float | None
 ) -> Segmentation:
     started = time.perf_counter()
     image = read_image(path)
@@ -159,6 +161,7 @@ def _predict_one(
         write_bytes(out / _MASKS / f"{name}.png", draw.index_png(found.semantic, found.classes))
     if opacity is not None:
         picture = draw.overlay(image, found, opacity=opacity)
-        write_image(out / _OVERLAYS / f"{name}.jpg", picture)
+        suffix = "jpg" if max(found.size) <= JPEG_SIDE else "png"
+        write_image(out / _OVERLAYS / f"{name}.{suffix}", picture)
     found.times["read"] = read
     return found

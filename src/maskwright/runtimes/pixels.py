@@ -29,6 +29,12 @@ def read_pixels(image: Path | str | np.ndarray, colour_order: ColourOrder) -> np
         DataError: no image, or an array of another type or shape.
         ConfigError: an unknown colour order.
     """
+    pixels = open_pixels(image, colour_order)
+    return _three_channels(eight_bits(pixels) if pixels.dtype == np.uint16 else pixels)
+
+
+def open_pixels(image: Path | str | np.ndarray, colour_order: ColourOrder) -> np.ndarray:
+    """`read_pixels` up to the conversion: an array comes back as it is, once it was checked."""
     if colour_order not in ("rgb", "bgr"):
         raise ConfigError(f"expected colour_order 'rgb' or 'bgr', got {colour_order!r}.")
     if isinstance(image, str | Path):
@@ -40,7 +46,7 @@ def read_pixels(image: Path | str | np.ndarray, colour_order: ColourOrder) -> np
         )
     _refuse_shape(image.shape)
     _refuse_type(image.dtype)
-    return _three_channels(eight_bits(image) if image.dtype == np.uint16 else image)
+    return image
 
 
 def _refuse_shape(shape: tuple[int, ...]) -> None:

@@ -207,7 +207,7 @@ class Predictor:
         swap = colour_order == "bgr" and isinstance(image, np.ndarray)
         threshold = self.card.score_threshold if score_threshold is None else score_threshold
         if out is not None:
-            self._refuse_out(out, pixels.shape[:2])
+            refuse_out(out, pixels.shape[:2], self.card)
         with self._lock:
             read = time.perf_counter()
             geometry = self._fill_input(pixels, swap)
@@ -237,19 +237,6 @@ class Predictor:
             **parts,
         )
         return found, geometry, soft_Khw
-
-    def _refuse_out(self, out: Segmentation, size: tuple[int, ...]) -> None:
-        if out.size != size or out.classes != self.card.classes:
-            raise DataError(
-                f"expected out to be this model's answer for an image of {size} (height, width), "
-                f"got {len(out.classes)} classes and {out.size}; leave out= away for the first "
-                "frame of a size."
-            )
-        if out.semantic is not None and not out.semantic.flags.carray:
-            raise DataError(
-                "expected out.semantic to be writeable and contiguous, as predict returns it, got "
-                f"strides {out.semantic.strides}, writeable {out.semantic.flags.writeable}."
-            )
 
     def _fill_input(self, pixels: np.ndarray, swap: bool) -> Geometry:
         fits = pixels.shape[:2] == self.card.resize.size
@@ -366,3 +353,22 @@ def _refinement_of(card: ModelCard) -> Refinement | None:
             f"{card.name} names a postprocess step that can't be done ({error}); run pip install "
             "--upgrade maskwright, or export the model again."
         ) from error
+
+
+def refuse_out(out: Segmentation, size: tuple[int, ...], card: ModelCard) -> None:
+    """Check that an earlier answer can be written over.
+
+    Raises:
+        DataError: it is of another size or model, or its class map can't be written.
+    """
+    if out.size != size or out.classes != card.classes:
+        raise DataError(
+            f"expected out to be this model's answer for an image of {size} (height, width), "
+            f"got {len(out.classes)} classes and {out.size}; leave out= away for the first "
+            "frame of a size."
+        )
+    if out.semantic is not None and not out.semantic.flags.carray:
+        raise DataError(
+            "expected out.semantic to be writeable and contiguous, as predict returns it, got "
+            f"strides {out.semantic.strides}, writeable {out.semantic.flags.writeable}."
+        )
