@@ -13,7 +13,7 @@ from maskwright.architectures import ARCHITECTURES, dilation
 from maskwright.core.errors import ConfigError
 
 SMALL = dilation.tiny(3).config
-NAMES = [name for name in ARCHITECTURES if name.startswith("dilation")]
+NAMES = [f"dilation{suffix}" for suffix in dilation.VARIANTS]
 
 
 @pytest.mark.parametrize("name", NAMES)

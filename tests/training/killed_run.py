@@ -48,7 +48,7 @@ def main(path: str) -> None:
     Path.write_bytes, loop.backward = dying_write, dying_backward
     loop.SAVE_EVERY = settings["save_every"]
     loop.SAVE_SHARE = 1.0e9
-    rehearsal.time_steps = lambda step, kind: preflight.time_steps(step, kind, 2)
+    rehearsal.time_steps = lambda step, kind, **_: preflight.time_steps(step, kind, 2)
     config = TrainConfig.from_dict(settings["config"])
     train(config, formats.read(settings["data"]), settings["folder"], progress=Dying())
 

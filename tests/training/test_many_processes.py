@@ -272,7 +272,7 @@ def test_a_loss_that_is_no_number_ends_all_with_one_message(folder):
 def test_one_process_goes_on_where_two_were_ended(two, folder, monkeypatch):
     """What was saved by the first of two is all that is needed."""
     monkeypatch.setattr(
-        rehearsal, "time_steps", lambda step, kind: preflight.time_steps(step, kind, 2)
+        rehearsal, "time_steps", lambda step, kind, **_: preflight.time_steps(step, kind, 2)
     )
     left = folder / "left-2"
     listener = Listener()

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,7 +38,9 @@ def dataset(tmp_path_factory) -> Dataset:
 def few_timed_steps(monkeypatch):
     """Twenty timed steps a run tell nothing here."""
     timed = preflight.time_steps
-    monkeypatch.setattr(rehearsal, "time_steps", lambda step, precision: timed(step, precision, 2))
+    monkeypatch.setattr(
+        rehearsal, "time_steps", lambda step, precision, **_: timed(step, precision, 2)
+    )
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
@@ -115,7 +118,7 @@ def test_the_resolved_settings_give_the_same_run(dataset, tmp_path, monkeypatch)
     monkeypatch.setattr(rehearsal, "steps_within", lambda *_: 6)
     timing = preflight.Timing(bf16=False, step=0.1, gain=1.0)
 
-    def both(step: Callable[[bool], None], precision: str) -> preflight.Timing:
+    def both(step: Callable[[bool], None], precision: str, **_: Any) -> preflight.Timing:
         for bf16 in (False, True, False):
             step(bf16)
         return timing
@@ -130,7 +133,7 @@ def test_the_resolved_settings_give_the_same_run(dataset, tmp_path, monkeypatch)
     )
     assert first.config.steps == 6
     assert (first.config.budget, first.config.precision) == (None, "fp32")
-    monkeypatch.setattr(rehearsal, "time_steps", lambda step, precision: timing)
+    monkeypatch.setattr(rehearsal, "time_steps", lambda step, precision, **_: timing)
     again = train(first.config, dataset, tmp_path / "resolved")
     one, other = (tensors(run.folder / "last.safetensors") for run in (first, again))
     assert all(torch.equal(one[key], other[key]) for key in one)

@@ -202,7 +202,7 @@ def attempt_equal(processes: Processes) -> str:
 def runs(processes: Processes, folder: Path) -> dict[str, object]:
     """A whole run; another that Ctrl-C ends in one process, while gradients add up, and goes on."""
     dataset = formats.read(folder / "set")
-    rehearsal.time_steps = lambda step, kind: preflight.time_steps(step, kind, 2)
+    rehearsal.time_steps = lambda step, kind, **_: preflight.time_steps(step, kind, 2)
     whole, ended = folder / f"whole-{processes.count}", folder / f"ended-{processes.count}"
     result = train(RUN, dataset, whole)
     found: dict[str, object] = {
