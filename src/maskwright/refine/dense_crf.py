@@ -55,14 +55,14 @@ class DenseCRF:
         ConfigError: a number that makes no sense.
     """
 
-    appearance_weight: float = 10.0
-    appearance_width: float = 80.0
-    colour_width: float = 13.0
-    smooth_weight: float = 3.0
+    appearance_weight: float = 6.0
+    appearance_width: float = 16.0
+    colour_width: float = 2.0
+    smooth_weight: float = 0.0
     smooth_width: float = 3.0
-    iterations: int = 5
+    iterations: int = 3
     compatibility: tuple[tuple[float, ...], ...] | None = None
-    cell: float = 0.25
+    cell: float = 1.0
     blur: bool = False
     floor: float = 0.01
 

@@ -33,10 +33,10 @@ class GuidedFilter:
         ConfigError: a number that makes no sense.
     """
 
-    radius: int = 8
-    epsilon: float = 1e-5
+    radius: int = 6
+    epsilon: float = 1e-6
     colour: bool = True
-    subsample: int = 4
+    subsample: int = 6
 
     def __post_init__(self) -> None:
         if self.radius < 1 or self.subsample < 1:

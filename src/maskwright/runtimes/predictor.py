@@ -125,6 +125,7 @@ class Predictor:
 
     @refinement.setter
     def refinement(self, refinement: Refinement | None) -> None:
+        """Set it, or switch it off."""
         if refinement is not None and "semantic" not in self.card.tasks:
             raise ConfigError(
                 f"{refinement.name} refines class maps, but {self.card.name} answers "
