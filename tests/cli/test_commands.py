@@ -27,7 +27,7 @@ def test_help_lists_every_command_uncut(run):
     lines = dict(re.findall(r"^  (\w+)  +(\S.*)$", result.out, re.MULTILINE))
     assert list(lines) == [
         "demo", "models", "convert", "train", "evaluate", "predict", "export", "benchmark",
-        "synthesize", "doctor", "data",
+        "compare", "synthesize", "doctor", "data",
     ]  # fmt: skip
     assert not [line for line in lines.values() if line.endswith("...")]
 
