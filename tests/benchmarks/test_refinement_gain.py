@@ -14,13 +14,21 @@ from standin import make_card
 from maskwright.benchmarks import refinement, refinement_search
 from maskwright.benchmarks.refinement import EXACT, NETWORK, measure_refinement
 from maskwright.benchmarks.refinement_cases import cases_of, spread
-from maskwright.benchmarks.refinement_search import search_settings
+from maskwright.benchmarks.refinement_search import search_confidence, search_settings
 from maskwright.benchmarks.refinement_times import recount, time_steps
 from maskwright.core.errors import ConfigError
 from maskwright.core.resize import Resize
 from maskwright.core.sample import Sample
 from maskwright.core.segmentation import Segmentation
-from maskwright.metrics import ConfusionMatrix
+from maskwright.metrics import (
+    ConfusionMatrix,
+    boundary_matches,
+    boundary_overlaps,
+    confusion_matrix,
+    matrix_overlaps,
+    mean_boundary_f,
+    mean_iou,
+)
 from maskwright.refine import STEPS, Refinement, most_probable
 from maskwright.runtimes import Predictor
 
@@ -105,6 +113,22 @@ def test_the_search_keeps_the_best(monkeypatch):
     assert found["score"] == best[0] > found["before"]
     assert found["tried"] == len(tried)
     assert found["settings"] == best[1]
+
+
+def test_confidences_are_scored_on_class_maps(monkeypatch):
+    monkeypatch.setattr(refinement_search, "CONFIDENCES", (0.6, 0.9))
+    [case] = cases_of(coarse(), discs(1))
+    found = search_confidence([case], small_sets.CLASSES, {"guided-filter": {"radius": 4}})
+    step = Refinement.of("guided-filter", {"radius": 4, "confidence": 0.9})
+    ids = most_probable(step.refine_labels(case.found_map, 3, case.frame_hw3))
+    arguments = (case.truth_map, ids, 3)
+    expected = [
+        mean_iou(matrix_overlaps(confusion_matrix(*arguments))),
+        mean_iou(boundary_overlaps(*arguments)),
+        mean_boundary_f(boundary_matches(*arguments)),
+    ]
+    assert set(found["guided-filter"]) == {"0.6", "0.9"}
+    assert found["guided-filter"]["0.9"] == pytest.approx(np.mean(expected))
 
 
 @pytest.mark.parametrize("count", [2, 3, 7])

@@ -65,7 +65,7 @@ def few_timed_steps():
     threads = torch.get_num_threads()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            rehearsal, "time_steps", lambda step, kind: preflight.time_steps(step, kind, 2)
+            rehearsal, "time_steps", lambda step, kind, **_: preflight.time_steps(step, kind, 2)
         )
         yield
     torch.set_num_threads(threads)

@@ -24,7 +24,11 @@ import numpy as np
 
 from maskwright.architectures.checkpoint import load_checkpoint
 from maskwright.benchmarks.refinement_cases import Case, cases_of, spread
-from maskwright.benchmarks.refinement_search import Settings, search_settings
+from maskwright.benchmarks.refinement_search import (
+    Settings,
+    search_confidence,
+    search_settings,
+)
 from maskwright.benchmarks.refinement_times import time_steps
 from maskwright.core.errors import ConfigError
 from maskwright.core.files import write_json
@@ -194,8 +198,14 @@ def main() -> None:
 def _search(options: argparse.Namespace, predictor: Predictor, dataset: Dataset) -> dict[str, Any]:
     part = spread(dataset.split("train"), options.search)
     cases = list(cases_of(predictor, part))
-    found = search_settings(cases, predictor.card.classes, _tell)
-    return {"search": found, "images": len(part)}
+    classes = predictor.card.classes
+    found = search_settings(cases, classes, _tell)
+    best = {name: each["settings"] for name, each in found.items()}
+    return {
+        "search": found,
+        "confidence": search_confidence(cases, classes, best),
+        "images": len(part),
+    }
 
 
 def _measure(options: argparse.Namespace, predictor: Predictor, dataset: Dataset) -> dict[str, Any]:

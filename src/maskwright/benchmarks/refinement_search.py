@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -39,6 +39,8 @@ GRIDS: dict[str, dict[str, tuple[float, ...]]] = {
     },
 }
 """Step -> what each of its settings may be."""
+
+CONFIDENCES = (0.5, 0.6, 0.7, 0.8, 0.9)
 
 
 def search_settings(
@@ -77,12 +79,40 @@ def search_settings(
     return found
 
 
-def _score(step: Refinement | None, cases: Sequence[Case], classes: Classes) -> float:
+def search_confidence(
+    cases: Sequence[Case], classes: Classes, settings: Mapping[str, Settings]
+) -> dict[str, dict[str, float]]:
+    """How sure class maps without probabilities are best taken to be.
+
+    Args:
+        cases: of training images.
+        classes: that are told apart.
+        settings: of each step.
+
+    Returns:
+        Step -> confidence -> score, as of `search_settings`.
+    """
+    return {
+        name: {
+            str(confidence): _score(
+                Refinement.of(name, {**own, "confidence": confidence}), cases, classes, soft=False
+            )
+            for confidence in CONFIDENCES
+        }
+        for name, own in settings.items()
+    }
+
+
+def _score(
+    step: Refinement | None, cases: Sequence[Case], classes: Classes, *, soft: bool = True
+) -> float:
     totals: list[np.ndarray | int] = [0, 0, 0]
     for case in cases:
         soft_Khw = case.answer.probabilities_Khw
-        if step is not None:
+        if step is not None and soft:
             soft_Khw = step.refine(soft_Khw, case.frame_hw3)
+        elif step is not None:
+            soft_Khw = step.refine_labels(most_probable(soft_Khw), len(classes), case.frame_hw3)
         found_HW = resize_nearest(most_probable(soft_Khw), case.truth.size)
         maps = (case.truth_map, found_HW, len(classes), classes.void)
         for index, count in enumerate((confusion_matrix, boundary_overlaps, boundary_matches)):
