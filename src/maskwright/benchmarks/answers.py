@@ -67,7 +67,7 @@ def time_all(
     turns. What the fastest runtime answers is scored: that is what would ship.
 
     Args:
-        comparison: with trained models in its folder; it is written at the end.
+        comparison: with trained models in its folder; it is written after each is scored.
         data: that they were trained on.
         threads: of the answers; None takes every core.
         rounds: turns of each model, of three timed answers.
@@ -98,6 +98,7 @@ def time_all(
             for way, predictor in (("basic", one.basic), ("best", one.best))
         }
         timings = take_turns(predictors, images, rounds)
+        comparison.facts["timing"] = {**environment(), "threads": threads, "rounds": rounds}
         for one in contestants:
             note(f"{one.row.name}: scoring what {one.way.name} answers")
             comparison.rows[one.row.name] = replace(
@@ -107,8 +108,7 @@ def time_all(
                 **_facts(one),
                 **_scores(one, dataset, samples),
             )
-    comparison.facts["timing"] = {**environment(), "threads": threads, "rounds": rounds}
-    comparison.write()
+            comparison.write()
 
 
 def _open(
