@@ -13,8 +13,8 @@ from maskwright.refine import Refinement, most_probable
 from maskwright.runtimes import load, read_bundle
 from maskwright.training import checkpoint_predictor
 
-SETTINGS = ("--set", "appearance_width=5", "--set", "iterations=2")
-CRF = Refinement.of("dense-crf", {"appearance_width": 5, "iterations": 2})
+SETTINGS = ("--set", "appearance_width=5", "--set", "colour_width=13", "--set", "iterations=2")
+CRF = Refinement.of("dense-crf", {"appearance_width": 5, "colour_width": 13, "iterations": 2})
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def test_weights_and_bundles_are_scored_refined_alike(run, original, trained, re
     pixels = weights.sum()
     assert np.abs(shipped - weights).sum() <= 0.002 * pixels
     assert np.abs(plain - before).sum() <= 0.002 * pixels
-    assert np.abs(shipped - plain).sum() > 0.004 * pixels
+    assert np.abs(shipped - plain).sum() > 0.01 * pixels
 
 
 def test_a_bundle_names_its_step(original, trained, refined):

@@ -41,7 +41,7 @@ class TrainConfig:
         steps: exactly so many. One of the three.
         budget_of: what the budget pays for. "run": everything, by the clock on the wall. "steps":
             training steps alone, in seconds of the processor for each of its threads, so that
-            neither scoring nor other work on the machine shortens the training of a comparison.
+            neither scoring nor waiting for other work shortens the training of a comparison.
         optimiser: "adamw" or "sgd" (momentum 0.9, Nesterov).
         lr: peak learning rate.
         encoder_lr: factor on it for pretrained encoders.

@@ -77,7 +77,7 @@ def rehearse(setup: Setup, started: float, note: Callable[[str], None]) -> Train
 def processor_clock() -> float:
     """Seconds that the processor has worked for this process, for each of torch's threads.
 
-    They pass no faster where other work shares the machine.
+    Waiting for other work doesn't count; sharing caches and memory with it still slows each step.
     """
     return time.process_time() / torch.get_num_threads()
 
