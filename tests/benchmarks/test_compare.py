@@ -22,7 +22,7 @@ from maskwright.benchmarks import ComparisonRow, compare_models, pareto, pareto_
 from maskwright.benchmarks.candidates import SMALL, find_candidates, trial_config
 from maskwright.benchmarks.comparison import FILE, Comparison
 from maskwright.benchmarks.comparison_report import best_within, comparison_report
-from maskwright.benchmarks.trial import run_trial, start_trial
+from maskwright.benchmarks.trial import Trial, run_trial
 from maskwright.core.errors import ConfigError, MaskwrightError
 from maskwright.report import render
 from maskwright.training import rehearsal
@@ -71,7 +71,9 @@ def test_one_failure_stops_nothing(compared):
         assert set(row.iou) == set(row.test_iou) == set(NAMES)
         assert row.interval[0] <= row.best_miou <= row.interval[1]
         assert row.steps >= 1
-        assert row.agreement > 0.99
+        # after a few steps many pixels are near ties, which bf16's 8 bits decide another way; a
+        # network that isn't the same agrees on a third
+        assert row.agreement > (0.9 if "bf16" in row.best else 0.999)
     assert any("pspnet-lite0: " in line for line in told)
 
 
@@ -119,11 +121,11 @@ def test_an_ended_trial_goes_on(data, tmp_path):
     told = json.dumps(config.to_dict())
     code = (
         "import json, pathlib, sys\n"
-        "from maskwright.benchmarks.trial import start_trial\n"
+        "from maskwright.benchmarks.trial import Trial\n"
         "from maskwright.training import TrainConfig\n"
         "folder, data, told = sys.argv[1:]\n"
-        "start_trial(pathlib.Path(folder), pathlib.Path(data),"
-        " TrainConfig.from_dict(json.loads(told)))\n"
+        "Trial(pathlib.Path(folder), pathlib.Path(data),"
+        " TrainConfig.from_dict(json.loads(told))).result()\n"
     )
     parent = subprocess.Popen([sys.executable, "-c", code, tmp_path, data, told])
     log = tmp_path / "log"
@@ -132,13 +134,50 @@ def test_an_ended_trial_goes_on(data, tmp_path):
     parent.wait()
     _until(lambda: "to go on, run" in log.read_text())
     assert not (tmp_path / "result.json").exists()
-    result = start_trial(tmp_path, data, config)
+    result = Trial(tmp_path, data, config).result()
     assert result.steps == 400
     assert "resumed after step" in log.read_text()
     # as one that was never ended
     whole = tmp_path / "whole"
     whole.mkdir()
     assert run_trial(whole, data, config).miou == result.miou
+
+
+def test_side_by_side(data, tmp_path):
+    """Two at a time: in the end all that one at a time gives; each has its share of the memory."""
+    settings = {"size": (32, 32), "threads": 1, "timing": False, "changes": QUICK, "budget": 0.5}
+    names, told = ["sliding-window", "fully-connected", "unet-small"], []
+    result = compare_models(data, names, tmp_path, jobs=2, note=told.append, **settings)
+    begun = [line.endswith("min") for line in told]
+    assert begun[:3] == [True, True, False]  # two begin before one has ended
+    assert sorted(begun) == [False] * 3 + [True] * 3
+    assert set(result.rows) == set(names)
+    assert all(row.jobs == 2 and row.miou is not None for row in result.rows.values())
+    with pytest.raises(ConfigError, match="at least one job, got 0"):
+        compare_models(data, names, tmp_path, jobs=0, **settings)
+
+
+def test_an_interrupt_ends_all_that_are_under_way(data, tmp_path):
+    code = (
+        "import sys\n"
+        "from maskwright.benchmarks import compare_models\n"
+        "compare_models(sys.argv[1], ['unet-small', 'fully-connected'], sys.argv[2], jobs=2,"
+        " budget=600, size=(32, 32), threads=1, changes={'batch': 4, 'workers': 0,"
+        " 'precision': 'fp32'})\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code, data, tmp_path], stderr=subprocess.PIPE)
+    logs = [tmp_path / "runs" / name / "log" for name in ("unet-small", "fully-connected")]
+    _until(lambda: all(log.exists() and "step 20/" in log.read_text() for log in logs))
+    parent.send_signal(signal.SIGINT)
+    assert "KeyboardInterrupt" in parent.communicate()[1].decode()
+    for log in logs:
+        assert "to go on, run" in log.read_text()
+
+
+def test_a_trial_is_refused_what_is_beyond_its_share(data, tmp_path):
+    config = trial_config("unet-small", (32, 32), 0.5, {**QUICK, "threads": 1})
+    with pytest.raises(MaskwrightError, match=r"but 0\.0 GiB are free"):
+        Trial(tmp_path, data, config, memory=2**20).result()
 
 
 def test_a_batch_that_memory_does_not_hold_is_taken_in_parts(data, tmp_path, monkeypatch):
@@ -173,10 +212,10 @@ def test_last_words_of_one_that_the_system_killed(data, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "executable", _script(tmp_path / "killed", "kill -9 $$"))
     config = trial_config("unet-small", (32, 32), 1.0, QUICK)
     with pytest.raises(MaskwrightError, match="memory ran out"):
-        start_trial(tmp_path, data, config)
+        Trial(tmp_path, data, config).result()
     monkeypatch.setattr(sys, "executable", _script(tmp_path / "segv", "kill -SEGV $$"))
     with pytest.raises(MaskwrightError, match=f"signal {int(signal.SIGSEGV)} ended it"):
-        start_trial(tmp_path, data, config)
+        Trial(tmp_path, data, config).result()
 
 
 def _script(path: Path, line: str) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from maskwright.benchmarks.candidates import find_candidates, starts_from_imagen
 from maskwright.benchmarks.comparison import Comparison, ComparisonRow, pareto, read_record
 from maskwright.benchmarks.comparison_report import comparison_report
 from maskwright.benchmarks.subjects import count_gflop
-from maskwright.benchmarks.trial import start_trial
+from maskwright.benchmarks.trial import Trial
 from maskwright.core import machine
 from maskwright.core.errors import ConfigError, MaskwrightError
 from maskwright.report import write_report
@@ -32,6 +34,7 @@ def compare_models(
     *,
     budget: float = 300.0,
     size: tuple[int, int] | None = None,
+    jobs: int = 1,
     threads: int | None = None,
     answer_threads: int | None = None,
     rounds: int = 20,
@@ -42,7 +45,7 @@ def compare_models(
     """`train_all`, then `time_all`, then the page; what was done before is not done again.
 
     Args:
-        data, models, out, budget, size, threads, changes, note: as of `train_all`.
+        data, models, out, budget, size, jobs, threads, changes, note: as of `train_all`.
         answer_threads, rounds: as `threads`, `rounds` of `time_all`.
         timing: whether to time the answers.
 
@@ -50,7 +53,15 @@ def compare_models(
         ConfigError, DataError, MaskwrightError, KeyboardInterrupt: as `train_all`, `time_all`.
     """
     comparison = train_all(
-        data, models, out, budget=budget, size=size, threads=threads, changes=changes, note=note
+        data,
+        models,
+        out,
+        budget=budget,
+        size=size,
+        jobs=jobs,
+        threads=threads,
+        changes=changes,
+        note=note,
     )
     page = Path(out) / "report.html"
     write_report(page, comparison_report(comparison))
@@ -88,6 +99,7 @@ def train_all(
     *,
     budget: float,
     size: tuple[int, int] | None = None,
+    jobs: int = 1,
     threads: int | None = None,
     changes: Mapping[str, Any] | None = None,
     note: Note = print,
@@ -103,31 +115,43 @@ def train_all(
         out: the comparison's folder.
         budget: seconds of training steps for each, by the processor's time.
         size: (height, width) of the input; suggested by the data unless given.
-        threads: of training; None takes every core.
+        jobs: networks that train side by side; each has an equal share of the free memory.
+        threads: of each training; None shares the cores among the jobs.
         changes: settings of `TrainConfig` that all models share.
         note: told what happens.
 
     Raises:
         ConfigError: unknown models or settings; `out` holds another comparison.
         DataError: the data can't be read.
-        KeyboardInterrupt: the model under way keeps its state.
+        KeyboardInterrupt: the models under way keep their state.
     """
+    if jobs < 1:
+        raise ConfigError(f"expected at least one job, got {jobs}.")
     names = find_candidates(models)
     dataset = formats.read(data)
     size = size or suggest_size(dataset)
-    threads = threads or machine.usable_cores()
+    threads = threads or max(1, machine.usable_cores() // jobs)
     shared = {**(changes or {}), "threads": threads}
     configs = {name: trial_config(name, size, budget, shared) for name in names}
     comparison = Comparison(Path(out), _settings(Path(data), configs[names[0]]))
-    for number, name in enumerate(names, 1):
-        row = comparison.rows.get(name)
-        if row is not None and row.miou is not None:
-            continue
-        note(f"{number}/{len(names)}  {name}: training for {budget / 60:g} min")
-        row = _train_one(comparison, name, Path(data), configs[name], len(dataset.classes))
-        comparison.keep(row)
-        note(f"{number}/{len(names)}  {name}: {row.error or f'mIoU {row.miou:.4f}'}")
+    missing = [name for name in names if not _trained(comparison, name)]
+    numbers = {name: f"{number}/{len(names)}" for number, name in enumerate(names, 1)}
+
+    def begin(name: str, memory: int | None) -> Trial:
+        note(f"{numbers[name]}  {name}: training for {budget / 60:g} min")
+        folder = comparison.folder / "runs" / name
+        return Trial(folder, Path(data).resolve(), configs[name], memory)
+
+    with closing(_side_by_side(missing, begin, jobs)) as ended:
+        for name, trial in ended:
+            row = _row(name, trial, configs[name], len(dataset.classes), jobs)
+            comparison.keep(row)
+            note(f"{numbers[name]}  {name}: {row.error or f'mIoU {row.miou:.4f}'}")
     return comparison
+
+
+def _trained(comparison: Comparison, name: str) -> bool:
+    return name in comparison.rows and comparison.rows[name].miou is not None
 
 
 def _settings(data: Path, config: TrainConfig) -> dict[str, Any]:
@@ -137,18 +161,36 @@ def _settings(data: Path, config: TrainConfig) -> dict[str, Any]:
     return {"data": data.name, **shared}
 
 
-def _train_one(
-    comparison: Comparison, name: str, data: Path, config: TrainConfig, classes: int
-) -> ComparisonRow:
+def _side_by_side(
+    names: Sequence[str], begin: Callable[[str, int | None], Trial], jobs: int
+) -> Generator[tuple[str, Trial]]:
+    """Have `jobs` trials under way until none is left; each comes out when it has ended."""
+    memory = machine.available_memory() // jobs if jobs > 1 else None
+    waiting, running = list(names), dict[str, Trial]()
+    try:
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                name = waiting.pop(0)
+                running[name] = begin(name, memory)
+            for name in [name for name, trial in running.items() if trial.ended]:
+                yield name, running.pop(name)
+            time.sleep(0.05)
+    finally:  # where all is well, none is left
+        for trial in running.values():
+            trial.interrupt()
+        for trial in running.values():
+            trial.wait()
+
+
+def _row(name: str, trial: Trial, config: TrainConfig, classes: int, jobs: int) -> ComparisonRow:
     row = ComparisonRow(
         name=name,
         title=architecture(name).card.title,
         first_weights="ImageNet" if starts_from_imagenet(name) else "random",
+        jobs=jobs,
     )
-    folder = comparison.folder / "runs" / name
-    folder.mkdir(parents=True, exist_ok=True)
     try:
-        result = start_trial(folder, data.resolve(), config)
+        result = trial.result()
     except MaskwrightError as error:
         return replace(row, error=str(error))
     with torch.device("meta"):

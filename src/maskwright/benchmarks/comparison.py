@@ -33,6 +33,7 @@ class ComparisonRow:
         first_weights: "ImageNet" or "random".
         parameters: auxiliary heads included.
         gflops: 1e9 operations of one answer, 2 a multiply-add.
+        jobs: networks that trained side by side, this one among them.
         steps, epochs: of training.
         precision: of training, "fp32" or "bf16".
         batch: images a step; below the settings' where memory was short, gradients then summed.
@@ -56,6 +57,7 @@ class ComparisonRow:
     first_weights: str = "random"
     parameters: int | None = None
     gflops: float | None = None
+    jobs: int | None = None
     steps: int | None = None
     epochs: float | None = None
     precision: str | None = None

@@ -23,6 +23,7 @@ from pathlib import Path
 import maskwright.formats as formats
 import maskwright.jobs as jobs
 from maskwright.benchmarks.memory import peak_mib
+from maskwright.core import machine
 from maskwright.core.errors import MaskwrightError
 from maskwright.core.files import write_json
 from maskwright.core.sample import Dataset
@@ -69,41 +70,68 @@ class TrialResult:
     training_mib: float
 
 
-def start_trial(folder: Path, data: Path, config: TrainConfig) -> TrialResult:
-    """Run a trial in a new process, or go on with one that was ended; wait for it.
+class Trial:
+    """A trial under way in a process of its own, which ends when this one does."""
 
-    Args:
-        folder: for run, log and result.
-        data: the labelled set.
-        config: every setting.
+    def __init__(
+        self, folder: Path, data: Path, config: TrainConfig, memory: int | None = None
+    ) -> None:
+        """Begin, or go on with one that was ended.
 
-    Raises:
-        MaskwrightError: the process failed; the text tells its last words.
-        KeyboardInterrupt: here or there; the trial keeps its state.
-    """
-    job = folder / "job.json"
-    write_json(job, {"data": str(data), "config": config.to_dict()})
-    (folder / "result.json").unlink(missing_ok=True)
-    code = _wait([sys.executable, "-m", "maskwright.benchmarks.trial", str(job)], folder / "log")
-    if code == INTERRUPTED:
-        raise KeyboardInterrupt
-    if code or not (folder / "result.json").exists():
-        raise MaskwrightError(_last_words(folder / "log", code))
-    return TrialResult(**json.loads((folder / "result.json").read_text(encoding="utf-8")))
+        Args:
+            folder: for run, log and result; made where it is missing.
+            data: the labelled set.
+            config: every setting.
+            memory: bytes that the process may take at most; None: what is free.
+        """
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        job = folder / "job.json"
+        write_json(job, {"data": str(data), "config": config.to_dict()})
+        (folder / "result.json").unlink(missing_ok=True)
+        share = {} if memory is None else {machine.MEMORY: str(memory)}
+        with (folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "maskwright.benchmarks.trial", str(job)],
+                stdin=subprocess.PIPE,  # open for as long as this process lives
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **share},
+                start_new_session=True,
+            )
 
+    @property
+    def ended(self) -> bool:
+        """Whether it has come to its end, good or bad."""
+        return self._process.poll() is not None
 
-def _wait(command: list[str], log: Path) -> int:
-    """Run a command to its end. Its standard input closes when this process ends."""
-    with log.open("ab") as told:
-        child = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=told, stderr=told, start_new_session=True
-        )
+    def interrupt(self) -> None:
+        """Tell it to keep its state and end."""
+        self._process.send_signal(signal.SIGINT)  # Python sends none to one that has ended
+
+    def wait(self) -> int:
+        """Wait for its end; its exit code."""
+        return self._process.wait()
+
+    def result(self) -> TrialResult:
+        """Wait for it.
+
+        Raises:
+            MaskwrightError: the process failed; the text tells its last words.
+            KeyboardInterrupt: here or there; the trial keeps its state.
+        """
         try:
-            return child.wait()
+            code = self.wait()
         except KeyboardInterrupt:
-            child.send_signal(signal.SIGINT)
-            child.wait()
+            self.interrupt()
+            self.wait()
             raise
+        if code == INTERRUPTED:
+            raise KeyboardInterrupt
+        told = self.folder / "result.json"
+        if code or not told.exists():
+            raise MaskwrightError(_last_words(self.folder / "log", code))
+        return TrialResult(**json.loads(told.read_text(encoding="utf-8")))
 
 
 def _last_words(log: Path, code: int) -> str:

@@ -27,8 +27,9 @@ def compare(
     budget: Annotated[str, typer.Option(help="Training for each, such as 5m.")] = "5m",
     size: Annotated[str, typer.Option(help="Network input, HEIGHTxWIDTH.")] = "",
     out: Annotated[Path, typer.Option(help="Folder; run again, it goes on.")] = Path("comparison"),
+    jobs: Annotated[int, typer.Option(help="Networks that train side by side.")] = 1,
     threads: Annotated[
-        int | None, typer.Option(help="Of training; all cores unless given.")
+        int | None, typer.Option(help="Of each training; the jobs share the cores unless given.")
     ] = None,
     answer_threads: Annotated[
         int | None, typer.Option(help="Of the timed answers; all cores unless given.")
@@ -59,6 +60,7 @@ def compare(
         out,
         budget=parse_duration(budget),
         size=parse_size(size) if size else None,
+        jobs=jobs,
         threads=threads,
         answer_threads=answer_threads,
         rounds=rounds,

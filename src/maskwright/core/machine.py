@@ -22,6 +22,9 @@ PACKAGES = (
 )
 """The distributions whose versions can change a figure."""
 
+MEMORY = "MASKWRIGHT_MEMORY"
+"""Environment variable: bytes that a process may take at most, where several share a machine."""
+
 
 @cache
 def processor() -> str:
@@ -51,8 +54,15 @@ def system() -> str:
 
 
 def available_memory() -> int:
-    """Bytes that this process may still take: the system's free memory, or its control group's."""
+    """Bytes that this process may still take.
+
+    The least of what the system has free, its control group, and the share of several processes
+    that the environment variable MASKWRIGHT_MEMORY grants each.
+    """
     free = [_meminfo("MemAvailable")]
+    share = os.environ.get(MEMORY, "")
+    if share.isdecimal():
+        free.append(int(share) - _resident())
     group = Path("/sys/fs/cgroup")
     try:
         limit = (group / "memory.max").read_text().strip()
@@ -62,6 +72,15 @@ def available_memory() -> int:
         pass  # no control group, or one of the older kind
     known = [bytes_free for bytes_free in free if bytes_free is not None]
     return max(0, min(known)) if known else 2**62
+
+
+def _resident() -> int:
+    """Bytes of memory that this process holds; 0 where the system doesn't tell."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    except (OSError, ValueError, IndexError):
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def describe_machine() -> dict[str, Any]:
