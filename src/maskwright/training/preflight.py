@@ -92,7 +92,7 @@ def estimate_memory(
 
     def remember(tensor: Tensor) -> Tensor:
         kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-        return tensor
+        return tensor.detach()  # a node that held its own output would hold itself for ever
 
     few = batch.images_B3HW[:2]
     with torch.autograd.graph.saved_tensors_hooks(remember, lambda tensor: tensor):
