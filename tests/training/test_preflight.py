@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import time
+import weakref
 
 import pytest
 import torch
@@ -55,6 +57,22 @@ def test_memory_of_one_convolution_by_hand():
         kept, loss = 4 * 3 * 32 * 32, 3 * 4 * 5 * 32 * 32
         assert found.activations == 6 * (1.5 * kept + loss)
         assert found.total == found.weights + found.activations + 77
+
+
+def test_an_estimate_keeps_nothing():
+    network = build("unet", 2, width=4, levels=2)
+    outputs = []
+
+    def remember(module, inputs, output):
+        outputs.append(weakref.ref(output))
+
+    for module in network.modules():
+        if isinstance(module, nn.ReLU):  # saves its output, whose node holds it
+            module.register_forward_hook(remember)
+    estimate_memory(network, batch(), config(batch=2), 0)
+    gc.collect()
+    assert outputs
+    assert not any(output() is not None for output in outputs)
 
 
 def test_auxiliary_heads_cost_memory_in_the_loss():
