@@ -6,10 +6,14 @@ import json
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
+import pytest
 
-from maskwright.core.machine import describe_machine
+from maskwright.core import machine
+from maskwright.core.errors import ConfigError
+from maskwright.core.machine import available_memory, describe_machine
 
 
 def test_describe_machine_is_plain_and_true():
@@ -27,3 +31,24 @@ def test_describe_machine_imports_none_of_the_packages():
         "assert not {'torch', 'onnxruntime', 'openvino'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_share_of_the_memory_is_what_this_process_has_not_taken_of_it(monkeypatch):
+    monkeypatch.delenv(machine.MEMORY, raising=False)
+    whole = available_memory()
+    held = resident()
+    monkeypatch.setenv(machine.MEMORY, str(held + 2**24))
+    assert abs(available_memory() - 2**24) < 2**23
+    monkeypatch.setenv(machine.MEMORY, "1")
+    assert available_memory() == 0
+    monkeypatch.setenv(machine.MEMORY, str(2**60))
+    assert abs(available_memory() - whole) < 2**32  # others take and give back meanwhile
+    monkeypatch.setenv(machine.MEMORY, "much")
+    with pytest.raises(ConfigError, match="expected bytes in MASKWRIGHT_MEMORY, got 'much'"):
+        available_memory()
+
+
+def resident() -> int:
+    """Bytes of this process's memory, as the kernel's status file tells it."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return 1024 * int(next(line for line in status.splitlines() if "VmRSS" in line).split()[1])

@@ -9,6 +9,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from maskwright.core.errors import ConfigError
+
 PACKAGES = (
     "maskwright",
     "numpy",
@@ -58,10 +60,14 @@ def available_memory() -> int:
 
     The least of what the system has free, its control group, and the share of several processes
     that the environment variable MASKWRIGHT_MEMORY grants each.
+
+    Raises:
+        ConfigError: that variable doesn't hold a number.
     """
     free = [_meminfo("MemAvailable")]
-    share = os.environ.get(MEMORY, "")
-    if share.isdecimal():
+    if share := os.environ.get(MEMORY):
+        if not share.isdecimal():
+            raise ConfigError(f"expected bytes in {MEMORY}, got {share!r}; give a whole number.")
         free.append(int(share) - _resident())
     group = Path("/sys/fs/cgroup")
     try:
