@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from maskwright.architectures.contract import Card, Published, SemanticNetwork
-from maskwright.architectures.encoders import ResNet, ResNetConfig
+from maskwright.architectures.encoders import DilatedResNetSettings
 from maskwright.architectures.renaming import rename
 from maskwright.layers.attention import attend, attend_to_channels
 from maskwright.layers.conv import ConvNormAct
@@ -31,27 +31,17 @@ from maskwright.layers.initialise import initialise
 
 
 @dataclass(frozen=True, kw_only=True)
-class DANetConfig:
+class DANetConfig(DilatedResNetSettings):
     """Sizes; the defaults are those of DANet-50 for Cityscapes.
 
     Attributes:
         classes: K.
-        encoder_depths: blocks of the ResNet's four stages.
-        encoder_widths: C inside its bottlenecks; they end with four times as many.
-        deep_stem: C of a stem of three 3x3 convolutions; empty: one 7x7.
-        output_stride: of the encoder: 8, 16 or 32.
-        multi_grid: dilations of the last stage's blocks; empty: as the output stride has it.
         width: C of both branches.
         key_width: D of the position attention.
         dropout: of whole channels before the classes.
     """
 
     classes: int = 19
-    encoder_depths: tuple[int, ...] = (3, 4, 6, 3)
-    encoder_widths: tuple[int, ...] = (64, 128, 256, 512)
-    deep_stem: tuple[int, ...] = ()
-    output_stride: int = 8
-    multi_grid: tuple[int, ...] = (4, 8, 16)
     width: int = 512
     key_width: int = 64
     dropout: float = 0.1
@@ -74,15 +64,7 @@ class DANet(SemanticNetwork):
     auxiliary_weights: ClassVar[Mapping[str, float]] = {"position": 1.0, "channel": 1.0}
 
     def __init__(self, config: DANetConfig) -> None:
-        encoder = ResNet(
-            ResNetConfig(
-                depths=config.encoder_depths,
-                widths=config.encoder_widths,
-                deep_stem=config.deep_stem,
-                output_stride=config.output_stride,
-                multi_grid=config.multi_grid,
-            )
-        )
+        encoder = config.create_encoder()
         super().__init__(config, encoder.mean, encoder.std)
         deep, width = encoder.channels[-1], config.width
         self.encoder = encoder

@@ -8,13 +8,19 @@ from __future__ import annotations
 from maskwright.architectures.encoders.choice import EncoderSettings, create_encoder
 from maskwright.architectures.encoders.encoder import Encoder
 from maskwright.architectures.encoders.mobilenet import MOBILENETS, MobileNet, MobileNetConfig
-from maskwright.architectures.encoders.resnet import RESNETS, ResNet, ResNetConfig
+from maskwright.architectures.encoders.resnet import (
+    RESNETS,
+    DilatedResNetSettings,
+    ResNet,
+    ResNetConfig,
+)
 from maskwright.architectures.encoders.timm_encoder import TimmEncoder
 from maskwright.architectures.encoders.xception import Xception, XceptionConfig
 
 __all__ = [
     "MOBILENETS",
     "RESNETS",
+    "DilatedResNetSettings",
     "Encoder",
     "EncoderSettings",
     "MobileNet",

@@ -81,6 +81,37 @@ RESNETS: dict[str, ResNetConfig] = {
 """The paper's sizes by name; `dataclasses.replace` sets an output stride, a stem, a multi-grid."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class DilatedResNetSettings:
+    """What a network on a dilated residual encoder lets the user choose; configurations inherit it.
+
+    Attributes:
+        encoder_depths: blocks of the ResNet's four stages.
+        encoder_widths: C inside its bottlenecks; they end with four times as many.
+        deep_stem: C of a stem of three 3x3 convolutions; empty: one 7x7.
+        output_stride: of the encoder: 8, 16 or 32.
+        multi_grid: dilations of the last stage's blocks; empty: as the output stride has it.
+    """
+
+    encoder_depths: tuple[int, ...] = (3, 4, 6, 3)
+    encoder_widths: tuple[int, ...] = (64, 128, 256, 512)
+    deep_stem: tuple[int, ...] = ()
+    output_stride: int = 8
+    multi_grid: tuple[int, ...] = (4, 8, 16)
+
+    def create_encoder(self) -> ResNet:
+        """The encoder with random weights."""
+        return ResNet(
+            ResNetConfig(
+                depths=self.encoder_depths,
+                widths=self.encoder_widths,
+                deep_stem=self.deep_stem,
+                output_stride=self.output_stride,
+                multi_grid=self.multi_grid,
+            )
+        )
+
+
 class ResNet(Encoder):
     """Features of a residual network: after the stem and after each of its (four) stages."""
 
