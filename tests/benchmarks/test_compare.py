@@ -103,7 +103,7 @@ def test_the_same_command_goes_on_with_what_is_missing(compared, data):
     told = []
     again = compare_models(
         data, ["sliding-window", "fully-connected", "fcn8s-lite0"], out, budget=0.5, size=(32, 32),
-        threads=1, timing=False, changes={**QUICK, "batch": 1}, note=told.append,
+        threads=1, rounds=0, changes={**QUICK, "batch": 1}, note=told.append,
     )  # fmt: skip
     assert (out / "runs" / "fully-connected" / "result.json").stat().st_mtime_ns == before
     assert again.rows["fully-connected"] == result.rows["fully-connected"]
@@ -145,7 +145,7 @@ def test_an_ended_trial_goes_on(data, tmp_path):
 
 def test_side_by_side(data, tmp_path):
     """Two at a time: in the end all that one at a time gives; each has its share of the memory."""
-    settings = {"size": (32, 32), "threads": 1, "timing": False, "changes": QUICK, "budget": 0.5}
+    settings = {"size": (32, 32), "threads": 1, "rounds": 0, "changes": QUICK, "budget": 0.5}
     names, told = ["sliding-window", "fully-connected", "unet-small"], []
     result = compare_models(data, names, tmp_path, jobs=2, note=told.append, **settings)
     begun = [line.endswith("min") for line in told]
@@ -155,6 +155,8 @@ def test_side_by_side(data, tmp_path):
     assert all(row.jobs == 2 and row.miou is not None for row in result.rows.values())
     with pytest.raises(ConfigError, match="at least one job, got 0"):
         compare_models(data, names, tmp_path, jobs=0, **settings)
+    with pytest.raises(ConfigError, match=r"rounds of 0 \(not timed\) or more, got -1"):
+        compare_models(data, names, tmp_path, **settings | {"rounds": -1})
 
 
 def test_an_interrupt_ends_all_that_are_under_way(data, tmp_path):

@@ -38,7 +38,6 @@ def compare_models(
     threads: int | None = None,
     answer_threads: int | None = None,
     rounds: int = 20,
-    timing: bool = True,
     changes: Mapping[str, Any] | None = None,
     note: Note = print,
 ) -> Comparison:
@@ -46,12 +45,13 @@ def compare_models(
 
     Args:
         data, models, out, budget, size, jobs, threads, changes, note: as of `train_all`.
-        answer_threads, rounds: as `threads`, `rounds` of `time_all`.
-        timing: whether to time the answers.
+        answer_threads, rounds: as `threads`, `rounds` of `time_all`; 0 rounds leave it out.
 
     Raises:
         ConfigError, DataError, MaskwrightError, KeyboardInterrupt: as `train_all`, `time_all`.
     """
+    if rounds < 0:
+        raise ConfigError(f"expected rounds of 0 (not timed) or more, got {rounds}.")
     comparison = train_all(
         data,
         models,
@@ -66,7 +66,7 @@ def compare_models(
     page = Path(out) / "report.html"
     write_report(page, comparison_report(comparison))
     trained = [row for row in comparison.rows.values() if row.miou is not None]
-    if timing and any(row.best_ms is None for row in trained):
+    if rounds and any(row.best_ms is None for row in trained):
         time_all(comparison, data, threads=answer_threads, rounds=rounds, note=note)
         write_report(page, comparison_report(comparison))
     return comparison

@@ -34,10 +34,9 @@ def compare(
     answer_threads: Annotated[
         int | None, typer.Option(help="Of the timed answers; all cores unless given.")
     ] = None,
-    rounds: Annotated[int, typer.Option(help="Timed turns of each model, of 3 answers.")] = 20,
-    timing: Annotated[
-        bool, typer.Option("--timing/--no-timing", help="Time the answers, too, at the end.")
-    ] = True,
+    rounds: Annotated[
+        int, typer.Option(help="Timed turns of each model, of 3 answers; 0: later.")
+    ] = 20,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", help="A setting of all, such as lr=3e-4 or batch=4 (repeatable)."),
@@ -64,7 +63,6 @@ def compare(
         threads=threads,
         answer_threads=answer_threads,
         rounds=rounds,
-        timing=timing,
         changes=parse_settings(set_ or ()),
         note=say,
     )
