@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from maskwright.core.errors import ModelFileError
+from maskwright.core.machine import process_memory
 from maskwright.runtimes import load
 
 ANSWERS = 3
@@ -60,28 +61,17 @@ def peak_mib() -> float:
 
     Linux's getrusage hands the peak of the parent on to a child, so its own record comes first.
     """
-    told = _status_mib("VmHWM")
+    told = process_memory("VmHWM")
     if told is not None:
-        return told
+        return told / 2**20
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
 
 
 def resident_mib() -> float:
     """2^20 bytes that this process has resident now; the peak where the system doesn't tell."""
-    told = _status_mib("VmRSS")
-    return peak_mib() if told is None else told
-
-
-def _status_mib(name: str) -> float | None:
-    """An entry of Linux's record of this process; None elsewhere."""
-    try:
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith(f"{name}:"):
-                return int(line.split()[1]) / 1024
-    except OSError:
-        pass
-    return None
+    told = process_memory("VmRSS")
+    return peak_mib() if told is None else told / 2**20
 
 
 def main() -> None:

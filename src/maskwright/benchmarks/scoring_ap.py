@@ -25,7 +25,7 @@ import cv2
 import numpy as np
 
 from maskwright.benchmarks.detections import coco_files, make_detections
-from maskwright.benchmarks.memory import peak_mib
+from maskwright.benchmarks.memory import peak_mib, resident_mib
 from maskwright.core import Segmentation
 from maskwright.core.errors import DataError
 from maskwright.core.files import write_json
@@ -200,7 +200,7 @@ def _in_own_process(name: str, images: Images, files: Files) -> dict[str, Any]:
         status = 1
         try:
             os.close(reading)
-            before = _resident_mib()
+            before = resident_mib()
             load, seconds, stats = _score(name, images, files, "masks")
             told = {
                 "added_mib": round(peak_mib() - before),
@@ -219,11 +219,6 @@ def _in_own_process(name: str, images: Images, files: Files) -> dict[str, Any]:
     if not text:
         raise DataError(f"the process that scores with {name} ended without an answer.")
     return dict(json.loads(text))
-
-
-def _resident_mib() -> float:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 @contextlib.contextmanager

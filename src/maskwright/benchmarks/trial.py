@@ -118,14 +118,9 @@ class Trial:
 
         Raises:
             MaskwrightError: the process failed; the text tells its last words.
-            KeyboardInterrupt: here or there; the trial keeps its state.
+            KeyboardInterrupt: it was interrupted; its state is kept.
         """
-        try:
-            code = self.wait()
-        except KeyboardInterrupt:
-            self.interrupt()
-            self.wait()
-            raise
+        code = self.wait()
         if code == INTERRUPTED:
             raise KeyboardInterrupt
         told = self.folder / "result.json"

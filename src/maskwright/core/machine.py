@@ -64,11 +64,11 @@ def available_memory() -> int:
     Raises:
         ConfigError: that variable doesn't hold a number.
     """
-    free = [_meminfo("MemAvailable")]
+    free = [_kernel_tells("/proc/meminfo", "MemAvailable")]
     if share := os.environ.get(MEMORY):
         if not share.isdecimal():
             raise ConfigError(f"expected bytes in {MEMORY}, got {share!r}; give a whole number.")
-        free.append(int(share) - _resident())
+        free.append(int(share) - (process_memory("VmRSS") or 0))
     group = Path("/sys/fs/cgroup")
     try:
         limit = (group / "memory.max").read_text().strip()
@@ -80,13 +80,13 @@ def available_memory() -> int:
     return max(0, min(known)) if known else 2**62
 
 
-def _resident() -> int:
-    """Bytes of memory that this process holds; 0 where the system doesn't tell."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    except (OSError, ValueError, IndexError):
-        return 0
-    return pages * os.sysconf("SC_PAGE_SIZE")
+def process_memory(entry: str) -> int | None:
+    """Bytes that this process holds, as Linux tells them; None elsewhere.
+
+    Args:
+        entry: "VmRSS": resident now; "VmHWM": resident at most so far.
+    """
+    return _kernel_tells("/proc/self/status", entry)
 
 
 def describe_machine() -> dict[str, Any]:
@@ -97,7 +97,7 @@ def describe_machine() -> dict[str, Any]:
         the system doesn't tell), "system", "platform", "python", and "packages": name -> version
         of those installed among `PACKAGES`. None of them is imported.
     """
-    memory = _meminfo("MemTotal")
+    memory = _kernel_tells("/proc/meminfo", "MemTotal")
     return {
         "processor": processor(),
         "cores": usable_cores(),
@@ -116,9 +116,10 @@ def _installed(package: str) -> str | None:
         return None
 
 
-def _meminfo(key: str) -> int | None:
+def _kernel_tells(record: str, key: str) -> int | None:
+    """Bytes that a line "KEY: N kB" of one of Linux's records tells; None without such a line."""
     try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
+        for line in Path(record).read_text(encoding="ascii", errors="replace").splitlines():
             if line.startswith(f"{key}:"):
                 return int(line.split()[1]) * 1024
     except (OSError, ValueError):
