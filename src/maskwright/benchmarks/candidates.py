@@ -75,7 +75,12 @@ def find_candidates(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def trial_config(
-    name: str, size: tuple[int, int], budget: float, changes: Mapping[str, Any]
+    name: str,
+    size: tuple[int, int],
+    budget: float,
+    changes: Mapping[str, Any],
+    *,
+    from_scratch: bool = False,
 ) -> TrainConfig:
     """How one candidate is trained.
 
@@ -86,6 +91,7 @@ def trial_config(
         budget: seconds of the processor, for each thread, of training steps.
         changes: settings of `TrainConfig` for all candidates; "augmentation.X" is the
             augmentation's X.
+        from_scratch: leave ImageNet weights out.
 
     Raises:
         ConfigError: an unknown setting, or a value that makes no sense.
@@ -108,7 +114,7 @@ def trial_config(
     )
     return TrainConfig(
         architecture=name,
-        options={"pretrained": True} if starts_from_imagenet(name) else {},
+        options={"pretrained": True} if _has_imagenet(name) and not from_scratch else {},
         size=size,
         budget=budget,
         budget_of="steps",
@@ -116,6 +122,11 @@ def trial_config(
     )
 
 
-def starts_from_imagenet(name: str) -> bool:
-    """Whether a candidate's encoder begins with ImageNet weights that are installed."""
+def first_weights(config: TrainConfig) -> str:
+    """What a candidate's encoder begins with: "ImageNet" or "random"."""
+    return "ImageNet" if config.options.get("pretrained") else "random"
+
+
+def _has_imagenet(name: str) -> bool:
+    """Whether there are ImageNet weights for its encoder that are installed."""
     return getattr(architecture(name).config, "encoder", "") in PACKAGES
