@@ -113,17 +113,6 @@ def test_the_same_command_goes_on_with_what_is_missing(compared, data):
                        changes={**QUICK, "batch": 1})  # fmt: skip
 
 
-def test_from_scratch_is_told_and_not_mixed_with_others(data, tmp_path):
-    def began(**options):
-        result = compare_models(data, ["fcn8s-lite0"], tmp_path, budget=0.1, size=(32, 32),
-                                threads=1, rounds=0, changes=QUICK, **options)  # fmt: skip
-        return [(row.miou is not None, row.first_weights) for row in result.rows.values()]
-
-    assert began(from_scratch=True) == [(True, "random")]
-    with pytest.raises(ConfigError, match="from_scratch True, but got False"):
-        began()
-
-
 def test_an_ended_trial_goes_on(data, tmp_path):
     """The one that started it is killed: the trial ends with its state and is taken up again."""
     config = replace(
@@ -257,7 +246,6 @@ def test_only_installed_weights_are_begun_with(name):
     config = trial_config(name, (64, 64), 60.0, {})
     encoder = getattr(ARCHITECTURES[name].config, "encoder", None)
     assert config.options == ({"pretrained": True} if encoder in PACKAGES else {})
-    assert trial_config(name, (64, 64), 60.0, {}, from_scratch=True).options == {}
 
 
 def test_settings_of_all():

@@ -75,12 +75,7 @@ def find_candidates(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def trial_config(
-    name: str,
-    size: tuple[int, int],
-    budget: float,
-    changes: Mapping[str, Any],
-    *,
-    from_scratch: bool = False,
+    name: str, size: tuple[int, int], budget: float, changes: Mapping[str, Any]
 ) -> TrainConfig:
     """How one candidate is trained.
 
@@ -91,7 +86,6 @@ def trial_config(
         budget: seconds of the processor, for each thread, of training steps.
         changes: settings of `TrainConfig` for all candidates; "augmentation.X" is the
             augmentation's X.
-        from_scratch: leave ImageNet weights out.
 
     Raises:
         ConfigError: an unknown setting, or a value that makes no sense.
@@ -114,7 +108,7 @@ def trial_config(
     )
     return TrainConfig(
         architecture=name,
-        options={"pretrained": True} if _has_imagenet(name) and not from_scratch else {},
+        options={"pretrained": True} if starts_from_imagenet(name) else {},
         size=size,
         budget=budget,
         budget_of="steps",
@@ -122,11 +116,6 @@ def trial_config(
     )
 
 
-def first_weights(config: TrainConfig) -> str:
-    """What a candidate's encoder begins with: "ImageNet" or "random"."""
-    return "ImageNet" if config.options.get("pretrained") else "random"
-
-
-def _has_imagenet(name: str) -> bool:
-    """Whether there are ImageNet weights for its encoder that are installed."""
+def starts_from_imagenet(name: str) -> bool:
+    """Whether a candidate's encoder begins with ImageNet weights that are installed."""
     return getattr(architecture(name).config, "encoder", "") in PACKAGES

@@ -14,7 +14,7 @@ import torch
 import maskwright.formats as formats
 from maskwright.architectures import architecture, build
 from maskwright.benchmarks.answers import time_all
-from maskwright.benchmarks.candidates import find_candidates, first_weights, trial_config
+from maskwright.benchmarks.candidates import find_candidates, starts_from_imagenet, trial_config
 from maskwright.benchmarks.comparison import Comparison, ComparisonRow, pareto, read_record
 from maskwright.benchmarks.comparison_report import comparison_report
 from maskwright.benchmarks.subjects import count_gflop
@@ -38,15 +38,13 @@ def compare_models(
     threads: int | None = None,
     answer_threads: int | None = None,
     rounds: int = 20,
-    from_scratch: bool = False,
     changes: Mapping[str, Any] | None = None,
     note: Note = print,
 ) -> Comparison:
     """`train_all`, then `time_all`, then the page; what was done before is not done again.
 
     Args:
-        data, models, out, budget, size, jobs, threads, from_scratch, changes, note: as of
-            `train_all`.
+        data, models, out, budget, size, jobs, threads, changes, note: as of `train_all`.
         answer_threads, rounds: as `threads`, `rounds` of `time_all`; 0 rounds leave it out.
 
     Raises:
@@ -62,7 +60,6 @@ def compare_models(
         size=size,
         jobs=jobs,
         threads=threads,
-        from_scratch=from_scratch,
         changes=changes,
         note=note,
     )
@@ -104,7 +101,6 @@ def train_all(
     size: tuple[int, int] | None = None,
     jobs: int = 1,
     threads: int | None = None,
-    from_scratch: bool = False,
     changes: Mapping[str, Any] | None = None,
     note: Note = print,
 ) -> Comparison:
@@ -121,7 +117,6 @@ def train_all(
         size: (height, width) of the input; suggested by the data unless given.
         jobs: networks that train side by side; each has an equal share of the free memory.
         threads: of each training; None shares the cores among the jobs.
-        from_scratch: none begins with ImageNet weights; tells what those are worth.
         changes: settings of `TrainConfig` that all models share.
         note: told what happens.
 
@@ -137,11 +132,8 @@ def train_all(
     size = size or suggest_size(dataset)
     threads = threads or max(1, machine.usable_cores() // jobs)
     shared = {**(changes or {}), "threads": threads}
-    configs = {
-        name: trial_config(name, size, budget, shared, from_scratch=from_scratch) for name in names
-    }
-    settings = _settings(Path(data), configs[names[0]]) | {"from_scratch": from_scratch}
-    comparison = Comparison(Path(out), settings)
+    configs = {name: trial_config(name, size, budget, shared) for name in names}
+    comparison = Comparison(Path(out), _settings(Path(data), configs[names[0]]))
     missing = [name for name in names if not _trained(comparison, name)]
     numbers = {name: f"{number}/{len(names)}" for number, name in enumerate(names, 1)}
 
@@ -194,7 +186,7 @@ def _row(name: str, trial: Trial, config: TrainConfig, classes: int, jobs: int) 
     row = ComparisonRow(
         name=name,
         title=architecture(name).card.title,
-        first_weights=first_weights(config),
+        first_weights="ImageNet" if starts_from_imagenet(name) else "random",
         jobs=jobs,
     )
     try:

@@ -37,9 +37,6 @@ def compare(
     rounds: Annotated[
         int, typer.Option(help="Timed turns of each model, of 3 answers; 0: later.")
     ] = 20,
-    from_scratch: Annotated[
-        bool, typer.Option(help="Begin without ImageNet weights, to see what they are worth.")
-    ] = False,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", help="A setting of all, such as lr=3e-4 or batch=4 (repeatable)."),
@@ -66,7 +63,6 @@ def compare(
         threads=threads,
         answer_threads=answer_threads,
         rounds=rounds,
-        from_scratch=from_scratch,
         changes=parse_settings(set_ or ()),
         note=say,
     )
