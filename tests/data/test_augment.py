@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from maskwright.core.errors import ConfigError
 from maskwright.data import NONE, Augmentation, Example, augment
-from maskwright.data.augment import FILL, choose_window, crop, flip, rescale
+from maskwright.data.augment import Frame, choose_window
+from maskwright.data.geometry import FILL, crop, flip, rescale
 
 GROUND, OBJECT = 30, 220
 """Grey values: far from each other and from `FILL`, so that a pixel tells what it shows."""

@@ -173,17 +173,56 @@ def test_sums_of_losses_by_name():
     assert float(unknown_weights(logits, targets)) == float(plain)
 
 
-@pytest.mark.parametrize("names", ["focal", "ce+", "", "ce dice"])
-def test_unknown_names_are_told(names):
-    with pytest.raises(ConfigError, match="expected losses among ce, weighted-ce, dice") as error:
-        pixel_loss(names)
-    assert repr(names) in str(error.value)
+def test_factors_and_settings_by_name():
+    logits, targets = case(17, (2, 4, 16, 16))
+    expected = {
+        "ce + 0.5*dice": cross_entropy(logits, targets) + 0.5 * dice(logits, targets),
+        "2 * dice(smooth=1)": 2 * dice(logits, targets, smooth=1.0),
+        ".25*rmi(radius=2, pool=1)+1e1*ce": 0.25 * rmi(logits, targets, radius=2, pool=1)
+        + 10 * cross_entropy(logits, targets),
+        "rmi(pooling=mean, softmax=true)": rmi(logits, targets, pooling="mean", softmax=True),
+    }
+    for text, value in expected.items():
+        loss = pixel_loss(text)
+        assert float(loss(logits, targets)) == pytest.approx(float(value), rel=1e-12)
+        again = pixel_loss(str(loss))  # what is written down is what was read
+        assert again.terms == loss.terms
+        assert str(again) == str(loss)
 
 
-def test_targets_without_a_class_map_are_refused():
-    for loss in (cross_entropy, dice):
-        with pytest.raises(ValueError, match="class map"):
-            loss(torch.randn(1, 2, 3, 3), Targets())
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("focal", "no loss 'focal'"),
+        ("dise", "did you mean dice"),
+        ("ce+", "breaks off at its end"),
+        ("", "breaks off at its end"),
+        ("ce dice", "'dice' in 'ce dice'"),
+        ("ce - dice", "'- dice' in 'ce - dice'"),
+        ("-1*ce", "expected a loss as"),
+        ("0*ce", "factors above zero, got 0"),
+        ("dice(smoth=1)", "did you mean smooth"),
+        ("dice(smooth=much)", "expected smooth to be float, got 'much'"),
+        ("dice(smooth=-1)", "smooth >= 0"),
+        ("dice(smooth)", "NAME=VALUE, got 'smooth'"),
+        ("rmi(radius=0)", "radius >= 1"),
+        ("rmi(pooling=min)", "pooling"),
+        ("rmi(radius=5", r"'\(radius=5' in 'rmi\(radius=5'"),
+    ],
+)
+def test_what_is_no_loss_is_told(text, told):
+    with pytest.raises(ConfigError, match=told):
+        pixel_loss(text)
+
+
+@pytest.mark.parametrize("names", sorted(PIXEL_LOSSES))
+def test_a_batch_that_is_unlabelled_gives_a_connected_zero(names):
+    """So that every process of many takes part in every sum, whatever its images show."""
+    logits = torch.randn(1, 2, 16, 16, requires_grad=True)
+    loss = pixel_loss(names)(logits, Targets())
+    loss.backward()
+    assert loss.item() == 0
+    assert torch.equal(logits.grad, torch.zeros_like(logits))
 
 
 # --- recorded values ------------------------------------------------------------------------------

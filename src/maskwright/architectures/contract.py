@@ -1,7 +1,11 @@
 """The contract that every network keeps, and the card that every architecture carries.
 
     forward(images_B3HW)        -> dict of raw tensors: every head; auxiliary ones in training only
-    losses(outputs, targets)    -> dict of scalars with "total"
+    training_outputs(images, targets)
+                                -> the same in training; a network whose heads need the truth
+                                   (regions to look at, queries to denoise) overrides it
+    losses(outputs, targets)    -> dict of scalars with "total"; a connected zero for every task
+                                   that no image of the batch is labelled for
     deploy(images_B3HW uint8)   -> the standard outputs, one exportable graph
     deploy_soft(images)         -> the same, and of semantic networks "probabilities" BKHW, to blend
                                    tiles with or to refine
@@ -22,9 +26,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maskwright.core.errors import ConfigError
-from maskwright.losses.choice import PixelLoss
 from maskwright.losses.cross_entropy import at_least_float32, cross_entropy
-from maskwright.losses.targets import Targets
+from maskwright.losses.pixel_loss import PixelLoss
+from maskwright.losses.targets import Need, Targets
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -133,6 +137,21 @@ class Network(nn.Module, ABC):
     def forward(self, images_B3HW: Tensor) -> dict[str, Tensor]:
         """RGB float images, already normalised -> every head's raw tensor."""
 
+    def training_outputs(self, images_B3HW: Tensor, targets: Targets) -> dict[str, Tensor]:
+        """What `losses` takes: `forward`, unless a head needs the truth to run.
+
+        Args:
+            images_B3HW: as of `forward`.
+            targets: of the images, in their pixels.
+        """
+        del targets
+        return self(images_B3HW)
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        """What the loader is to make of the truth for this network's losses."""
+        return frozenset()
+
     @abstractmethod
     def losses(self, outputs: Mapping[str, Tensor], targets: Targets) -> dict[str, Tensor]:
         """Scalars by name, "total" among them."""
@@ -198,9 +217,8 @@ class SemanticNetwork(Network):
 
     def losses(self, outputs: Mapping[str, Tensor], targets: Targets) -> dict[str, Tensor]:
         """The pixel loss of "logits" and of each auxiliary head, weighted, and "total"."""
-        if targets.class_map_BHW is None:
-            raise ValueError(f"{type(self).__name__} needs targets.class_map_BHW, got None")
-        size = targets.class_map_BHW.shape[-2:]
+        known = targets.class_map_BHW
+        size = outputs["logits"].shape[-2:] if known is None else known.shape[-2:]
         weights = {"logits": 1.0, **self.auxiliary_weights}
         terms = {
             name: weights[name]
@@ -209,6 +227,11 @@ class SemanticNetwork(Network):
             if name in weights
         }
         return {**terms, "total": torch.stack(list(terms.values())).sum()}
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        """What the pixel loss wants."""
+        return getattr(self.pixel_loss, "needs", frozenset())
 
     def deploy(self, images_B3HW: Tensor) -> dict[str, Tensor]:
         """uint8 RGB -> {"class_map": BHW}: logits at the input's size, then argmax.

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from maskwright.data.augment import NONE, Augmentation, augment
+from maskwright.data.augment import NONE, Augmentation, Frame, augment, augment_clip
 from maskwright.data.cache import Cache
+from maskwright.data.derived import DERIVED, Derived
 from maskwright.data.example import Example, read_example
 from maskwright.data.loader import Batch, Draws, batches, collate, collate_targets
 from maskwright.data.sampling import class_weights, draw_order, repeat_factors
 
 __all__ = [
+    "DERIVED",
     "NONE",
     "Augmentation",
     "Batch",
     "Cache",
+    "Derived",
     "Draws",
     "Example",
+    "Frame",
     "augment",
+    "augment_clip",
     "batches",
     "class_weights",
     "collate",
