@@ -26,7 +26,7 @@ from maskwright.training.processes import Processes, join
 
 pytest.importorskip("lightning_fabric")
 LOOPBACK = {"GLOO_SOCKET_IFNAME": "lo0" if sys.platform == "darwin" else "lo"}
-SECONDS = 100
+SECONDS = 400
 """After which a run of two processes hangs."""
 
 
@@ -93,6 +93,16 @@ def test_losses_and_gradients_are_those_of_the_whole_batch(one, two, rank):
     assert len(one["losses"]) == len(together.LOSSES) * 3 * 3
     assert float(one["losses"]["dice, half: weight"].norm()) > 1e-4
     assert_close(two[rank]["losses"], one["losses"], 1e-12)
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_processes_whose_images_are_labelled_for_different_tasks_train_in_step(one, two, rank):
+    assert float(one["two tasks"]["loss 0"]) > float(one["two tasks"]["loss 2"])
+    assert_close(two[rank]["two tasks"], one["two tasks"], 1e-12)
+
+
+def test_nobody_waits_for_days():
+    assert processes.PATIENCE.total_seconds() <= 3600
 
 
 @pytest.mark.parametrize("rank", [0, 1])

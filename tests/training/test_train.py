@@ -20,10 +20,12 @@ from maskwright.architectures.checkpoint import load_checkpoint
 from maskwright.core import Dataset
 from maskwright.core.errors import ConfigError, DataError, MaskwrightError
 from maskwright.data import NONE
-from maskwright.training import loop, preflight, rehearsal, setup, train
+from maskwright.training import TrainingStep, loop, preflight, rehearsal, setup, train
+from maskwright.training.precision import Precision
 from maskwright.training.steps import backward
 
 FILES = {
+    "recipe.yaml",
     "config.json", "environment.json", "metrics.csv", "report.html", "best.safetensors",
     "last.safetensors", "tensorboard",
 }  # fmt: skip
@@ -116,11 +118,12 @@ def test_the_same_seed_gives_the_same_run(finished, dataset, tmp_path):
 def test_the_resolved_settings_give_the_same_run(dataset, tmp_path, monkeypatch):
     """A budget's trials, or timing both precisions, leave no trace in the weights."""
     monkeypatch.setattr(rehearsal, "steps_within", lambda *_: 6)
-    timing = preflight.Timing(bf16=False, step=0.1, gain=1.0)
+    timing = preflight.Timing(precision="fp32", step=0.1, gain=1.0, low=1.0, high=1.0)
 
-    def both(step: Callable[[bool], None], precision: str, **_: Any) -> preflight.Timing:
-        for bf16 in (False, True, False):
-            step(bf16)
+    def both(step: Callable[[str], None], precisions: tuple[str, ...], **_: Any) -> Any:
+        assert precisions == ("fp32", "bf16")
+        for precision in (*precisions, "fp32"):
+            step(precision)
         return timing
 
     # SegFormer's drop path draws from torch's generator in every step
@@ -165,11 +168,12 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(dataset):
     network = build("unet", 3, width=2, levels=1).eval()  # batch statistics would differ
     cache = Cache(dataset.splits["train"], 3, 10**9)
     draws = Draws(cache, range(4), (32, 32), NONE, 0)
-    backward(network, next(batches(draws, 4, workers=0)), bf16=False)
+    step, precision = TrainingStep(network), Precision("fp32", torch.device("cpu"))
+    backward(step, next(batches(draws, 4, workers=0)), precision)
     whole = [parameter.grad.clone() for parameter in network.parameters()]
     network.zero_grad()
     for half in batches(draws, 2, workers=0):
-        backward(network, half, bf16=False, scale=0.5)
+        backward(step, half, precision, scale=0.5)
     for parameter, gradient in zip(network.parameters(), whole):
         torch.testing.assert_close(parameter.grad, gradient, rtol=1e-4, atol=1e-6)
 
@@ -315,9 +319,9 @@ def test_a_full_disk_under_tensorboard_is_told(tmp_path):
 def test_a_loss_that_is_no_number_ends_the_run(dataset, tmp_path, monkeypatch, at, kept):
     calls = [0]
 
-    def break_down(*args: object) -> float:
+    def break_down(*args: object) -> torch.Tensor:
         calls[0] += 1
-        return float("nan") if calls[0] == at else backward(*args)
+        return torch.tensor(float("nan")) if calls[0] == at else backward(*args)
 
     monkeypatch.setattr(loop, "backward", break_down)
     with pytest.raises(MaskwrightError, match=f"became nan at step {at}; .*{kept}") as error:
@@ -345,7 +349,7 @@ def test_a_run_stops_early_without_a_better_score(dataset, tmp_path, monkeypatch
 
 
 def test_what_does_not_fit_is_refused_before_it_is_tried(dataset, tmp_path, monkeypatch):
-    monkeypatch.setattr(preflight, "available_memory", lambda: 1 << 30)
+    monkeypatch.setattr(preflight, "free_memory", lambda device: 1 << 30)
     with pytest.raises(ConfigError, match=r"GiB are free: batch 1000000 at 64x64 is too much"):
         train(config(batch=1_000_000), dataset, tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -13,6 +13,7 @@ from maskwright.core.errors import DataError
 from maskwright.core.sample import Sample
 from maskwright.data.derived import check_needs, make_needs
 from maskwright.data.example import Example, PackedExample, read_packed
+from maskwright.data.fingerprint import print_of
 from maskwright.losses.targets import Need
 
 
@@ -28,6 +29,7 @@ class Cache:
         pixels_NK: int64, labelled pixels of each image and class; zeros without semantic truth.
         objects_NK: int64, objects of each image and class.
         sizes_N2: int64, (height, width) of each image.
+        prints: of each sample, by its content (`data.fingerprint`).
         nbytes: bytes held.
     """
 
@@ -62,6 +64,7 @@ class Cache:
         self.pixels_NK = np.zeros((len(samples), classes), np.int64)
         self.objects_NK = np.zeros((len(samples), classes), np.int64)
         self.sizes_N2 = np.zeros((len(samples), 2), np.int64)
+        self.prints: list[int] = []
         read = partial(_read, classes=classes, needs=self.needs)
         with ThreadPoolExecutor(2) as pool:
             for index, packed in enumerate(pool.map(read, self._samples)):
@@ -69,6 +72,7 @@ class Cache:
                 self.pixels_NK[index] = count_pixels(example, classes)
                 self.objects_NK[index] = np.bincount(example.class_ids, minlength=classes)
                 self.sizes_N2[index] = example.size
+                self.prints.append(print_of(samples[index].name, packed))
                 if self.nbytes + packed.nbytes <= budget:
                     self._held[index] = packed
                     self.nbytes += packed.nbytes

@@ -22,10 +22,13 @@ from maskwright.data.loader import Batch, batches
 from maskwright.jobs.evaluate import Evaluation
 from maskwright.runtimes.predictor import Predictor
 from maskwright.training.config import TrainConfig
+from maskwright.training.feeding import Feeding
 from maskwright.training.interrupt import HeldInterrupt
 from maskwright.training.optimiser import AveragedWeights, build_optimiser
+from maskwright.training.precision import Precision
 from maskwright.training.processes import Processes, join
 from maskwright.training.progress import Silent
+from maskwright.training.recipe import recipe_text
 from maskwright.training.rehearsal import check_memory, rehearse
 from maskwright.training.reporting import write_run_report
 from maskwright.training.resumption import require_same_data, tell_differences
@@ -41,7 +44,7 @@ from maskwright.training.state import (
     restored_evaluation,
     training_tensors,
 )
-from maskwright.training.steps import backward, seed_step
+from maskwright.training.steps import TrainingStep, backward, seed_step
 
 LOG_EVERY = 10
 """Steps between two rows of metrics.csv."""
@@ -103,19 +106,28 @@ def train(
         DataError: images or masks that can't be read.
         MaskwrightError: the loss is no number any more; the disk is full.
     """
-    processes, progress, started = _begin(progress)
+    processes, progress, started = _begin(progress, config.device)
     run = processes.agree(
         lambda: RunFolder(folder, overwrite) if processes.first else WatchedFolder(folder, True)
     )
     name, note = run.path.resolve().name, progress.note
     setup = processes.agree(lambda: Setup(config, dataset, name, licence, note, weights, processes))
     _require_equal(setup)
+    planned = config.budget if config.budget_of == "run" else None
     config = rehearse(setup, started, note)
-    run.start(config.to_dict() | setup.facts())
-    return Trainer(config, setup, run, progress, started).run_all()
+    run.start(config.to_dict() | setup.facts(), recipe_text(config))
+    trainer = Trainer(config, setup, run, progress, started)
+    trainer.at.planned = planned or 0.0
+    return trainer.run_all()
 
 
-def resume(dataset: Dataset, folder: Path | str, *, progress: Silent | None = None) -> TrainResult:
+def resume(
+    dataset: Dataset,
+    folder: Path | str,
+    *,
+    device: str | None = None,
+    progress: Silent | None = None,
+) -> TrainResult:
     """Go on with a run that was ended, however that was, from the state it saved last.
 
     Its settings stand in its config.json. With the same threads and versions, the weights are those
@@ -127,6 +139,7 @@ def resume(dataset: Dataset, folder: Path | str, *, progress: Silent | None = No
     Args:
         dataset: that the run was started with.
         folder: of the run.
+        device: to go on with; the one in its config.json unless given.
         progress: told what happens.
 
     Raises:
@@ -134,11 +147,13 @@ def resume(dataset: Dataset, folder: Path | str, *, progress: Silent | None = No
         ModelFileError: its states are damaged.
         DataError, MaskwrightError: as `train`.
     """
-    processes, progress, started = _begin(progress)
+    # every process sees the folder: which device is wanted is known before they meet
+    config = TrainConfig.from_dict(RunFolder.reopen(folder).settings())
+    config = config if device is None else replace(config, device=device)
+    processes, progress, started = _begin(progress, config.device)
     kind, note = RunFolder if processes.first else WatchedFolder, progress.note
     run = processes.agree(lambda: kind.reopen(folder))
     settings = processes.agree(run.settings)
-    config = TrainConfig.from_dict(settings)
     if processes.same(run.finished):
         note(f"{run.path} is finished: nothing is left to do, and nothing was changed.")
         seconds = max((row["seconds"] for row in run.history), default=0.0)
@@ -151,12 +166,12 @@ def resume(dataset: Dataset, folder: Path | str, *, progress: Silent | None = No
         name, licence = run.path.resolve().name, settings.get("licence", "unstated")
         setup = Setup(config, dataset, name, licence, note, None, processes)
         require_same_data(settings, dataset, state.counters.data == setup.fingerprint())
-        check_memory(setup, copy.deepcopy(setup.network).train())
+        check_memory(setup, TrainingStep(copy.deepcopy(setup.network).train()))
         return state, setup
 
     state, setup = processes.agree(prepare)
     _require_equal(setup)
-    tell_differences(state.counters, processes.count, note)
+    tell_differences(state.counters, processes, note)
     trainer = Trainer(config, setup, run, progress, started - state.counters.seconds)
     trainer.restore(state)
     run.go_on(state.counters.rows)
@@ -164,15 +179,16 @@ def resume(dataset: Dataset, folder: Path | str, *, progress: Silent | None = No
     return trainer.run_all()
 
 
-def _begin(progress: Silent | None) -> tuple[Processes, Silent, float]:
+def _begin(progress: Silent | None, device: str) -> tuple[Processes, Silent, float]:
     """Meet the others; only the first tells what happens. The clock starts."""
-    processes, started = join(), time.perf_counter()
+    started = time.perf_counter()
+    processes = join(device)
     return processes, (progress if progress and processes.first else Silent()), started
 
 
 def _require_equal(setup: Setup) -> None:
     """Refuse machines that were given other settings or data than the first."""
-    own = ("threads", "workers", "cache")  # each machine may have its own
+    own = ("threads", "workers", "cache", "device")  # each machine may have its own
     settings = {name: v for name, v in setup.config.to_dict().items() if name not in own}
     setup.processes.require_equal(settings, "settings")
     setup.processes.require_equal(f"images and masks {setup.fingerprint():08x}", "data")
@@ -188,7 +204,9 @@ class Trainer:
         self.started = started
         self.network = setup.network
         self.processes = setup.processes
-        self.bf16 = config.precision == "bf16"
+        self.precision = Precision(
+            "fp32" if config.precision == "auto" else config.precision, setup.device
+        )
         self.optimiser = build_optimiser(self.network, config)
         self.averages = AveragedWeights(self.network, config.ema) if config.ema > 0 else None
         self.best_evaluation: Evaluation | None = None
@@ -197,8 +215,11 @@ class Trainer:
             threads=torch.get_num_threads(),
             processes=self.processes.count,
             torch=torch.__version__,
+            device=setup.device.type,
         )
-        self.forward = self.processes.wrap(self.network, config.sync_batch_stats)
+        self.step = setup.wrap(TrainingStep(self.network))
+        self._losses: list[tuple[int, Tensor]] = []
+        self._feeding = Feeding()
         self._interrupt = HeldInterrupt()
         self._whole = True
         self._saved, self._saving = time.perf_counter(), 0.0
@@ -214,8 +235,13 @@ class Trainer:
         )
         here = self.at
         self.at = replace(
-            state.counters, threads=here.threads, processes=here.processes, torch=here.torch
+            state.counters,
+            threads=here.threads,
+            processes=here.processes,
+            torch=here.torch,
+            device=here.device,
         )
+        self.precision.restore(state.counters.scale)
 
     def run_all(self) -> TrainResult:
         """Steps, scores, and the result."""
@@ -251,19 +277,22 @@ class Trainer:
             self._save_state()
         draws = self.setup.draws(steps * config.batch)
         part = self.processes.rank, self.processes.count
-        feed = batches(draws, config.batch, at.step, config.workers, part)
+        pin = self.setup.device.type == "cuda"
+        feed = batches(draws, config.batch, at.step, config.workers, part, pin)
         self.network.train()
         self._score_if_due()  # a run may have been ended between a step and its score
         while at.step < steps and not self._gave_up():
             # one of many would leave the others waiting; they stop together, after the step
             alone = self.processes.alone
-            with self._interrupt.allowed() if alone else contextlib.nullcontext():
+            allowed = self._interrupt.allowed() if alone else contextlib.nullcontext()
+            with allowed, self._feeding.waiting():
                 batch = next(feed)
             rate = self._set_rate(at.step, steps)
             self._one_step(batch, at.step + 1, last=at.step + 1 == steps)
-            loss = at.loss_sum / at.since
+            loss = at.loss_sum / max(1, at.since)
             if at.step % LOG_EVERY == 0 or at.step == steps:
                 self._log(at.step, loss=loss, lr=rate)
+                self._warn(steps)
                 at.loss_sum, at.since = 0.0, 0
             self._whole = True
             self.progress.step(at.step, steps, loss, rate)
@@ -274,23 +303,50 @@ class Trainer:
 
     def _one_step(self, batch: Batch, step: int, last: bool) -> None:
         self._whole = False
-        seed_step(self.config.seed, step, self.processes.rank)
-        scale = 1 / self.config.accumulate
-        loss = backward(self.network, batch, self.bf16, scale, self.forward)
-        if not np.isfinite(loss):
-            raise MaskwrightError(
-                f"the loss became {loss} at step {step}; {self._kept()}. Lower "
-                f"lr (now {self.config.lr}) or train with --set precision=fp32."
-            )
-        if step % self.config.accumulate == 0 or last:
-            if self.config.clip > 0:
-                torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip)
-            self.optimiser.step()
-            self.optimiser.zero_grad(set_to_none=True)
+        config = self.config
+        seed_step(config.seed, step, self.processes.rank)
+        batch = batch.to(self.setup.device)
+        loss = backward(self.step, batch, self.precision, 1 / config.accumulate)
+        self._losses.append((step, loss))
+        # on a card, asking for a loss waits for its step: that is done when it is logged
+        if self.setup.device.type == "cpu" or step % LOG_EVERY == 0 or last:
+            self._read_losses()
+        if step % config.accumulate == 0 or last:
+            self.precision.update(self.optimiser, self.network.parameters(), config.clip)
             if self.averages is not None:
                 self.averages.update(self.network)
-        self.at.step, self.at.since = step, self.at.since + 1
-        self.at.loss_sum += loss
+        self.at.step = step
+
+    def _read_losses(self) -> None:
+        """Add the losses of the steps since the last time to the sum.
+
+        Raises:
+            MaskwrightError: one is no number.
+        """
+        for step, loss in self._losses:
+            value = float(loss)
+            if not np.isfinite(value):
+                raise MaskwrightError(
+                    f"the loss became {value} at step {step}; {self._kept()}. Lower "
+                    f"lr (now {self.config.lr}) or train with --set precision=fp32."
+                )
+            self.at.loss_sum, self.at.since = self.at.loss_sum + value, self.at.since + 1
+        self._losses.clear()
+
+    def _warn(self, steps: int) -> None:
+        """Say, once each, that the loader starves the network, or that the budget won't hold."""
+        at, config = self.at, self.config
+        self.progress.note_once(self._feeding.told(config.workers), key="loader")
+        spent = time.perf_counter() - self.started
+        if at.planned and at.step < steps:
+            expected = spent + (steps - at.step) * self._feeding.seconds_a_step()
+            if expected > 1.1 * at.planned and spent < at.planned:
+                self.progress.note_once(
+                    f"the budget of {at.planned / 60:.3g} min won't hold: steps take longer than "
+                    f"they did at the start, so that the run will take about {expected / 60:.3g} "
+                    "min. Other work on this machine slows it; Ctrl-C keeps what is there.",
+                    key="budget",
+                )
 
     def _kept(self) -> str:
         if self.run.last.exists():
@@ -372,8 +428,10 @@ class Trainer:
         )
 
     def _save_state(self) -> None:
+        self._read_losses()
         if not self.processes.first:
             return
+        self.at.scale = self.precision.state()
         start = time.perf_counter()
         tensors = training_tensors(self.network, self.optimiser)
         if self.averages is not None:

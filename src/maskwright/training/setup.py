@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,17 +19,22 @@ from maskwright.core import machine
 from maskwright.core.card import ModelCard
 from maskwright.core.resize import Resize
 from maskwright.core.sample import Dataset, Sample
-from maskwright.data.augment import Augmentation
+from maskwright.data.augment import Augmentation, Fit, Frame
 from maskwright.data.cache import Cache
+from maskwright.data.fingerprint import prints
 from maskwright.data.loader import Draws
 from maskwright.data.sampling import class_weights, draw_order, repeat_factors
 from maskwright.jobs.evaluate import Evaluation, evaluate
 from maskwright.losses.choice import pixel_loss
 from maskwright.runtimes.predictor import Predictor
 from maskwright.training.config import TrainConfig
+from maskwright.training.device import find_device, make_deterministic
+from maskwright.training.precision import Precision
 from maskwright.training.preflight import labelled
 from maskwright.training.processes import Processes
+from maskwright.training.sizes import choose_fit
 from maskwright.training.speed import keep_memory_mapped
+from maskwright.training.steps import Step, TrainingStep
 
 
 class Setup:
@@ -43,6 +49,8 @@ class Setup:
         validation: the samples that are scored.
         cache: the decoded training samples.
         class_weights: float [K], what "weighted-ce" uses.
+        device: that the network is on.
+        fit: how images come to the input: "stretch" or "letterbox".
         processes: that train together; they all have the same setup.
         share: images of each batch for this process.
     """
@@ -73,24 +81,37 @@ class Setup:
             DataError: images or masks that can't be read.
         """
         self.config, self.dataset, self.name, self.licence = config, dataset, name, licence
-        self.processes = processes or Processes()
+        self.processes = processes or Processes(find_device(config.device))
+        self.device = self.processes.device
+        if config.precision != "auto":
+            Precision(config.precision, self.device)  # refused before anything is read
         self.share = self.processes.share(config.batch)
+        self._fingerprint: int | None = None
         cores = max(1, machine.usable_cores() // self.processes.local)
         torch.set_num_threads(config.threads or cores)
         torch.manual_seed(config.seed)
         keep_memory_mapped()
+        if config.deterministic:
+            make_deterministic()
         self.network = build(config.architecture, len(dataset.classes), **config.options)
         if weights is not None:
             note(str(load_weights(self.network, weights)))
-        self.network.to(memory_format=torch.channels_last)
+        self.network.to(self.device).to(memory_format=torch.channels_last)
+        loss = pixel_loss(config.loss)
+        if isinstance(self.network, SemanticNetwork):
+            self.network.pixel_loss = loss
         self.validation = labelled(dataset, "val", "test", "train", "all", note=note)
         samples = labelled(dataset, "train", "all", note=note)
         self.cache = self._fill_cache(samples)
-        self._names = [sample.name for sample in samples]
+        self.fit: Fit = choose_fit(config, self.cache.sizes_N2, note)
+        self.config = replace(config, resize=self.fit)
         self.class_weights = class_weights(self.cache.pixels_NK, config.class_power)
-        if isinstance(self.network, SemanticNetwork):
-            weights_K = torch.from_numpy(self.class_weights)
-            self.network.pixel_loss = pixel_loss(config.loss, weights_K)
+        loss.weights_K = torch.from_numpy(self.class_weights).to(self.device)
+
+    def wrap(self, step: TrainingStep) -> Step:
+        """The training step as it is called: compiled where asked, shared by the processes."""
+        module: Any = torch.compile(step) if self.config.compile else step
+        return self.processes.wrap(module, self.config.sync_batch_stats)
 
     def draws(self, count: int, augmentation: Augmentation | None = None) -> Draws:
         """The first `count` training examples; `augmentation` takes the place of the settings'."""
@@ -99,7 +120,8 @@ class Setup:
         factors = repeat_factors(self.cache.pixels_NK) if config.balance else plain
         order = draw_order(factors, count, config.seed)
         chosen = config.augmentation if augmentation is None else augmentation
-        return Draws(self.cache, order, config.size, chosen, config.seed)
+        frame = Frame(size=config.size, crop=config.crop, fit=self.fit)
+        return Draws(self.cache, order, frame, chosen, config.seed)
 
     def evaluate(self, network: Network, samples: tuple[Sample, ...]) -> Evaluation:
         """Score the deploy path of a network."""
@@ -123,7 +145,7 @@ class Setup:
             config=self.network.config_dict(),
             classes=self.dataset.classes,
             tasks=("semantic",),
-            resize=Resize(size=self.config.size),
+            resize=Resize(size=self.config.size, mode=self.fit),
             measured=measured,
             training={"step": step, "seed": self.config.seed, "data": self.dataset.root.name},
             licence=self.licence,
@@ -142,13 +164,18 @@ class Setup:
         }
 
     def fingerprint(self) -> int:
-        """Changes with the samples' names, their order, and the pixels of any class in any one."""
-        names = [*self._names, "", *(sample.name for sample in self.validation)]
-        found = zlib.crc32("\n".join([*self.dataset.classes.names, "", *names]).encode())
-        return zlib.crc32(np.ascontiguousarray(self.cache.pixels_NK).data, found)
+        """Changes with the classes, and with any image, its name, or its truth.
+
+        Training and validation samples count by their content, in their order.
+        """
+        if self._fingerprint is None:
+            parts = [*self.dataset.classes.names, *self.cache.prints, *prints(self.validation)]
+            self._fingerprint = zlib.crc32("\n".join(map(str, parts)).encode())
+        return self._fingerprint
 
     def _fill_cache(self, samples: tuple[Sample, ...]) -> Cache:
         budget = self.config.cache
         if budget is None:
             budget = machine.available_memory() // 3 // self.processes.local
-        return Cache(samples, len(self.dataset.classes), budget)
+        needs = self.network.needs
+        return Cache(samples, len(self.dataset.classes), budget, needs=needs)

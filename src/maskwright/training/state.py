@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import safetensors.torch
@@ -48,6 +48,9 @@ class Counters:
         threads: of torch.
         processes: that train together.
         torch: its version.
+        device: that trained, "cpu" or "cuda".
+        planned: seconds that a budget gives the whole run; 0 without one.
+        scale: of fp16's losses; empty in other precisions.
     """
 
     step: int = 0
@@ -63,6 +66,9 @@ class Counters:
     threads: int = 0
     processes: int = 1
     torch: str = ""
+    device: str = "cpu"
+    planned: float = 0.0
+    scale: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -147,15 +153,22 @@ def training_tensors(network: nn.Module, optimiser: torch.optim.Optimizer) -> di
 
 
 def restore_training(state: RunState, network: nn.Module, optimiser: torch.optim.Optimizer) -> None:
-    """Inverse of `training_tensors`; the optimiser was built for the same network."""
+    """Inverse of `training_tensors`; the optimiser was built for the same network.
+
+    The tensors go to the network's device, whichever they came from.
+    """
     network.load_state_dict(state.under("network."))
     gradients = state.under("gradient.")
     for name, parameter in network.named_parameters():
-        parameter.grad = gradients.get(name)
+        gradient = gradients.get(name)
+        parameter.grad = None if gradient is None else gradient.to(parameter.device)
     parameters = list(_parameters(optimiser))
     for key, value in state.under("optimiser.").items():
         index, _, name = key.partition(".")
-        optimiser.state[parameters[int(index)]][name] = value
+        parameter = parameters[int(index)]
+        # the count of steps stays on the processor, where optimisers keep it
+        device = "cpu" if value.ndim == 0 else parameter.device
+        optimiser.state[parameter][name] = value.to(device)
 
 
 def evaluation_tensors(evaluation: Evaluation | None) -> dict[str, Tensor]:
