@@ -112,7 +112,7 @@ def test_every_pair(source, target, seed):
                 run()
             return
         if source == "folders" and target not in WITH_LABELS:
-            with pytest.raises(DataError, match="image labels only; expected a class map|neither"):
+            with pytest.raises(DataError, match=r"image labels only; expected a class map|neither"):
                 run()
             return
         done = run()
