@@ -67,6 +67,7 @@ def contact_sheet(
 
 def _classes_in(truth: Segmentation) -> set[int]:
     found = {instance.class_id for instance in truth.instances or ()}
+    found |= {label.class_id for label in truth.labels or ()}
     if truth.semantic is not None:
         counts = np.bincount(truth.semantic.ravel(), minlength=len(truth.classes))
         found |= set(np.flatnonzero(counts[: len(truth.classes)]).tolist())
