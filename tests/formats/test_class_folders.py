@@ -210,4 +210,4 @@ def test_labels_are_counted_and_drawn(tmp_path):
     contact_sheet(labelled(None, None, None), tmp_path / "without.png", count=1, seed=4)
     shown, bare = (read_image(tmp_path / f"{name}.png") for name in ("with", "without"))
     assert shown.shape[0] > bare.shape[0]  # the legend below
-    assert (shown[: len(bare)] != bare).any()  # the name on the picture
+    assert (shown[: len(bare)] != bare).any()  # the name with the picture
