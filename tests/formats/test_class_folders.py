@@ -89,7 +89,8 @@ def test_classes_without_splits_and_names_that_two_classes_share(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "places", [("photos",), ("train", "test"), ("images", "other"), ("a", "masks")]
+    "places",
+    [("photos",), ("train", "test"), ("images", "other"), ("a", "masks"), ("train2017", "val2017")],
 )
 def test_other_folders_of_pictures_are_not_taken_for_classes(tmp_path, places):
     for place in places:

@@ -50,7 +50,7 @@ def test_a_split_that_is_void_all_over_is_refused(tmp_path, void):
         save(mask, np.full((24, 32), 255, np.uint8))
     found = check_for_training(formats.read(root), {"semantic"})
     (why,) = found.refusals
-    assert f"The 2 images in {void} of {root} hold 0 labelled pixels" in why
+    assert f"The images in {void} of {root} (2) hold 0 labelled pixels" in why
     assert "expected at least one of grass, line, ball" in why
     with pytest.raises(DataError, match="hold 0 labelled pixels"):
         found.require()
@@ -101,9 +101,12 @@ def test_a_task_that_nobody_labelled_is_refused_and_crowds_are_no_objects():
         Segmentation(size=(4, 4), classes=CLASSES, instances=own) for own in ((box,), (crowd,), ())
     ]
     small = memory(train=truths[:1], test=truths[1:])
-    assert "None of the 1 images in train" in check_for_training(small, {"semantic"}).refusals[0]
+    assert (
+        "None of the images in train of memory (1) has a class map"
+        in check_for_training(small, {"semantic"}).refusals[0]
+    )
     (why,) = check_for_training(small, {"boxes"}).refusals
-    assert "The 2 images in test of memory hold 0 objects" in why
+    assert "The images in test of memory (2) hold 0 objects" in why
     with_val = Dataset(
         root=Path("m"),
         format="x",

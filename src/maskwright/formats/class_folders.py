@@ -38,10 +38,10 @@ Found = dict[str, dict[str, Path]]
 
 def detect(path: Path) -> str | None:
     """Why a path looks like folders of classes (two at least), or None."""
-    found = _find(path)
-    names = {name for own in found.values() for name in own}
-    around = {child.name.lower() for child in folders.subfolders(path)}
-    if len(names) < 2 or _OTHERS & (around | {name.lower() for name in names}):
+    if any(_is_of_other(child) for child in folders.subfolders(path)):
+        return None
+    names = {name for own in _find(path).values() for name in own}
+    if len(names) < 2 or any(map(_is_split, names)):
         return None
     return f"images in folders of their classes ({folders.shortlist(sorted(names))})"
 
@@ -106,6 +106,19 @@ def _check_names(target: Target, name: str) -> None:
             f"the splits {', '.join(target.splits)} would be read as classes; expected one of them "
             "to be train, val or test. Rename one."
         )
+
+
+def _is_of_other(folder: Path) -> bool:
+    """Whether a folder, or one in that of a split, is called as those of other layouts."""
+    names = {folder.name.lower()}
+    if folder.name.lower() in folders.SPLIT_NAMES:
+        names |= {child.name.lower() for child in folders.subfolders(folder)}
+    return bool(_OTHERS & names)
+
+
+def _is_split(name: str) -> bool:
+    """Whether it means a split rather than a class: train, train2017, val_1."""
+    return name.lower().rstrip("0123456789_-") in folders.SPLIT_NAMES
 
 
 def _find(root: Path) -> Found:

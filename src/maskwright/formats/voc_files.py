@@ -11,7 +11,7 @@ from maskwright.core.errors import DataError
 from maskwright.formats import folders
 from maskwright.formats.class_ids import read_classes
 from maskwright.formats.text_files import read_text
-from maskwright.formats.voc_labels import class_of, find_labels, parse_list
+from maskwright.formats.voc_labels import class_of, labels_in, parse_list
 
 NAMES = (
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
@@ -93,14 +93,14 @@ def find_beside(root: Path) -> dict[str, list[Place]]:
 def find_places(home: Path, notes: list[str]) -> dict[str, list[Place]]:
     """Split name -> its images, sorted by name; by the lists of ImageSets, or all as one split."""
     found = folders.group_images(home / "JPEGImages")
-    lists = _lists(home)
+    lists, of_classes = _lists(home)
     if not lists:
         lists = {folders.NO_SPLIT: sorted(found)}
     elif len(lists) > 1 and WHOLE in lists:
         del lists[WHOLE]
     if tuple(lists) == (WHOLE,):
         lists = {folders.NO_SPLIT: lists[WHOLE]}
-    labels = find_labels(home, tuple(lists))
+    labels = labels_in(of_classes, tuple(lists))
     listed = {name for own in lists.values() for name in own}
     rest = [name for name in found if name not in listed]
     if rest:
@@ -160,20 +160,23 @@ def _has_xml(folder: Path) -> bool:
     )
 
 
-def _lists(home: Path) -> dict[str, list[str]]:
+def _lists(home: Path) -> tuple[dict[str, list[str]], dict[str, dict[str, int]]]:
+    """Split -> names of images; and the lists of classes, by the names of their files."""
     lists: dict[str, dict[str, None]] = {}
-    of_classes: dict[str, dict[str, None]] = {}
+    of_classes: dict[str, dict[str, int]] = {}
+    in_classes: dict[str, dict[str, None]] = {}
     for kind in ("Segmentation", "Main"):
         for file in sorted((home / "ImageSets" / kind).glob("*.txt")):
             labelled = parse_list(file)
             if labelled is not None:  # aeroplane_train.txt: which images hold the class
+                of_classes[file.stem] = labelled
                 split = class_of(file.stem, ())[1]
-                of_classes.setdefault(split, {}).update(dict.fromkeys(labelled))
+                in_classes.setdefault(split, {}).update(dict.fromkeys(labelled))
                 continue
             lines = [line.strip() for line in read_text(file).splitlines()]
             names = dict.fromkeys(line for line in lines if line)
             lists.setdefault(file.stem, {}).update(names)
-    return {split: list(names) for split, names in (lists or of_classes).items()}
+    return {split: list(names) for split, names in (lists or in_classes).items()}, of_classes
 
 
 def _place(

@@ -31,17 +31,20 @@ def parse_list(file: Path) -> dict[str, int] | None:
     return {match["name"]: int(match["value"]) for match in found if match}
 
 
-def find_labels(home: Path, splits: Sequence[str]) -> dict[str, dict[str, int]]:
-    """Image -> class -> 1, -1 or 0, of all lists in ImageSets/Main.
+def labels_in(
+    lists: Mapping[str, Mapping[str, int]], splits: Sequence[str]
+) -> dict[str, dict[str, int]]:
+    """Image -> class -> 1, -1 or 0.
 
     Args:
-        home: the folder of JPEGImages/.
+        lists: name of a file -> its `parse_list`.
         splits: names of plain lists, so that classes and splits with "_" are told apart.
     """
     labels: dict[str, dict[str, int]] = {}
-    for file in sorted((home / "ImageSets" / "Main").glob("*_*.txt")):
-        for name, value in (parse_list(file) or {}).items():
-            labels.setdefault(name, {})[class_of(file.stem, splits)[0]] = value
+    for stem, own in lists.items():
+        name = class_of(stem, splits)[0]
+        for image, value in own.items():
+            labels.setdefault(image, {})[name] = value
     return labels
 
 

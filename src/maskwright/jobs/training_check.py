@@ -22,7 +22,7 @@ Counts = Mapping[Task, Mapping[str, np.ndarray]]
 _TRAINING, _SCORED = ("train", "all"), ("val", "test")
 
 _UNITS: dict[Task, tuple[str, str]] = {
-    "semantic": ("class map", "labelled pixel"),
+    "semantic": ("a class map", "labelled pixel"),
     "panoptic": ("panoptic segments", "labelled pixel"),
     "instances": ("objects with masks", "object with a mask"),
     "boxes": ("objects", "object"),
@@ -178,13 +178,13 @@ def _refusal(dataset: Dataset, split: str, task: Task, own: np.ndarray) -> Itera
         return
     if not any(task in one.tasks for one in samples):
         yield (
-            f"None of the {len(samples)} images in {split} of {dataset.root} has {truth} labelled; "
+            f"None of the images in {split} of {dataset.root} ({len(samples)}) has {truth}; "
             f"expected {unit}s to {_verb(split)}. Choose another task, or label them."
         )
         return
     yield (
-        f"The {len(samples)} images in {split} of {dataset.root} hold 0 {unit}s (void or empty all "
-        f"over); expected at least one of {shortlist(dataset.classes.names)} to {_verb(split)}. "
+        f"The images in {split} of {dataset.root} ({len(samples)}) hold 0 {unit}s, but void or "
+        f"nothing; expected at least one of {shortlist(dataset.classes.names)} to {_verb(split)}. "
         "Check the ids in the files and what --ignore leaves out."
     )
 
