@@ -63,9 +63,9 @@ def test_options_that_make_no_sense(refused, coco_set, tmp_path):
     out = tmp_path / "out"
     for arguments, wanted in {
         ("--to", "labelme"): "no format 'labelme'; the formats are index_masks",
-        ("--to", "voc", "--polygons"): "polygons are an option of coco",
+        ("--to", "voc", "--polygons"): "polygons is an option of coco",
         ("--to", "yolo_seg", "--vertices", "corner"): "'corner'",
-        ("--to", "coco", "--read-vertices", "edge"): "not yolo_seg",
+        ("--to", "coco", "--read-vertices", "edge"): "vertices is an option of yolo_seg",
         ("--to", "coco", "--workers", 0): "got 0",
         ("--to", "coco", "--ignore", "goal"): "goal",
         ("--to", "coco", "--format", "yolo"): "no format 'yolo'",

@@ -199,7 +199,7 @@ class TestFaults:
             (document(BOX | {"image_id": 8}), "annotation 1 has image_id 8"),
             (document(BOX | {"bbox": [1, 2, 3]}), "annotation 1 has the box"),
             (document(BOX | {"bbox": [1, 2, -3, 4]}), "annotation 1 has the box"),
-            (document({"id": 4, "image_id": 5, "category_id": 3}), "annotation 4 has the box None"),
+            (document({"id": 4, "image_id": 5, "category_id": 3}), "annotation 4 has neither"),
         ],
     )
     def test_broken_files(self, tmp_path, content, message):

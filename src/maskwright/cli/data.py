@@ -40,11 +40,14 @@ def stats(
     splits = ", ".join(f"{name} {count}" for name, count in found.images.items())
     sizes = ", ".join(f"{count} of {h}x{w}" for (h, w), count in found.sizes[:4])
     say(f"images: {splits}; sizes (height x width): {sizes}; void pixels: {found.void_share:.1%}")
+    labelled = any(one.labels for one in found.classes)
     show_table(
-        ("class", "pixels", "images", "objects", "median area", "small", "thin"),
+        ("class", "pixels", "images", *(["labels"] if labelled else []), "objects", "median area",
+         "small", "thin"),
         [
-            (one.name, f"{one.pixel_share:.2%}", one.images, one.objects,
-             f"{one.area_quantiles[1]:.0f}", f"{one.small_share:.0%}", f"{one.thin_share:.0%}")
+            (one.name, f"{one.pixel_share:.2%}", one.images, *([one.labels] if labelled else []),
+             one.objects, f"{one.area_quantiles[1]:.0f}", f"{one.small_share:.0%}",
+             f"{one.thin_share:.0%}")
             for one in found.classes
         ],
     )  # fmt: skip

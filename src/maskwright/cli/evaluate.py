@@ -122,7 +122,7 @@ def _open(
     if vertices not in ("centre", "edge"):
         raise ConfigError(f"expected --vertices centre or edge, got {vertices!r}.")
     try:
-        predictions = formats.read_predictions(found, dataset, samples, vertices)  # type: ignore[arg-type]
+        predictions = formats.read_predictions(found, dataset, samples, {"vertices": vertices})
     except DataError as error:
         if found.is_dir() and not any(found.iterdir()):
             raise DataError(f"{error} (Or a run folder, with best.safetensors.)") from None

@@ -133,6 +133,11 @@ def _convert_union(arms: tuple[Any, ...], value: Any) -> Any:
 
 
 def _told(hint: Any) -> str:
+    inner = typing.get_args(hint)
+    if typing.get_origin(hint) is Literal:
+        return " or ".join(map(repr, inner))
+    if any(typing.get_origin(arm) is Literal for arm in inner):
+        return " or ".join(_told(arm) for arm in inner if arm is not types.NoneType)
     return hint.__name__ if hint in {int, float, bool, str} else str(hint).replace("typing.", "")
 
 

@@ -21,6 +21,7 @@ from maskwright.jobs.score_report import write_score_report
 from maskwright.jobs.showcase import examples_of
 from maskwright.jobs.split import Division, split_set
 from maskwright.jobs.synthesize import SceneMaker, Synthesis, synthesize
+from maskwright.jobs.training_check import TrainingCheck, check_for_training, count_truth
 
 __all__ = [
     "Check",
@@ -40,10 +41,13 @@ __all__ = [
     "SegmentScores",
     "Stats",
     "Synthesis",
+    "TrainingCheck",
     "check",
+    "check_for_training",
     "compare",
     "contact_sheet",
     "convert",
+    "count_truth",
     "evaluate",
     "examine",
     "examples_of",

@@ -28,7 +28,7 @@ class Finding:
     Attributes:
         severity: "error": this sample can't be used; "warning": likely a mistake; "info": to know.
         kind: "unreadable-image", "bad-annotation", "empty", "bad-box", "unused-class",
-            "unseen-class" or "near-duplicate".
+            "unseen-class", "nothing-labelled" or "near-duplicate".
         file: the image as split/name, or the class.
         message: a whole sentence.
     """
@@ -55,15 +55,20 @@ def check(dataset: Dataset, progress: Progress | None = None) -> list[Finding]:
     """
     findings: list[Finding] = []
     used: dict[str, np.ndarray] = {}
+    readable: set[str] = set()
     prints: dict[str, dict[str, Fingerprint]] = defaultdict(dict)
     samples = list(all_samples(dataset))
     for done, (split, sample) in enumerate(samples, start=1):
         name = f"{split}/{sample.name}"
         seen = used.setdefault(split, np.zeros(len(dataset.classes), bool))
         findings += _check_image(name, sample, prints[split])
-        findings += _check_truth(name, sample, seen)
+        told = list(_check_truth(name, sample, seen))
+        if all(finding.kind != "bad-annotation" for finding in told):
+            readable.add(split)
+        findings += told
         if progress is not None:
             progress(done, len(samples))
+    findings += _check_splits(used, readable)
     findings += _check_classes(dataset, used)
     findings += _check_duplicates(prints)
     order = {"error": 0, "warning": 1, "info": 2}
@@ -94,6 +99,7 @@ def _check_truth(name: str, sample: Sample, used: np.ndarray) -> Iterator[Findin
                 message=f"{name}: every pixel is void, so nothing is learned from it; label it or "
                 "take it out.",
             )
+    used[[label.class_id for label in truth.labels or ()]] = True
     if truth.instances is not None:
         yield from _check_instances(name, truth, used)
 
@@ -125,6 +131,17 @@ def _check_instances(name: str, truth: Segmentation, used: np.ndarray) -> Iterat
                 f"{what}: its box is {tuple(round(edge, 1) for edge in instance.box_xyxy)} in an "
                 f"image of {height}x{width}.",
             )
+
+
+def _check_splits(used: dict[str, np.ndarray], readable: set[str]) -> Iterator[Finding]:
+    """Splits that `train` refuses, or that no score can be taken on."""
+    for split, seen in used.items():
+        if split in readable and not seen.any():
+            message = (
+                f"no image of {split} holds any class; expected labelled pixels, objects or "
+                "labels. Check the ids in the files and what is ignored."
+            )
+            yield Finding(severity="error", kind="nothing-labelled", file=split, message=message)
 
 
 def _check_classes(dataset: Dataset, used: dict[str, np.ndarray]) -> Iterator[Finding]:
