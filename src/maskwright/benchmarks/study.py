@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,6 +21,7 @@ from maskwright.benchmarks.tables import latency_record, study_report
 from maskwright.core.errors import ConfigError
 from maskwright.core.files import write_json
 from maskwright.core.image import read_image
+from maskwright.core.machine import load_average
 from maskwright.jobs.predict import find_inputs
 from maskwright.report import write_report
 from maskwright.runtimes import ov
@@ -98,7 +98,7 @@ def benchmark_models(
             "expected at least one model, one alone with --bundle, and --device auto, cpu or cuda; "
             f"got {len(models)} models, --bundle {bundle}, --device {device}."
         )
-    load_before = _load_average()
+    load_before = load_average()
     gpu = device == "cuda" or (device == "auto" and torch.cuda.is_available())
     with tempfile.TemporaryDirectory(prefix="maskwright-") as folder:
         photos = _scenes() if images is None else _photos(images)
@@ -210,10 +210,5 @@ def _record(study: Study, images: str, load_before: Sequence[float]) -> dict[str
             for model, items in study.published.items()
         },
         "images": images,
-        "load_average": {"before": list(load_before), "after": list(_load_average())},
+        "load_average": {"before": load_before, "after": load_average()},
     }
-
-
-def _load_average() -> tuple[float, ...]:
-    """Of the last 1, 5 and 15 minutes: what else ran tells how far a figure can be trusted."""
-    return tuple(round(each, 2) for each in os.getloadavg()) if hasattr(os, "getloadavg") else ()

@@ -88,7 +88,7 @@ def _processor() -> list[Check]:
         Check(what="processor", found=f"{machine.processor()}, {cores} usable cores"),
         Check(what="system", found=machine.system()),
     ]
-    flags = _cpu_flags()
+    flags = machine.cpu_facts().get("flags", "").split()
     if flags:
         fast = [f"{flag} ({what})" for flag, what in _FLAGS.items() if flag in flags]
         slow = "avx2" not in flags
@@ -105,16 +105,6 @@ def _processor() -> list[Check]:
                 Check(what=name, found=f"{os.environ[name]}: limits the threads", verdict="note")
             )
     return checks
-
-
-def _cpu_flags() -> frozenset[str]:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
-    except OSError:
-        return frozenset()
-    return frozenset(
-        next((line.split(":", 1)[1].split() for line in lines if line.startswith("flags")), [])
-    )
 
 
 def _room() -> list[Check]:
