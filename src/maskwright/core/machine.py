@@ -130,8 +130,16 @@ def describe_machine() -> dict[str, Any]:
         "system": system(),
         "platform": platform.platform(),
         "python": platform.python_version(),
-        "packages": {name: found for name in PACKAGES if (found := _installed(name))},
+        "packages": {name: found for name in PACKAGES if (found := installed(name))},
     }
+
+
+def installed(package: str) -> str | None:
+    """The version of an installed distribution; None where it isn't installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def _virtual() -> bool | None:
@@ -145,13 +153,6 @@ def _governor() -> str | None:
     except OSError:
         return None
     return told.strip() or None
-
-
-def _installed(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 def _kernel_tells(record: str, key: str) -> int | None:

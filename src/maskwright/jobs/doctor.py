@@ -7,7 +7,6 @@ import os
 import shutil
 import sys
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
@@ -60,26 +59,19 @@ def _python() -> list[Check]:
 def _packages() -> list[Check]:
     checks = []
     for name in ("maskwright", *_NEEDED):
-        found = _version(name)
+        found = machine.installed(name)
         verdict: Verdict = "ok" if found else "bad"
         checks.append(
             Check(what=name, found=found or "missing: pip install maskwright", verdict=verdict)
         )
     for name, why in _EXTRAS.items():
-        found = _version(name) if importlib.util.find_spec(name) else None
+        found = machine.installed(name) if importlib.util.find_spec(name) else None
         checks.append(
             Check(
                 what=name, found=found or f"not installed; {why}", verdict="ok" if found else "note"
             )
         )
     return checks
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 def _processor() -> list[Check]:
