@@ -40,12 +40,6 @@ class Work:
     float_weights: int = 0
     int8_weights: int = 0
 
-    @property
-    def int8_share(self) -> float:
-        """Share of the operations, 0..1, that are of integers."""
-        whole = self.float_gflop + self.int8_gflop
-        return self.int8_gflop / whole if whole else 0.0
-
     def gflop(self, precision: str) -> dict[str, float]:
         """1e9 operations by precision, where floats are computed in `precision`; no zeros."""
         found = {"int8": self.int8_gflop, precision: self.float_gflop}
