@@ -47,7 +47,9 @@ def run(tmp_path_factory):
 @pytest.fixture
 def quick(monkeypatch):
     """A roofline that takes no time, and torch.compile without a compiler."""
-    found = Roofline(threads=1, gflops={"f32": 100.0}, gigabytes=10.0, processor=processor())
+    found = Roofline(
+        threads=1, gflops={"f32": 100.0, "bf16": 200.0}, gigabytes=10.0, processor=processor()
+    )
     monkeypatch.setattr("maskwright.benchmarks.study.measure_roofline", lambda threads: found)
     monkeypatch.setattr(torch, "compile", lambda work, dynamic: work)
 
@@ -61,15 +63,25 @@ def test_roofline_is_measured_and_gives_the_threads_back():
     assert torch.get_num_threads() == before
     assert found.threads == 1
     assert 0 < found.gflops["f32"] <= found.gflops["bf16"]
+    assert found.gflops["f32"] <= found.gflops["int8"]
     assert found.gigabytes > 0
     json.dumps(found.to_dict())
 
 
 def test_the_lower_ceiling_bounds_the_time():
-    roof = Roofline(threads=1, gflops={"f32": 200.0}, gigabytes=50.0, processor="x")
-    assert roof.least_ms(10.0, 100.0, "f32") == pytest.approx(50.0)  # 10 / 200 s of arithmetic
-    assert roof.least_ms(0.01, 100.0, "f32") == pytest.approx(2.0)  # 0.1 / 50 s of reading
-    assert roof.least_ms(10.0, 100.0, "int8") is None
+    ceilings = {"f32": 200.0, "int8": 800.0}
+    roof = Roofline(threads=1, gflops=ceilings, gigabytes=50.0, processor="x")
+    assert roof.least_ms({"f32": 10.0}, 100.0) == pytest.approx(50.0)  # 10 / 200 s of arithmetic
+    assert roof.least_ms({"f32": 0.01}, 100.0) == pytest.approx(2.0)  # 0.1 / 50 s of reading
+    assert roof.least_ms({"int8": 8.0, "f32": 2.0}, 1.0) == pytest.approx(20.0)  # 10 ms of each
+    assert roof.least_ms({"int8": 8.0, "tf32": 2.0}, 1.0) is None
+
+
+def test_the_better_of_two_measurements_is_the_ceiling():
+    first = Roofline(threads=1, gflops={"f32": 2.0, "int8": 5.0}, gigabytes=7.0, processor="x")
+    second = Roofline(threads=1, gflops={"f32": 3.0, "int8": 4.0}, gigabytes=6.0, processor="x")
+    found = first.or_better(second)
+    assert (found.gflops, found.gigabytes) == ({"f32": 3.0, "int8": 5.0}, 7.0)
 
 
 # --- memory ----------------------------------------------------------------------------------
@@ -229,6 +241,13 @@ def test_int8_and_plain_openvino_take_part_where_asked(run, tmp_path):
     assert found["plain OpenVINO f32"].agreement > 0.999
     assert 0.9 < found["OpenVINO int8"].agreement <= 1
     assert found["OpenVINO int8"].bytes_on_disk is None  # no file holds it
+    for name in ("ONNX Runtime int8", "OpenVINO int8"):
+        assert found[name].gflop["int8"] > 0
+        assert found[name].told_precision.startswith("int8")
+        assert found[name].weights_mb < found["ONNX Runtime"].weights_mb
+    assert (
+        found["ONNX Runtime"].told_precision == found["plain OpenVINO f32"].told_precision == "f32"
+    )
     alone = open_subject(run / "model.mask", tmp_path)
     _, skipped = compare_subjects(
         [alone], make_images(1), threads=1, rounds=1, extras=contenders.Extras(plain=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 
 import cv2
 import numpy as np
@@ -11,11 +10,12 @@ import pytest
 import small_sets
 from standin import make_card
 
-from maskwright.benchmarks import refinement, refinement_search
-from maskwright.benchmarks.refinement import EXACT, NETWORK, measure_refinement
-from maskwright.benchmarks.refinement_cases import cases_of, spread
-from maskwright.benchmarks.refinement_search import search_confidence, search_settings
-from maskwright.benchmarks.refinement_times import recount, time_steps
+from benchmarks import refinement, refinement_search
+from benchmarks.refinement import EXACT, NETWORK, measure_refinement
+from benchmarks.refinement_cases import cases_of, spread
+from benchmarks.refinement_search import search_confidence, search_settings
+from benchmarks.refinement_times import recount, time_steps
+from benchmarks.run import main
 from maskwright.core.errors import ConfigError
 from maskwright.core.resize import Resize
 from maskwright.core.sample import Sample
@@ -159,17 +159,15 @@ def test_the_command_writes_its_section_and_keeps_others(tmp_path, monkeypatch, 
     monkeypatch.setattr(refinement, "_open", lambda *_: coarse())
     monkeypatch.setattr(refinement_search, "GRIDS", {"guided-filter": {"radius": (2, 4)}})
     for name, more in (("searched", ["--search", "2"]), ("mine", ["--rounds", "0"])):
-        arguments = ["r", "net.safetensors", str(data), *more, "--name", name, "--out", str(out)]
-        monkeypatch.setattr(sys, "argv", arguments)
-        refinement.main()
+        words = ["refinement", "net.safetensors", str(data), *more]
+        assert main([*words, "--section", name, "--out", str(out)]) == 0
     written = json.loads(out.read_text())
     assert set(written) == {"other", "searched", "mine"}
     assert written["searched"]["search"]["guided-filter"]["tried"] >= 2
     assert written["mine"]["command"] == (
-        "python -m maskwright.benchmarks.refinement net.safetensors set --rounds 0 --name mine"
+        "python -m benchmarks refinement net.safetensors set --rounds 0 --section mine --out r.json"
     )
     assert written["mine"]["images"] == 2
-    assert written["mine"]["machine"]["processor"]
     assert "guided-filter: mIoU" in capsys.readouterr().out
 
 

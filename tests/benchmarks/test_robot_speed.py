@@ -9,12 +9,13 @@ import cv2
 import pytest
 from onnx import TensorProto, helper
 
-from maskwright.benchmarks.robot import main, measure_robot
+from benchmarks.robot import measure_robot
+from benchmarks.run import main
 from maskwright.core.card import ModelCard
 from maskwright.core.classes import Classes
 from maskwright.core.errors import ConfigError
 from maskwright.core.resize import Resize
-from maskwright.runtimes import write_bundle
+from maskwright.runtimes import ov, write_bundle
 
 
 @pytest.fixture(scope="module")
@@ -61,15 +62,16 @@ def test_stages_add_up_and_the_tail_is_ordered(bundle):
         assert 10 < found["peak_memory_mib"] < 100_000
 
 
-def test_command_writes_a_row_for_each_runtime(bundle, tmp_path, monkeypatch, capsys):
+def test_command_writes_a_row_for_each_runtime(bundle, tmp_path, capsys):
     out = tmp_path / "robot.json"
-    arguments = [str(bundle), "--frames", "3", "--size", "60x80", "--out", str(out)]
-    monkeypatch.setattr(sys, "argv", ["robot", *arguments])
-    main()
+    words = ["robot", str(bundle), "--frames", "3", "--size", "60x80", "--out", str(out)]
+    assert main(words) == 0
     found = json.loads(out.read_text())
-    assert found["rows"][0]["runtime"]["name"] == "onnxruntime"
+    names = [row["runtime"]["name"] for row in found["rows"]]
+    assert names == ["onnxruntime", *(["openvino"] if ov.installed() else [])]
+    assert all((row["frame"], row["frames"]) == ([60, 80], 3) for row in found["rows"])
+    assert found["threads"] == 1
     assert str(bundle.parent) not in out.read_text()  # no folder of this machine
-    assert found["machine"]["processor"]
     assert "model.mask onnxruntime: network" in capsys.readouterr().out
 
 

@@ -7,7 +7,7 @@ import json
 import cv2
 import numpy as np
 
-from maskwright.benchmarks import detections, scoring_ap
+from benchmarks import detections, scoring_ap
 
 
 def test_all_contenders_come_to_the_same_numbers():

@@ -6,11 +6,11 @@ import json
 
 import pytest
 
-from maskwright.benchmarks.startup import measure_startup
+from benchmarks.startup import measure_startup
 from maskwright.core.errors import ConfigError
 
 
-def test_measurement_names_its_commands_and_machine():
+def test_measurement_names_its_commands():
     found = measure_startup(runs=1)
     assert [row["command"] for row in found["rows"]][1:] == [
         "python -c 'import maskwright'",
@@ -18,7 +18,6 @@ def test_measurement_names_its_commands_and_machine():
     ]
     for row in found["rows"]:
         assert 0 < row["min_s"] == row["median_s"] == row["max_s"]
-    assert found["machine"]["processor"]
     json.dumps(found)
 
 

@@ -12,9 +12,12 @@ import numpy as np
 import pytest
 from cases import NAMES, QUICK
 from PIL import Image
+from typer.main import get_command
 
+import maskwright
 import maskwright.formats as formats
 from maskwright.architectures import ARCHITECTURES
+from maskwright.cli.app import app
 from maskwright.cli.models import headline
 from maskwright.core.image import read_image
 from maskwright.runtimes import Tiled, load
@@ -222,3 +225,29 @@ def test_doctor(run):
     result = run("doctor")
     assert result.code == 0, result
     assert "ok" in result.out
+
+
+def commands_of(group, path=()):
+    """Every command and group below the root, as words."""
+    yield path
+    for name, command in getattr(group, "commands", {}).items():
+        yield from commands_of(command, (*path, name))
+
+
+COMMANDS = list(commands_of(get_command(app)))
+assert {(), ("data",), ("data", "stats"), ("train",)} <= set(COMMANDS)
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_h_is_help_everywhere(run, path):
+    long, short = run(*path, "--help"), run(*path, "-h")
+    assert (short.code, short.out) == (long.code, long.out)
+    assert short.code == 0
+    assert "Usage: maskwright" in short.out
+    assert "-h, --help" in short.out
+
+
+def test_version(run):
+    result = run("--version")
+    assert (result.code, result.err) == (0, "")
+    assert result.out == f"maskwright {maskwright.__version__}\n"

@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 from pycocotools import mask as coco
 
 from maskwright.core.errors import DataError
-from maskwright.core.mask import Mask, iou_matrix
+from maskwright.core.mask import Mask
 from maskwright.core.resize import resize_nearest
 
 SIZES = st.tuples(st.integers(1, 24), st.integers(1, 24))
@@ -92,25 +92,6 @@ def test_pairs(pair):
     assert first.iou(second) == (common / whole if whole else 0.0)
     assert (first == second) == np.array_equal(*pair)
     assert first != second or hash(first) == hash(second)
-
-
-@given(several(), st.data())
-def test_iou_matrix_is_that_of_pycocotools(pictures, data):
-    others = [data.draw(pixels(pictures[0].shape)) for _ in range(data.draw(st.integers(1, 4)))]
-    crowd = data.draw(st.lists(st.booleans(), min_size=len(others), max_size=len(others)))
-    found = iou_matrix(
-        [Mask.encode(picture) for picture in pictures],
-        [Mask.encode(picture) for picture in others],
-        crowd,
-    )
-    expected = coco.iou([encoded(p) for p in pictures], [encoded(p) for p in others], crowd)
-    np.testing.assert_allclose(found, expected, rtol=1e-15)
-
-
-def test_iou_matrix_without_masks_is_empty():
-    mask = Mask.encode(np.ones((2, 3), bool))
-    assert iou_matrix([], [mask]).shape == (0, 1)
-    assert iou_matrix([mask, mask], []).shape == (2, 0)
 
 
 @given(pixels(), st.data())
@@ -265,7 +246,7 @@ def test_any_number_but_0_is_inside():
 
 def test_other_sizes_are_refused():
     wide, tall = Mask.encode(np.ones((2, 3), bool)), Mask.encode(np.ones((3, 2), bool))
-    for combine in (wide.union, wide.intersection, wide.iou, lambda m: iou_matrix([wide], [m])):
+    for combine in (wide.union, wide.intersection, wide.iou):
         with pytest.raises(DataError, match=r"\(2, 3\) and \(3, 2\)"):
             combine(tall)
     with pytest.raises(DataError, match="none"):

@@ -68,12 +68,6 @@ class FullyConnected(SemanticNetwork):
         return ("class_bias", "answer.")
 
 
-def parameters_without_shrinking(size: tuple[int, int], classes: int) -> int:
-    """Weights of a single dense layer from an image of this (height, width) to all its pixels."""
-    pixels = size[0] * size[1]
-    return (3 * pixels) * (classes * pixels)
-
-
 def tiny(classes: int) -> FullyConnected:
     """The smallest useful one, for tests: 0.2 M parameters."""
     return FullyConnected(FullyConnectedConfig(classes=classes, side=32, hidden=32))

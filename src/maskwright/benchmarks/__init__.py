@@ -1,7 +1,7 @@
-"""Measured comparisons: latency, memory and size in PyTorch, ONNX Runtime and OpenVINO beside the
-machine's ceilings; speed of scoring, of the generator, of tiles and of the start of a command.
+"""Measured comparisons that a command asks for: networks on the user's data, and latency, memory
+and size in PyTorch, ONNX Runtime and OpenVINO beside the machine's ceilings.
 
-The names below are imported when they are first used: measuring latency needs torch, the rest not.
+The names below are imported when they are first used: almost all need torch.
 """
 
 from __future__ import annotations
@@ -15,12 +15,7 @@ if TYPE_CHECKING:
     from maskwright.benchmarks.comparison_report import ranked
     from maskwright.benchmarks.demo import DemoResult, run_demo
     from maskwright.benchmarks.latency import LatencyRow, compare_latency
-    from maskwright.benchmarks.robot import measure_robot
-    from maskwright.benchmarks.scoring import measure_confusion_matrix
-    from maskwright.benchmarks.startup import measure_startup
     from maskwright.benchmarks.study import Study, benchmark_models
-    from maskwright.benchmarks.synthesis import measure_synthesis
-    from maskwright.benchmarks.tiling import measure_tiling
 
 __all__ = [
     "Comparison",
@@ -31,11 +26,6 @@ __all__ = [
     "benchmark_models",
     "compare_latency",
     "compare_models",
-    "measure_confusion_matrix",
-    "measure_robot",
-    "measure_startup",
-    "measure_synthesis",
-    "measure_tiling",
     "pareto",
     "pareto_names",
     "ranked",
@@ -54,11 +44,6 @@ _WHERE = {
     "Study": "study",
     "benchmark_models": "study",
     "compare_latency": "latency",
-    "measure_confusion_matrix": "scoring",
-    "measure_robot": "robot",
-    "measure_startup": "startup",
-    "measure_synthesis": "synthesis",
-    "measure_tiling": "tiling",
     "run_demo": "demo",
 }
 

@@ -15,6 +15,7 @@ import torch
 
 from maskwright.architectures.contract import Network
 from maskwright.architectures.deploy import deploy_run
+from maskwright.benchmarks.operations import Work, count_work
 from maskwright.benchmarks.plain import open_plain
 from maskwright.benchmarks.subjects import Subject
 from maskwright.core.errors import MaskwrightError
@@ -35,6 +36,7 @@ class Contender:
         name: to be shown, such as "ONNX Runtime".
         subject: the model.
         predictor: runs it.
+        work: of one answer, as it is computed; None where it can't be counted.
         shipped: whether the bundle itself runs.
         agreement: share of pixels, 0..1, with the model's first contender.
     """
@@ -42,6 +44,7 @@ class Contender:
     name: str
     subject: Subject
     predictor: Predictor
+    work: Work | None
     shipped: bool = True
     agreement: float = 1.0
 
@@ -146,11 +149,13 @@ def _shipped(subject: Subject, threads: int) -> list[Contender]:
     ways = [("ONNX Runtime", "onnxruntime", "f32")]
     if ov.installed():
         ways += [("OpenVINO", "openvino", name) for name in ov.supported_precisions()]
+    work = count_work(subject.bundle.graph)
     return [
         Contender(
             name=name if runtime == "onnxruntime" else f"{name} {precision}",
             subject=subject,
             predictor=_open(subject.bundle, threads, runtime, precision),
+            work=work,
         )
         for name, runtime, precision in ways
     ]
@@ -171,7 +176,13 @@ def _int8(subject: Subject, threads: int, images: Sequence[np.ndarray]) -> list[
 
 def _plain(subject: Subject, network: Network, threads: int) -> list[Contender]:
     return [
-        Contender(name=f"{PLAIN} {name}", subject=subject, predictor=predictor, shipped=False)
+        Contender(
+            name=f"{PLAIN} {name}",
+            subject=subject,
+            predictor=predictor,
+            work=subject.work,
+            shipped=False,
+        )
         for name, predictor in open_plain(network, subject.bundle.card, threads).items()
     ]
 
@@ -197,7 +208,8 @@ def _torch(
     }
     facts = known | dict(facts or {})
     predictor = Predictor(subject.bundle.card, _with_threads(run, threads), facts)
-    return Contender(name=name, subject=subject, predictor=predictor, shipped=False)
+    work = subject.work
+    return Contender(name=name, subject=subject, predictor=predictor, work=work, shipped=False)
 
 
 def _with_threads(run: Run, threads: int) -> Run:

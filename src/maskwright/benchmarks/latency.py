@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,12 @@ from maskwright.jobs.turns import Timings, take_turns
 from maskwright.runtimes import read_bundle
 from maskwright.runtimes.session import thread_count
 
+DOUBT = (
+    "A doubtful share of the roofline is above 100 %: the machine was slower while its ceilings "
+    "were measured, or the runtime needs fewer operations than the graph has, as Winograd's "
+    "convolutions do."
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class LatencyRow:
@@ -39,6 +45,9 @@ class LatencyRow:
         runtime: "torch", "onnxruntime" or "openvino".
         threads: of its computation.
         precision: of its float operations, as read back.
+        gflop: precision -> 1e9 operations of one answer that are computed in it, "int8" among
+            them; None where they can't be counted.
+        weights_mb: 1e6 bytes of the weights that one answer reads; None likewise.
         size: (height, width) of the network's input.
         median_ms, p95_ms, p99_ms, min_ms: of the network alone: uint8 input -> standard outputs.
         total_ms: median from the image array to the `Segmentation`: resize, network, restoring.
@@ -47,9 +56,10 @@ class LatencyRow:
         agreement: share of pixels, 0..1, with the model's first row's answers, which are fp32's
             unless an int8 bundle stands alone; mean over the images.
         answers: how many were timed.
-        gflops: 1e9 operations a second that it attained; None where the network isn't known.
-        roofline: the share, 0..1, of what the machine's measured ceilings allow; None where they
-            were not measured.
+        gflops: 1e9 operations a second that it attained; None where they can't be counted.
+        roofline: the share, 0..1, of what the machine's measured ceilings allow, each operation
+            by the ceiling of its precision; None where they were not measured. Above 1 it is no
+            share, and `told_roofline` says so.
         peak_mib: 2^20 bytes that a process without torch takes to load the bundle and answer; None
             for PyTorch, or where it was not measured.
         bytes_on_disk: of the bundle or checkpoint; None where there is no file.
@@ -72,6 +82,8 @@ class LatencyRow:
     speed_up: float
     agreement: float
     answers: int
+    gflop: Mapping[str, float] | None = None
+    weights_mb: float | None = None
     gflops: float | None = None
     roofline: float | None = None
     peak_mib: float | None = None
@@ -79,6 +91,23 @@ class LatencyRow:
     version: str
     processor: str
     system: str
+
+    @property
+    def told_precision(self) -> str:
+        """In what it computes, such as "f32", or "int8 98%, bf16" of a quantised network."""
+        parts = self.gflop or {}
+        if not parts.get("int8"):
+            return self.precision
+        share = parts["int8"] / sum(parts.values())
+        return "int8" if share == 1 else f"int8 {min(share, 0.99):.0%}, {self.precision}"
+
+    @property
+    def told_roofline(self) -> str | None:
+        """The share of the roofline for people; one above 1 is remarked, as `DOUBT` explains."""
+        if self.roofline is None:
+            return None
+        share = f"{self.roofline:.0%}"
+        return share if self.roofline <= 1 else f"{share}, doubtful"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -214,13 +243,15 @@ def _compare_answers(contenders: list[Contender], images: Sequence[np.ndarray]) 
 
 def _row(contender: Contender, timings: Timings, baseline: Timings) -> LatencyRow:
     facts, subject = contender.predictor.runtime, contender.subject
+    precision, work = facts["precision"], contender.work
+    gflop = None if work is None else work.gflop(precision)
     median = float(np.median(timings.network_ms))
     return LatencyRow(
         model=subject.name,
         name=contender.name,
         runtime=facts["name"],
         threads=facts["threads"],
-        precision=facts["precision"],
+        precision=precision,
         size=subject.size,
         median_ms=median,
         p95_ms=float(np.percentile(timings.network_ms, 95)),
@@ -231,7 +262,9 @@ def _row(contender: Contender, timings: Timings, baseline: Timings) -> LatencyRo
         speed_up=float(np.median(baseline.network_ms)) / median,
         agreement=contender.agreement,
         answers=len(timings.network_ms),
-        gflops=None if subject.gflop is None else 1000 * subject.gflop / median,
+        gflop=gflop,
+        weights_mb=None if work is None else work.megabytes(precision),
+        gflops=None if gflop is None else 1000 * sum(gflop.values()) / median,
         bytes_on_disk=_bytes_on_disk(contender),
         version=facts["version"],
         processor=facts.get("processor", processor()),

@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import numpy as np
+import onnx
+import onnxruntime
 import torch
 import torch.nn.functional as F
+from onnx import TensorProto, helper
 
 from maskwright.core.machine import processor
 
@@ -27,8 +31,8 @@ class Roofline:
 
     Attributes:
         threads: that were used.
-        gflops: precision -> 1e9 operations a second of the fastest matrix product; a multiply-add
-            is two. Integer arithmetic isn't measured.
+        gflops: precision ("f32", "bf16", "int8") -> 1e9 operations a second of the fastest matrix
+            product; a multiply-add is two.
         gigabytes: 1e9 bytes a second of a copy, those read and those written.
         processor: it was measured on.
     """
@@ -38,17 +42,22 @@ class Roofline:
     gigabytes: float
     processor: str
 
-    def least_ms(self, gflop: float, megabytes: float, precision: str) -> float | None:
+    def least_ms(self, gflop: Mapping[str, float], megabytes: float) -> float | None:
         """The least milliseconds that a network can take; None for a precision not measured.
 
         Args:
-            gflop: 1e9 operations of one answer.
+            gflop: precision, a key of `gflops` -> 1e9 operations of one answer in it.
             megabytes: 1e6 bytes that one answer must read at least: the weights, once.
-            precision: of the operations, a key of `gflops`.
         """
-        if precision not in self.gflops:
+        if not set(gflop) <= set(self.gflops):
             return None
-        return max(1000 * gflop / self.gflops[precision], megabytes / self.gigabytes)
+        arithmetic = sum(1000 * each / self.gflops[name] for name, each in gflop.items())
+        return max(arithmetic, megabytes / self.gigabytes)
+
+    def or_better(self, other: Roofline) -> Roofline:
+        """The higher of each ceiling: a busy moment only ever lowers what is measured."""
+        gflops = {name: max(each, other.gflops[name]) for name, each in self.gflops.items()}
+        return replace(self, gflops=gflops, gigabytes=max(self.gigabytes, other.gigabytes))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -58,11 +67,12 @@ class Roofline:
 def measure_roofline(threads: int, *, seconds: float = 0.3, side: int = _SIDE) -> Roofline:
     """Multiply matrices and copy memory for a while; the best repetition is the ceiling.
 
-    A matrix product is tried both as such and as a 1x1 convolution, which other libraries compute.
+    A matrix product of floats is tried both as such and as a 1x1 convolution, one of bytes in both
+    PyTorch and ONNX Runtime: other libraries compute them.
 
     Args:
         threads: to use; PyTorch's own setting is given back.
-        seconds: for each of the four measurements.
+        seconds: for each of the six measurements.
         side: of the square matrices.
     """
     before = torch.get_num_threads()
@@ -72,12 +82,15 @@ def measure_roofline(threads: int, *, seconds: float = 0.3, side: int = _SIDE) -
             f32 = max(_product(side, torch.float32, seconds), _pointwise(side, seconds))
             # What computes in f32 computes in bf16 as fast: at worst its inputs are widened.
             bf16 = max(f32, _product(side, torch.bfloat16, seconds))
+            int8 = max(
+                f32, _byte_product(side, seconds), _byte_product_of_ort(side, seconds, threads)
+            )
             gigabytes = _copy(seconds)
     finally:
         torch.set_num_threads(before)
     return Roofline(
         threads=threads,
-        gflops={"f32": f32, "bf16": bf16},
+        gflops={"f32": f32, "bf16": bf16, "int8": int8},
         gigabytes=gigabytes,
         processor=processor(),
     )
@@ -87,6 +100,33 @@ def _product(side: int, kind: torch.dtype, seconds: float) -> float:
     left, right = (torch.rand(side, side).to(kind) for _ in range(2))
     out = torch.empty_like(left)
     return 2e-9 * side**3 / _best(lambda: torch.mm(left, right, out=out), seconds)
+
+
+def _byte_product(side: int, seconds: float) -> float:
+    left, right = (torch.randint(-127, 128, (side, side), dtype=torch.int8) for _ in range(2))
+    return 2e-9 * side**3 / _best(lambda: torch._int_mm(left, right), seconds)
+
+
+def _byte_product_of_ort(side: int, seconds: float, threads: int) -> float:
+    """uint8 activations by int8 weights, as in a quantised network."""
+    random = np.random.default_rng(0)
+    weights = random.integers(-127, 128, (side, side)).astype(np.int8)
+    graph = helper.make_graph(
+        [helper.make_node("MatMulInteger", ["left", "right"], ["out"])],
+        "product",
+        [helper.make_tensor_value_info("left", TensorProto.UINT8, [side, side])],
+        [helper.make_tensor_value_info("out", TensorProto.INT32, [side, side])],
+        [onnx.numpy_helper.from_array(weights, "right")],
+    )
+    opset = [helper.make_opsetid("", 13)]
+    model = helper.make_model(graph, opset_imports=opset, ir_version=9)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    given = {"left": random.integers(0, 256, (side, side)).astype(np.uint8)}
+    return 2e-9 * side**3 / _best(lambda: session.run(None, given), seconds)
 
 
 def _pointwise(side: int, seconds: float) -> float:

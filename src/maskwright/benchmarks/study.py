@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,6 +21,7 @@ from maskwright.benchmarks.tables import latency_record, study_report
 from maskwright.core.errors import ConfigError
 from maskwright.core.files import write_json
 from maskwright.core.image import read_image
+from maskwright.core.machine import load_average
 from maskwright.jobs.predict import find_inputs
 from maskwright.report import write_report
 from maskwright.runtimes import ov
@@ -42,7 +42,8 @@ class Study:
     Attributes:
         rows: a model's contenders together, its plain one first.
         skipped: what this machine could not run, and why.
-        rooflines: the machine's ceilings, measured at the start, a row for each number of threads.
+        rooflines: the machine's ceilings, the better of those measured before and after, a row for
+            each number of threads.
         published: model -> speeds on GPUs that others told; empty where a GPU was measured.
         page: the report's path.
     """
@@ -98,7 +99,7 @@ def benchmark_models(
             "expected at least one model, one alone with --bundle, and --device auto, cpu or cuda; "
             f"got {len(models)} models, --bundle {bundle}, --device {device}."
         )
-    load_before = _load_average()
+    load_before = load_average()
     gpu = device == "cuda" or (device == "auto" and torch.cuda.is_available())
     with tempfile.TemporaryDirectory(prefix="maskwright-") as folder:
         photos = _scenes() if images is None else _photos(images)
@@ -112,6 +113,8 @@ def benchmark_models(
             rounds=rounds,
             extras=Extras(compiled=compiled, gpu=gpu, int8=int8, plain=against_plain),
         )
+        again = [measure_roofline(each.threads) for each in rooflines]
+        rooflines = [one.or_better(other) for one, other in zip(rooflines, again)]
         rows = _complete(rows, subjects, rooflines)
     measured_gpu = gpu and torch.cuda.is_available()
     study = Study(
@@ -175,21 +178,20 @@ def _complete(
         completed.append(
             replace(
                 row,
-                roofline=_share(row, subject, ceilings),
+                roofline=_share(row, ceilings),
                 peak_mib=_peak(row, subject) if shipped else None,
             )
         )
     return completed
 
 
-def _share(row: LatencyRow, subject: Subject, ceilings: Mapping[int, Roofline]) -> float | None:
+def _share(row: LatencyRow, ceilings: Mapping[int, Roofline]) -> float | None:
     ceiling = ceilings.get(row.threads)
-    if subject.gflop is None or ceiling is None or ceiling.processor != row.processor:
+    if row.gflop is None or row.weights_mb is None:
         return None
-    if "int8" in row.name:  # integer products have another ceiling, which is not measured
+    if ceiling is None or ceiling.processor != row.processor:
         return None
-    megabytes = len(subject.bundle.graph) / 1e6 / (1 if row.precision == "f32" else 2)
-    least = ceiling.least_ms(subject.gflop, megabytes, row.precision)
+    least = ceiling.least_ms(row.gflop, row.weights_mb)
     return None if least is None else least / row.median_ms
 
 
@@ -210,10 +212,5 @@ def _record(study: Study, images: str, load_before: Sequence[float]) -> dict[str
             for model, items in study.published.items()
         },
         "images": images,
-        "load_average": {"before": list(load_before), "after": list(_load_average())},
+        "load_average": {"before": load_before, "after": load_average()},
     }
-
-
-def _load_average() -> tuple[float, ...]:
-    """Of the last 1, 5 and 15 minutes: what else ran tells how far a figure can be trusted."""
-    return tuple(round(each, 2) for each in os.getloadavg()) if hasattr(os, "getloadavg") else ()

@@ -11,6 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from maskwright.architectures import ARCHITECTURES, Published, architecture, build, load_checkpoint
 from maskwright.architectures.contract import Network
+from maskwright.benchmarks.operations import Work
 from maskwright.core.card import ModelCard
 from maskwright.core.classes import Classes
 from maskwright.core.errors import ConfigError, ModelFileError
@@ -38,6 +39,14 @@ class Subject:
     gflop: float | None
     checkpoint_bytes: int | None = None
     published: tuple[Published, ...] = ()
+
+    @property
+    def work(self) -> Work | None:
+        """What one answer of the PyTorch side takes; None where the network isn't known."""
+        if self.gflop is None or self.network is None:
+            return None
+        weights = sum(parameter.numel() for parameter in self.network.parameters())
+        return Work(float_gflop=self.gflop, float_weights=weights)
 
     @property
     def size(self) -> tuple[int, int]:

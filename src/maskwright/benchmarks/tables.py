@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import Any
 
 from maskwright.benchmarks.contenders import Skipped
-from maskwright.benchmarks.latency import LatencyRow
+from maskwright.benchmarks.latency import DOUBT, LatencyRow
 from maskwright.report import Column, Facts, Report, Section, Speed, Table, settings
 from maskwright.report.page import Cell
 from maskwright.report.results import speed_bars
@@ -34,7 +34,7 @@ def speeds(rows: Sequence[LatencyRow]) -> list[Speed]:
         Speed(
             label=row.name if row.threads == 1 else f"{row.name}, {row.threads} threads",
             milliseconds=row.median_ms,
-            note=row.precision,
+            note=row.told_precision,
         )
         for row in rows
     ]
@@ -47,8 +47,8 @@ def latency_table(rows: Sequence[LatencyRow]) -> Section:
         (Column(name="Model"), lambda row: row.model if several else None),
         (Column(name="Runs with"), lambda row: row.name),
         (Column(name="Threads"), lambda row: row.threads),
-        (Column(name="Floats", hint="precision of its float operations"),
-         lambda row: row.precision),
+        (Column(name="Computes in", hint="int8: the share of its operations; the rest in floats"),
+         lambda row: row.told_precision),
         (Column(name="Median", format=".2f", hint="ms"), lambda row: row.median_ms),
         (Column(name="p95", format=".2f", hint="ms"), lambda row: row.p95_ms),
         (Column(name="p99", format=".2f", hint="ms"), lambda row: row.p99_ms),
@@ -59,7 +59,7 @@ def latency_table(rows: Sequence[LatencyRow]) -> Section:
         (Column(name="Agrees", format=".2%", hint="share of pixels, with the model's first row"),
          lambda row: row.agreement),
         (Column(name="Roof", format=".0%", hint="share of what the measured ceilings allow"),
-         lambda row: row.roofline),
+         lambda row: row.told_roofline if (row.roofline or 0) > 1 else row.roofline),
         (Column(name="Peak", format=".0f", hint="MiB of a process that only predicts, no torch"),
          lambda row: row.peak_mib),
         (Column(name="File", format=".1f", hint="MiB"),
@@ -73,7 +73,8 @@ def latency_table(rows: Sequence[LatencyRow]) -> Section:
         columns=[column for column, _ in filled],
         rows=[[value(row) for _, value in filled] for row in rows],
         note="In ms, of the network alone: the uint8 image in, the class map out; contenders take "
-        "turns. Peak (of memory) and File are in MiB.",
+        "turns. Peak (of memory) and File are in MiB."
+        + (f" {DOUBT}" if any((row.roofline or 0) > 1 for row in rows) else ""),
     )
 
 
@@ -143,10 +144,11 @@ def _ceilings(rooflines: Sequence[Mapping[str, Any]]) -> Section:
     facts = [
         (
             f"{each['threads']} thread{'s' if each['threads'] > 1 else ''}",
-            ", ".join(f"{name} {value:.0f} GFLOP/s" for name, value in each["gflops"].items())
+            ", ".join(f"{name} {value:.0f} Gop/s" for name, value in each["gflops"].items())
             + f", copying {each['gigabytes']:.1f} GB/s",
         )
         for each in rooflines
     ]
-    note = "The fastest matrix product and copy, measured before the models."
+    note = "The fastest matrix product of each precision and the fastest copy, before or after the "
+    note += "models. Operations of int8 are of integers."
     return Facts(title="This machine's ceilings", facts=facts, note=note)

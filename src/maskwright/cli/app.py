@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import sys
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -23,9 +23,13 @@ from maskwright.cli.refining import RefiningCommand
 from maskwright.cli.synthesize import synthesize
 from maskwright.cli.train import TrainCommand, train
 from maskwright.core.errors import MaskwrightError
+from maskwright.core.machine import installed
 
 USER_ERROR = 2
 """Exit code where the input is at fault, or Ctrl-C ended the work."""
+
+UNKNOWN_VERSION = "0+unknown"
+"""Of a source tree that was never installed, as `maskwright.__version__` tells it."""
 
 _MACHINE_SAYS_NO = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC}
 
@@ -51,8 +55,27 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     help="From photos to a segmentation model that runs in real time on a CPU.",
 )
+
+
+def _tell_version(asked: bool) -> None:
+    if asked:
+        print(f"maskwright {installed('maskwright') or UNKNOWN_VERSION}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_tell_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """Only its option is used; the help is the app's."""
+
+
 app.command()(demo)
 app.command()(models)
 app.add_typer(data, name="data")

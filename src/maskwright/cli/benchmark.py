@@ -64,6 +64,7 @@ def benchmark(
 
 
 def _show(study: Study) -> None:
+    from maskwright.benchmarks.latency import DOUBT
     from maskwright.cli.console import say, show_table
 
     show_table(
@@ -71,6 +72,8 @@ def _show(study: Study) -> None:
          "gain", "agrees", "roofline", "peak MiB", "file MiB"),
         [_cells(row) for row in study.rows],
     )  # fmt: skip
+    if any((row.roofline or 0) > 1 for row in study.rows):
+        say(DOUBT)
     for one in study.skipped:
         say(f"{one.model}, {one.name}: not measured; {one.why}")
     for model, items in study.published.items():
@@ -79,14 +82,14 @@ def _show(study: Study) -> None:
                 f"({item.source})")  # fmt: skip
     for each in study.rooflines:
         ceilings = ", ".join(f"{name} {value:.0f}" for name, value in each.gflops.items())
-        say(f"ceilings of {each.processor}, threads {each.threads}: {ceilings} GFLOP/s, "
+        say(f"ceilings of {each.processor}, threads {each.threads}: {ceilings} Gop/s, "
             f"copying {each.gigabytes:.1f} GB/s")  # fmt: skip
 
 
 def _cells(row: LatencyRow) -> tuple[object, ...]:
-    share = "–" if row.roofline is None else f"{row.roofline:.0%}"
+    share = row.told_roofline or "–"
     peak = "–" if row.peak_mib is None else f"{row.peak_mib:.0f}"
     size = "–" if row.bytes_on_disk is None else f"{row.bytes_on_disk / 2**20:.2f}"
-    return (row.model, row.name, row.threads, row.precision, f"{row.median_ms:.2f}",
+    return (row.model, row.name, row.threads, row.told_precision, f"{row.median_ms:.2f}",
             f"{row.p95_ms:.2f}", f"{row.p99_ms:.2f}", f"{row.fps:.1f}", f"{row.speed_up:.2f}x",
             f"{row.agreement:.3%}", share, peak, size)  # fmt: skip

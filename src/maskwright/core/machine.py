@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from maskwright.core.errors import ConfigError
+from maskwright.core.processors import describe
 
 PACKAGES = (
     "maskwright",
@@ -30,17 +31,38 @@ MEMORY = "MASKWRIGHT_MEMORY"
 
 @cache
 def processor() -> str:
-    """The processor's name as the system tells it, such as "AMD EPYC 9654"."""
+    """The processor's name, generation, family and model as far as the system tells them.
+
+    Such as "AMD EPYC (Zen 4, family 25 model 17)": a virtual machine's name alone may hide which
+    generation it is.
+    """
+    return describe(cpu_facts()) or platform.processor() or platform.machine()
+
+
+def cpu_facts() -> dict[str, str]:
+    """What Linux tells of the first processor in /proc/cpuinfo, key -> value; {} elsewhere.
+
+    Lines that stand for the whole machine at the end of the file, as on Arm boards, are included
+    where the first processor has none of that key.
+    """
     try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
-        lines = []
-    for wanted in ("model name", "Model", "Hardware"):
-        for line in lines:
-            key, _, value = line.partition(":")
-            if key.strip() == wanted and value.strip():
-                return value.strip()
-    return platform.processor() or platform.machine()
+        return {}
+    facts: dict[str, str] = {}
+    for line in text.splitlines():
+        key, colon, value = line.partition(":")
+        if colon and value.strip():
+            facts.setdefault(key.strip(), value.strip())
+    return facts
+
+
+def load_average() -> list[float]:
+    """Programs that ran in the last 1, 5 and 15 minutes, on average; [] where it isn't told.
+
+    More than the cores, and what is measured meanwhile is a crowded machine's.
+    """
+    return [round(each, 2) for each in os.getloadavg()] if hasattr(os, "getloadavg") else []
 
 
 def usable_cores() -> int:
@@ -93,27 +115,44 @@ def describe_machine() -> dict[str, Any]:
     """What a measurement must name, as plain data for JSON.
 
     Returns:
-        "processor", "cores" (that this process may use), "memory_gib" (of the machine; None where
-        the system doesn't tell), "system", "platform", "python", and "packages": name -> version
-        of those installed among `PACKAGES`. None of them is imported.
+        "processor", "cores" (that this process may use), "memory_gib" (of the machine), "virtual"
+        (whether a hypervisor runs it), "governor" (the rule by which Linux sets the first core's
+        frequency), "system", "platform", "python", and "packages": name -> version of those
+        installed among `PACKAGES`. None of them is imported. What the system doesn't tell is None.
     """
     memory = _kernel_tells("/proc/meminfo", "MemTotal")
     return {
         "processor": processor(),
         "cores": usable_cores(),
         "memory_gib": None if memory is None else round(memory / 2**30, 1),
+        "virtual": _virtual(),
+        "governor": _governor(),
         "system": system(),
         "platform": platform.platform(),
         "python": platform.python_version(),
-        "packages": {name: found for name in PACKAGES if (found := _installed(name))},
+        "packages": {name: found for name in PACKAGES if (found := installed(name))},
     }
 
 
-def _installed(package: str) -> str | None:
+def installed(package: str) -> str | None:
+    """The version of an installed distribution; None where it isn't installed."""
     try:
         return version(package)
     except PackageNotFoundError:
         return None
+
+
+def _virtual() -> bool | None:
+    flags = cpu_facts().get("flags")
+    return None if flags is None else "hypervisor" in flags.split()
+
+
+def _governor() -> str | None:
+    try:
+        told = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").read_text()
+    except OSError:
+        return None
+    return told.strip() or None
 
 
 def _kernel_tells(record: str, key: str) -> int | None:

@@ -239,60 +239,6 @@ class Mask:
             )
 
 
-def iou_matrix(
-    masks_a: Sequence[Mask], masks_b: Sequence[Mask], crowd_b: Sequence[bool] | None = None
-) -> np.ndarray:
-    """Intersection over union of every pair, float64 [len(a), len(b)].
-
-    Args:
-        masks_a: predictions, say.
-        masks_b: truth, say; of the same size.
-        crowd_b: which of b are crowds: with those it is intersection over the area of a (COCO).
-
-    Raises:
-        DataError: sizes that differ.
-    """
-    result = np.zeros((len(masks_a), len(masks_b)))
-    if not result.size:
-        return result
-    for mask in (*masks_a, *masks_b):
-        masks_a[0]._check_size(mask)
-    common = _common_areas(masks_a, masks_b)
-    area_a = np.array([mask.area for mask in masks_a])[:, None]
-    area_b = np.array([mask.area for mask in masks_b])[None]
-    crowd = np.zeros(len(masks_b), bool) if crowd_b is None else np.asarray(crowd_b, bool)
-    whole = np.where(crowd, area_a, area_a + area_b - common)
-    return common / np.maximum(whole, 1)
-
-
-def _common_areas(masks_a: Sequence[Mask], masks_b: Sequence[Mask]) -> np.ndarray:
-    # The ones of b before position p are a prefix sum; the difference of that between the two
-    # ends of each run of a, summed, is what the masks share. All b of one a are asked at once, in
-    # one sorted array of toggles: those of mask j are moved by j times the number of pixels.
-    total = masks_a[0].size[0] * masks_a[0].size[1]
-    ends = [np.append(mask._toggles, total) for mask in masks_b]
-    first = np.cumsum([0] + [len(of_one) for of_one in ends])
-    all_ends = np.concatenate([of_one + j * (total + 1) for j, of_one in enumerate(ends)])
-    ones = np.concatenate([mask.runs * (np.arange(len(mask.runs)) % 2) for mask in masks_b])
-    before = np.concatenate([[0], np.cumsum(ones, dtype=np.int64)])
-    boxes_b = np.array([mask.box_xyxy for mask in masks_b])
-    common = np.zeros((len(masks_a), len(masks_b)), np.int64)
-    for row, mask in zip(common, masks_a):
-        left, top, right, bottom = mask.box_xyxy
-        near = np.flatnonzero(
-            (boxes_b[:, 0] < right) & (boxes_b[:, 2] > left)
-            & (boxes_b[:, 1] < bottom) & (boxes_b[:, 3] > top)
-        )  # fmt: skip
-        edges = mask._toggles if len(mask.runs) % 2 else np.append(mask._toggles, total)
-        asked = edges + near[:, None] * (total + 1)
-        run = np.searchsorted(all_ends, asked)  # the run that ends at or after the position
-        counted = before[run + 1] - before[first[near]][:, None]
-        is_one = (run - first[near][:, None]) % 2 == 1
-        counted -= np.where(is_one, all_ends[run] - asked, 0)
-        row[near] = (counted[:, 1::2] - counted[:, ::2]).sum(axis=1)
-    return common
-
-
 def _union(toggles: Sequence[np.ndarray]) -> np.ndarray:
     return rl.combine(toggles, 1) if toggles else np.zeros(0, np.int64)
 

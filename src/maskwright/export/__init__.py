@@ -7,7 +7,7 @@ from __future__ import annotations
 from maskwright.export.agreement import pixel_agreement
 from maskwright.export.bundle import MINIMUM_AGREEMENT, ExportReport, export
 from maskwright.export.checkpoint import export_checkpoint, export_checkpoint_precise
-from maskwright.export.onnx import to_onnx, unfolded_norms
+from maskwright.export.onnx import to_onnx
 from maskwright.export.precision import PrecisionReport, export_precise
 from maskwright.export.quantise import quantise, store_half
 from maskwright.export.routes import Route
@@ -25,5 +25,4 @@ __all__ = [
     "quantise",
     "store_half",
     "to_onnx",
-    "unfolded_norms",
 ]

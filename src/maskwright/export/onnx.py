@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections import Counter
 from collections.abc import Callable, Iterator
 
 import onnx
@@ -18,7 +17,6 @@ from maskwright.runtimes.session import INPUT
 OPSET = 20
 """Of the graphs we write: read by ONNX Runtime >= 1.17 and OpenVINO >= 2024.0."""
 
-_CONVOLUTIONS = {"Conv", "ConvTranspose"}
 _LOGGERS = ("torch.onnx", "torch.export", "onnxscript", "onnx_ir", "torch._dynamo")
 
 
@@ -57,27 +55,6 @@ def to_onnx(network: Network, size: tuple[int, int], *, probabilities: bool = Fa
     model = program.model_proto
     _forget_source(model)
     return model.SerializeToString()
-
-
-def unfolded_norms(graph: bytes) -> list[str]:
-    """Batch norms that could have been folded into the convolution before them; [] is good.
-
-    Args:
-        graph: a serialised ONNX model.
-
-    Returns:
-        The names of the nodes whose only input comes from a convolution that nobody else reads.
-    """
-    nodes = onnx.load_from_string(graph).graph.node
-    made_by = {output: node.op_type for node in nodes for output in node.output}
-    readers = Counter(name for node in nodes for name in node.input)
-    return [
-        node.name
-        for node in nodes
-        if node.op_type == "BatchNormalization"
-        and made_by.get(node.input[0]) in _CONVOLUTIONS
-        and readers[node.input[0]] == 1
-    ]
 
 
 class Deploy(nn.Module):

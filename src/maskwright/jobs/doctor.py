@@ -7,7 +7,6 @@ import os
 import shutil
 import sys
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
@@ -60,13 +59,13 @@ def _python() -> list[Check]:
 def _packages() -> list[Check]:
     checks = []
     for name in ("maskwright", *_NEEDED):
-        found = _version(name)
+        found = machine.installed(name)
         verdict: Verdict = "ok" if found else "bad"
         checks.append(
             Check(what=name, found=found or "missing: pip install maskwright", verdict=verdict)
         )
     for name, why in _EXTRAS.items():
-        found = _version(name) if importlib.util.find_spec(name) else None
+        found = machine.installed(name) if importlib.util.find_spec(name) else None
         checks.append(
             Check(
                 what=name, found=found or f"not installed; {why}", verdict="ok" if found else "note"
@@ -75,20 +74,13 @@ def _packages() -> list[Check]:
     return checks
 
 
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
 def _processor() -> list[Check]:
     cores = machine.usable_cores()
     checks = [
         Check(what="processor", found=f"{machine.processor()}, {cores} usable cores"),
         Check(what="system", found=machine.system()),
     ]
-    flags = _cpu_flags()
+    flags = machine.cpu_facts().get("flags", "").split()
     if flags:
         fast = [f"{flag} ({what})" for flag, what in _FLAGS.items() if flag in flags]
         slow = "avx2" not in flags
@@ -105,16 +97,6 @@ def _processor() -> list[Check]:
                 Check(what=name, found=f"{os.environ[name]}: limits the threads", verdict="note")
             )
     return checks
-
-
-def _cpu_flags() -> frozenset[str]:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
-    except OSError:
-        return frozenset()
-    return frozenset(
-        next((line.split(":", 1)[1].split() for line in lines if line.startswith("flags")), [])
-    )
 
 
 def _room() -> list[Check]:

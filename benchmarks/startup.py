@@ -1,9 +1,8 @@
-"""How long a command takes before it does anything: `python -m maskwright.benchmarks.startup`."""
+"""How long a command takes before it does anything: `python -m benchmarks startup`."""
 
 from __future__ import annotations
 
 import argparse
-import datetime
 import statistics
 import subprocess
 import sys
@@ -14,10 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from maskwright.core.errors import ConfigError
-from maskwright.core.files import write_json
-from maskwright.core.machine import describe_machine
-
-OUT = "benchmarks/results/startup.json"
 
 
 def measure_startup(runs: int = 9) -> dict[str, Any]:
@@ -29,7 +24,7 @@ def measure_startup(runs: int = 9) -> dict[str, Any]:
     Returns:
         Plain data: "rows" with "command", "median_s", "min_s" and "max_s" by the clock, in the
         order bare Python (which the others contain), `import maskwright`, `maskwright --help`;
-        "runs", "threads", "date" (UTC, ISO 8601), and "machine".
+        "runs", and "threads".
 
     Raises:
         ConfigError: fewer than one run, or the command `maskwright` isn't installed beside this
@@ -56,8 +51,6 @@ def measure_startup(runs: int = 9) -> dict[str, Any]:
         ],
         "runs": runs,
         "threads": 1,
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "machine": describe_machine(),
     }
 
 
@@ -80,19 +73,14 @@ def _seconds(arguments: Sequence[str]) -> float:
     return time.perf_counter() - start
 
 
-def main() -> None:
-    """Measure and write the result, with the command that made it."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=9, help="of each command")
-    parser.add_argument("--out", default=OUT, help="the JSON file to write")
-    options = parser.parse_args()
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """The start of each command."""
     found = measure_startup(options.runs)
     for row in found["rows"]:
         print(f"{row['command']}: {row['median_s']:.3f} s")
-    command = f"python -m maskwright.benchmarks.startup --runs {options.runs}"
-    write_json(options.out, {"command": command, **found})
-    print(f"wrote {options.out}")
+    return found
 
 
-if __name__ == "__main__":
-    main()
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """How often."""
+    parser.add_argument("--runs", type=int, default=9, help="of each command")

@@ -1,4 +1,4 @@
-"""What tiles cost on a large image: `python -m maskwright.benchmarks.tiling`.
+"""What tiles cost on a large image: `python -m benchmarks tiling`.
 
 Told are the time beside the network's, and the memory beside the image and its class map. Each part
 is measured in a process of its own without torch; another one, with torch, exports the network,
@@ -8,37 +8,27 @@ whose weights are random: neither time nor memory depends on them.
 from __future__ import annotations
 
 import argparse
-import datetime
-import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
+from benchmarks.alone import alone, height_width
 from maskwright.benchmarks.memory import peak_mib, resident_mib
 from maskwright.core.card import ModelCard
 from maskwright.core.classes import Classes
 from maskwright.core.errors import ConfigError
-from maskwright.core.files import write_json
 from maskwright.core.image import strips, write_image
-from maskwright.core.machine import describe_machine
 from maskwright.core.resize import Resize
 from maskwright.jobs import predict_files
 from maskwright.runtimes import Predictor, Tiled, load, write_bundle
 from maskwright.runtimes.loading import Runtime
 from maskwright.runtimes.tiling import OVERLAP
 
-OUT = "benchmarks/results/tiling.json"
-MODEL = "unet-lite0"
-SIZE = "10000x10000"
-TILE = "512x512"
 CLASSES = 8
 
 
@@ -209,33 +199,25 @@ def export_random(name: str, path: Path, classes: int, tile: tuple[int, int]) ->
     write_bundle(path, _card(name, classes, tile), to_onnx(network, tile, probabilities=True))
 
 
-def _alone(function: Callable[..., Any], *arguments: Any, **settings: Any) -> Any:
-    """A function's answer from a fresh process."""
-    with ProcessPoolExecutor(1, get_context("spawn")) as process:
-        return process.submit(function, *arguments, **settings).result()
-
-
-def main() -> None:
-    """Export, measure both parts and write the result, with the command that made it."""
-    options = _options()
-    size, tile = _pair(options.size), _pair(options.tile)
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Export, and measure both parts."""
     with tempfile.TemporaryDirectory() as folder:
         bundle, photo = Path(folder) / "random.mask", Path(folder) / "photo.jpg"
-        _alone(export_random, options.model, bundle, options.classes, tile)
-        blended = _alone(
-            measure_tiling, bundle, size, overlap=options.overlap, threads=options.threads
+        alone(export_random, options.model, bundle, options.classes, options.tile)
+        blended = alone(
+            measure_tiling, bundle, options.size, overlap=options.overlap, threads=options.threads
         )
         print(
             f"{blended['tiles']} tiles, {blended['ms_per_tile']:.1f} ms each, "
             f"{blended['beside_the_network']:.1%} of it beside the network; "
             f"{blended['beyond_mib']} MiB beyond image and class map"
         )
-        write_image(photo, large_picture(size))
-        files = _alone(
+        write_image(photo, large_picture(options.size))
+        files = alone(
             measure_files,
             photo,
             Path(folder) / "out",
-            tile=tile,
+            tile=options.tile,
             overlap=options.overlap,
             classes=options.classes,
         )
@@ -243,43 +225,19 @@ def main() -> None:
             f"files: read {files['read_s']} s, tiles {files['predict_s']} s, written "
             f"{files['write_s']} s; {files['peak_mib']} MiB"
         )
-    found = {
-        "command": _command(options),
-        "model": options.model,
-        "blended": blended,
-        "files": files,
-        "load_average": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "machine": describe_machine(),
-    }
-    write_json(options.out, found)
-    print(f"wrote {options.out}")
+    threads = blended["runtime"]["threads"]
+    return {"threads": threads, "model": options.model, "blended": blended, "files": files}
 
 
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default=MODEL, help="an architecture's name")
-    parser.add_argument("--size", default=SIZE, help="of the image, HEIGHTxWIDTH")
-    parser.add_argument("--tile", default=TILE, help="the network's input, HEIGHTxWIDTH")
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Which network, image and tiles."""
+    parser.add_argument("--model", default="unet-lite0", help="an architecture's name")
+    parser.add_argument(
+        "--size", type=height_width, default=(10_000, 10_000), help="of the image, HEIGHTxWIDTH"
+    )
+    parser.add_argument(
+        "--tile", type=height_width, default=(512, 512), help="the network's input, HEIGHTxWIDTH"
+    )
     parser.add_argument("--overlap", type=float, default=OVERLAP)
     parser.add_argument("--classes", type=int, default=CLASSES)
     parser.add_argument("--threads", type=int, default=None, help="all cores unless given")
-    parser.add_argument("--out", default=OUT, help="the JSON file to write")
-    return parser.parse_args()
-
-
-def _pair(text: str) -> tuple[int, int]:
-    height, _, width = text.partition("x")
-    return int(height), int(width)
-
-
-def _command(options: argparse.Namespace) -> str:
-    threads = "" if options.threads is None else f" --threads {options.threads}"
-    return (
-        f"python -m maskwright.benchmarks.tiling --model {options.model} --size {options.size} "
-        f"--tile {options.tile} --overlap {options.overlap:g} --classes {options.classes}{threads}"
-    )
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""Our networks' speed beside their peers': `python -m maskwright.benchmarks.peers`.
+"""Our networks' speed beside their peers': `python -m benchmarks peers`.
 
 Each network runs in two implementations with the same weights, images and threads, in turns. The
 memory of attention over a whole street scene is measured beside it, each in a process of its own.
@@ -7,12 +7,7 @@ memory of attention over a whole street scene is measured beside it, each in a p
 from __future__ import annotations
 
 import argparse
-import datetime
-import json
-import os
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,14 +18,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from benchmarks.alone import alone
+from benchmarks.peer_pairs import CLASSES, PAIRS, Pair, build_both, logits_of, parameters
 from maskwright.architectures import build
 from maskwright.benchmarks.memory import peak_mib
-from maskwright.benchmarks.peer_pairs import CLASSES, PAIRS, Pair, build_both, logits_of, parameters
 from maskwright.core.errors import ConfigError
-from maskwright.core.files import write_json
-from maskwright.core.machine import describe_machine
 
-OUT = "benchmarks/results/peers.json"
 ATTENTION = ("danet-resnet101", "dranet-resnet101", "hrnetv2-w48-ocr", "caa-b7")
 STREET = (512, 1024)
 PACKAGES = ("torchvision", "segmentation-models-pytorch", "transformers")
@@ -115,20 +108,11 @@ def measure_attention(
         interpreter, PyTorch and weights included), "before_mib" (of these, before the pass).
 
     Raises:
-        ConfigError: a process failed; the text tells its last words.
+        ConfigError: no such architecture, or its process ended without an answer.
     """
     rows = []
     for name in names:
-        command = [sys.executable, "-m", "maskwright.benchmarks.peers", "--alone", name]
-        command += ["--threads", str(threads), "--size", f"{size[0]}x{size[1]}"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            words = (done.stderr.strip().splitlines() or ["nothing was said"])[-1]
-            raise ConfigError(
-                f"expected {name} to answer at {size[0]}x{size[1]}, but its process ended with "
-                f"{done.returncode}: {words}"
-            )
-        rows.append({"name": name, "size": list(size), **json.loads(done.stdout.splitlines()[-1])})
+        rows.append({"name": name, "size": list(size), **alone(one_forward, name, size, threads)})
         told(f"{name}: {rows[-1]['peak_mib']:.0f} MiB")
     return rows
 
@@ -225,31 +209,18 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _alone(name: str, size: tuple[int, int], threads: int) -> None:
-    """Run one network once, and print the peak as one line of JSON."""
+def one_forward(name: str, size: tuple[int, int], threads: int) -> dict[str, float]:
+    """Run one network once; "peak_mib" of this process, and of these "before_mib" the pass."""
     torch.set_num_threads(threads)
     network = build(name, 19).eval()
     before = peak_mib()
     with torch.inference_mode():
         network(torch.zeros(1, 3, *size))
-    print(json.dumps({"peak_mib": round(peak_mib(), 1), "before_mib": round(before, 1)}))
+    return {"peak_mib": round(peak_mib(), 1), "before_mib": round(before, 1)}
 
 
-def main() -> None:
-    """Measure both, and write them with the command that did it."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=6, help="timed turns of each")
-    parser.add_argument("--threads", type=int, default=1, help="that PyTorch may use")
-    parser.add_argument("--channels-last", action="store_true", help="memory layout of both")
-    parser.add_argument("--only", default="", help="pairs whose name has this word")
-    parser.add_argument("--out", default=OUT, help="the JSON file to write")
-    parser.add_argument("--alone", default="", help=argparse.SUPPRESS)
-    parser.add_argument("--size", default="", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.alone:
-        height, width = map(int, options.size.split("x"))
-        return _alone(options.alone, (height, width), options.threads)
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Both the speed of the pairs and the memory of attention."""
     pairs = [pair for pair in PAIRS if options.only.lower() in pair.name.lower()]
     rows = measure_peers(
         pairs,
@@ -258,25 +229,19 @@ def main() -> None:
         channels_last=options.channels_last,
         told=print,
     )
-    memory = measure_attention(threads=options.threads, told=print)
-    command = f"python -m maskwright.benchmarks.peers --rounds {options.rounds}"
-    command += f" --threads {options.threads}" + " --channels-last" * options.channels_last
-    found = {
-        "command": command + (f" --only {options.only}" if options.only else ""),
+    return {
         "rounds": options.rounds,
         "threads": options.threads,
         "channels_last": options.channels_last,
-        "load": None if load is None else round(load, 1),
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "machine": describe_machine(),
         "peers": _versions(),
         "speed": rows,
-        "attention": memory,
+        "attention": measure_attention(threads=options.threads, told=print),
     }
-    write_json(options.out, found)
-    print(f"wrote {options.out}")
-    return None
 
 
-if __name__ == "__main__":
-    main()
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Which pairs, how often, and how they are laid out."""
+    parser.add_argument("--rounds", type=int, default=6, help="timed turns of each")
+    parser.add_argument("--threads", type=int, default=1, help="that PyTorch may use")
+    parser.add_argument("--channels-last", action="store_true", help="memory layout of both")
+    parser.add_argument("--only", default="", help="pairs whose name has this word")

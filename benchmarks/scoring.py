@@ -1,4 +1,4 @@
-"""How fast class maps are counted, beside torchmetrics: `python -m maskwright.benchmarks.scoring`.
+"""How fast class maps are counted, beside torchmetrics: `python -m benchmarks scoring`.
 
 Both count the same images in turns on one thread, in one process, and must come to the same
 matrix. torchmetrics is a tool of this measurement only (`pip install maskwright[dev]`).
@@ -7,25 +7,18 @@ matrix. torchmetrics is a tool of this measurement only (`pip install maskwright
 from __future__ import annotations
 
 import argparse
-import datetime
-import json
-import os
 import statistics
 import time
 from collections.abc import Callable
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
 from maskwright.core.errors import ConfigError
-from maskwright.core.files import write_json
-from maskwright.core.machine import describe_machine
 from maskwright.metrics.semantic import confusion_matrix
 
-OUT = "benchmarks/results/scoring.json"
 SIZE = (1024, 2048)
 CLASSES = 19
 VOID = 255
@@ -48,8 +41,7 @@ def measure_confusion_matrix(
     Returns:
         Plain data: "rows" with "name", "median_ms", "min_ms", "max_ms" and "images_per_second"
         (by the median); "ratio" of torchmetrics' fastest median to ours; "size", "classes",
-        "rounds", "threads", "load" (programs that ran in the last minute, on average), "date"
-        (UTC, ISO 8601), and "machine".
+        "rounds", "threads", and "torchmetrics", its version.
 
     Raises:
         ConfigError: fewer than one round, torchmetrics isn't installed, or the two disagree.
@@ -74,9 +66,6 @@ def measure_confusion_matrix(
         "classes": classes,
         "rounds": rounds,
         "threads": 1,
-        "load": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "machine": describe_machine(),
         "torchmetrics": version("torchmetrics"),
     }
 
@@ -147,22 +136,15 @@ def _row(name: str, seconds: list[float]) -> dict[str, Any]:
     }
 
 
-def main() -> None:
-    """Measure and write the section, with the command that made it; other sections stay."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=15, help="turns of each")
-    parser.add_argument("--out", default=OUT, help="the JSON file to write")
-    options = parser.parse_args()
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Maps of a city's size."""
     found = measure_confusion_matrix(options.rounds)
     for row in found["rows"]:
         print(f"{row['name']}: {row['median_ms']} ms, {row['images_per_second']} images/s")
     print(f"{found['ratio']} times as fast as torchmetrics")
-    command = f"python -m maskwright.benchmarks.scoring --rounds {options.rounds}"
-    path = Path(options.out)
-    others = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    write_json(path, {**others, "confusion_matrix": {"command": command, **found}})
-    print(f"wrote {options.out}")
+    return found
 
 
-if __name__ == "__main__":
-    main()
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """How often."""
+    parser.add_argument("--rounds", type=int, default=15, help="turns of each")

@@ -1,4 +1,4 @@
-"""What refining gains and costs: `python -m maskwright.benchmarks.refinement CHECKPOINT DATA`.
+"""What refining gains and costs: `python -m benchmarks refinement CHECKPOINT DATA`.
 
 A network answers the validation images once; its probabilities are scored as they are, and refined
 by every step of `refine.STEPS` in its settings, which `--search` found on training images before
@@ -10,29 +10,25 @@ network's input, refining in the photo's pixels is compared, too.
 from __future__ import annotations
 
 import argparse
-import datetime
-import json
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from maskwright.architectures.checkpoint import load_checkpoint
-from maskwright.benchmarks.refinement_cases import Case, cases_of, spread
-from maskwright.benchmarks.refinement_search import (
+from benchmarks.alone import alone, height_width
+from benchmarks.refinement_cases import Case, cases_of, spread
+from benchmarks.refinement_search import (
     Settings,
     search_confidence,
     search_settings,
 )
-from maskwright.benchmarks.refinement_times import time_steps
+from benchmarks.refinement_times import time_steps
+from maskwright.architectures.checkpoint import load_checkpoint
 from maskwright.core.errors import ConfigError
-from maskwright.core.files import write_json
-from maskwright.core.machine import describe_machine
 from maskwright.core.resize import resize_nearest
 from maskwright.core.sample import Dataset, Sample
 from maskwright.export.bundle import torch_predictor
@@ -43,7 +39,6 @@ from maskwright.jobs.score_maps import MapScorer, MapScores
 from maskwright.refine import STEPS, Refinement, most_probable
 from maskwright.runtimes import Predictor
 
-OUT = "benchmarks/results/refinement.json"
 NETWORK = "network"
 EXACT = "dense-crf without shortcuts"
 """Every pixel by itself, the paper's lattice, every class heard."""
@@ -174,25 +169,16 @@ def _rounded(value: float) -> float | None:
     return None if math.isnan(value) else round(value, 5)
 
 
-def main() -> None:
-    """Search, or measure and time; write the section, and leave the others as they are."""
-    options = _options()
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Search, or score and time."""
     dataset = read(options.data, ignore=options.ignore)
     predictor = _open(options.checkpoint, options.input, dataset)
-    run = _search if options.search else _measure
-    found = {
-        "command": _command(options),
+    run = _search if options.search else _score
+    return {
         **run(options, predictor, dataset),
         "input": list(predictor.card.resize.size),
         "threads": 1,
-        "load": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "machine": describe_machine(),
     }
-    path = Path(options.out)
-    others = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    write_json(path, {**others, options.name or options.checkpoint.stem: found})
-    print(f"wrote {options.out}")
 
 
 def _search(options: argparse.Namespace, predictor: Predictor, dataset: Dataset) -> dict[str, Any]:
@@ -208,7 +194,7 @@ def _search(options: argparse.Namespace, predictor: Predictor, dataset: Dataset)
     }
 
 
-def _measure(options: argparse.Namespace, predictor: Predictor, dataset: Dataset) -> dict[str, Any]:
+def _score(options: argparse.Namespace, predictor: Predictor, dataset: Dataset) -> dict[str, Any]:
     every = dataset.split("val", "test")
     samples = spread(every, options.images or len(every))
     found = measure_refinement(predictor, samples)
@@ -220,12 +206,11 @@ def _measure(options: argparse.Namespace, predictor: Predictor, dataset: Dataset
     return found
 
 
-def _open(checkpoint: Path, size: str, dataset: Dataset) -> Predictor:
+def _open(checkpoint: Path, size: tuple[int, int] | None, dataset: Dataset) -> Predictor:
     network, card = load_checkpoint(checkpoint)
     require_same_classes(card.classes, dataset.classes)
-    if size:
-        height, _, width = size.partition("x")
-        card = replace(card, resize=replace(card.resize, size=(int(height), int(width))))
+    if size is not None:
+        card = replace(card, resize=replace(card.resize, size=size))
     return torch_predictor(network, replace(card, postprocess=None), probabilities=True)
 
 
@@ -239,8 +224,7 @@ def _timed(
     steps[EXACT] = ("dense-crf", {**settings["dense-crf"], **_NO_SHORTCUTS})
     for variable in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"):
         os.environ[variable] = "1"
-    with get_context("spawn").Pool(1) as pool:
-        rows = pool.apply(time_steps, (told, [case.frame_hw3 for case in cases], steps, rounds))
+    rows = alone(time_steps, told, [case.frame_hw3 for case in cases], steps, rounds)
     for row in rows:
         print(f"{row['step']}, {row['classes']} classes: {row['median_ms']} ms")
     return rows
@@ -260,12 +244,12 @@ def _line(row: Mapping[str, Any]) -> str:
     return ", ".join(parts)
 
 
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Which network and images."""
     parser.add_argument("checkpoint", type=Path, help="a .safetensors file that train wrote")
     parser.add_argument("data", type=Path, help="the labelled set")
     parser.add_argument("--ignore", action="append", default=[], help="class to leave out")
-    parser.add_argument("--input", default="", help="of the network instead, HEIGHTxWIDTH")
+    parser.add_argument("--input", type=height_width, help="of the network instead, HEIGHTxWIDTH")
     parser.add_argument(
         "--search",
         type=int,
@@ -274,20 +258,3 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--images", type=int, default=0, help="of validation; all unless given")
     parser.add_argument("--rounds", type=int, default=5, help="timed answers an image; 0: none")
-    parser.add_argument("--name", default="", help="of the section; the checkpoint's unless given")
-    parser.add_argument("--out", default=OUT, help="the JSON file to write")
-    return parser.parse_args()
-
-
-def _command(options: argparse.Namespace) -> str:
-    words = [f"python -m maskwright.benchmarks.refinement {options.checkpoint.name}"]
-    words.append(options.data.name)
-    words += [f"--ignore {name}" for name in options.ignore]
-    words += [f"--input {options.input}"] if options.input else []
-    words += [f"--search {options.search}"] if options.search else []
-    words += [f"--images {options.images}"] if options.images else []
-    return " ".join([*words, f"--rounds {options.rounds}", f"--name {options.name}"])
-
-
-if __name__ == "__main__":
-    main()

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from maskwright.benchmarks.refinement_cases import Case
+from benchmarks.refinement_cases import Case
 from maskwright.core.classes import Classes
 from maskwright.core.resize import resize_nearest
 from maskwright.metrics import (

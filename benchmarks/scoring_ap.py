@@ -1,4 +1,4 @@
-"""How fast AP is counted beside its peers: `python -m maskwright.benchmarks.scoring_ap`.
+"""How fast AP is counted beside its peers: `python -m benchmarks scoring-ap`.
 
 pycocotools, faster-coco-eval, hotcoco and ours in turns, in one process on one core, on the same
 made-up detections (`detections.py`) in memory. Theirs start from their loaded `COCO` objects
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import datetime
 import gc
 import json
 import os
@@ -24,15 +23,12 @@ from typing import Any
 import cv2
 import numpy as np
 
-from maskwright.benchmarks.detections import coco_files, make_detections
+from benchmarks.detections import coco_files, make_detections
 from maskwright.benchmarks.memory import peak_mib, resident_mib
 from maskwright.core import Segmentation
 from maskwright.core.errors import DataError
-from maskwright.core.files import write_json
-from maskwright.core.machine import describe_machine
 from maskwright.metrics import AveragePrecision, Kind
 
-OUT = "benchmarks/results/scoring-ap.json"
 KINDS: tuple[Kind, ...] = ("masks", "boxes")
 OURS = "maskwright"
 _PEER_KIND = {"masks": "segm", "boxes": "bbox"}
@@ -234,14 +230,8 @@ def _silence() -> Iterator[None]:
             os.close(kept)
 
 
-def main() -> None:
-    """Measure and write the result, with the command that made it."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--images", type=int, default=1000)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--copies", type=int, default=5, help="of the images, for memory")
-    parser.add_argument("--out", default=OUT, help="the JSON file to write")
-    options = parser.parse_args()
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Memory and time of all contenders, on one core."""
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # peers start threads: one core for all
     cv2.setNumThreads(1)
     # First, since a process can't be forked once a peer has started its threads.
@@ -252,22 +242,12 @@ def main() -> None:
     rows = measure_scoring(options.images, options.rounds)
     for row in rows:
         print(f"{row['kind']:6} {row['contender']:17} {row['median_s']:8.3f} s", flush=True)
-    command = f"python -m maskwright.benchmarks.scoring_ap --images {options.images}"
-    command += f" --rounds {options.rounds} --copies {options.copies}"
-    write_json(
-        options.out,
-        {
-            "command": command,
-            "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "machine": describe_machine(),
-            "threads": 1,
-            "peers": {name: version(name) for name in _PEERS},
-            "rows": rows,
-            "memory": memory,
-        },
-    )
-    print(f"wrote {options.out}")
+    peers = {name: version(name) for name in _PEERS}
+    return {"threads": 1, "peers": peers, "rows": rows, "memory": memory}
 
 
-if __name__ == "__main__":
-    main()
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """How many detections, and how often."""
+    parser.add_argument("--images", type=int, default=1000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--copies", type=int, default=5, help="of the images, for memory")

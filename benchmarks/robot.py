@@ -1,4 +1,4 @@
-"""What a control loop can count on: `python -m maskwright.benchmarks.robot BUNDLE`.
+"""What a control loop can count on: `python -m benchmarks robot BUNDLE`.
 
 A mean says little to a robot: the frame that came late is the one it falls over. So thousands of
 frames are answered one after the other, and the tail is told.
@@ -7,26 +7,20 @@ frames are answered one after the other, and the tail is told.
 from __future__ import annotations
 
 import argparse
-import datetime
-import os
 import time
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
+from benchmarks.alone import alone, height_width
 from maskwright.benchmarks.memory import peak_mib
 from maskwright.core.errors import ConfigError
-from maskwright.core.files import write_json
-from maskwright.core.machine import describe_machine
 from maskwright.runtimes import load, ov
 from maskwright.runtimes.loading import Runtime
 
-OUT = "benchmarks/results/robot.json"
 STAGES = ("read", "preprocess", "network", "postprocess")
 WARM_UP = 20
 _DIFFERENT = 8
@@ -58,9 +52,8 @@ def measure_robot(
         "postprocess", "all but the network" and "total" (from the array to the answer, by an outer
         clock) "p50_ms", "p95_ms", "p99_ms", "max_ms" and "jitter_ms": p99 - p50, by how much a bad
         frame is later than a usual one. Further "bundle" (its name), "input" and "frame" (height,
-        width), "frames", "runtime" (facts as read back), "peak_memory_mib" (the most that the
-        whole process held so far; None where the system doesn't tell) and "load_average" (of the
-        last minute: more than the cores, and the tail is that of a crowded machine).
+        width), "frames", "runtime" (facts as read back) and "peak_memory_mib" (the most that the
+        whole process held so far).
 
     Raises:
         ConfigError: fewer than one frame, a size below 1, or a setting that can't be kept.
@@ -93,7 +86,6 @@ def measure_robot(
         "runtime": predictor.runtime,
         "times": {stage: _tail(seconds) for stage, seconds in spent.items()},
         "peak_memory_mib": round(peak_mib(), 1),
-        "load_average": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
     }
 
 
@@ -114,18 +106,22 @@ def _tail(seconds: np.ndarray) -> dict[str, float]:
     return {name: round(value, 4) for name, value in found.items()}
 
 
-def main() -> None:
-    """Measure every bundle in every runtime, each in a fresh process, and write the result."""
-    options = _options()
-    runtimes = ["onnxruntime", *(["openvino"] if ov.installed() else [])]
-    height, _, width = options.size.partition("x")
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Measure every bundle in every runtime, each in a fresh process."""
+    runtimes: list[Runtime] = ["onnxruntime"]
+    runtimes += ["openvino"] if ov.installed() else []
     rows = []
     for bundle in options.bundles:
         for runtime in runtimes:
-            arguments = (bundle, options.frames, (int(height), int(width)))
-            settings = {"runtime": runtime, "threads": options.threads, "pin": options.pin}
-            with ProcessPoolExecutor(1, get_context("spawn")) as process:
-                row = process.submit(measure_robot, *arguments, **settings).result()
+            row = alone(
+                measure_robot,
+                bundle,
+                options.frames,
+                options.size,
+                runtime=runtime,
+                threads=options.threads,
+                pin=options.pin,
+            )
             rows.append(row)
             network, rest = row["times"]["network"], row["times"]["all but the network"]
             print(
@@ -133,35 +129,15 @@ def main() -> None:
                 f"{network['p99_ms']:.2f}), the rest {rest['p50_ms']:.2f} ms (p99 "
                 f"{rest['p99_ms']:.2f}), {row['peak_memory_mib']} MiB"
             )
-    found = {
-        "command": _command(options),
-        "rows": rows,
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "machine": describe_machine(),
-    }
-    write_json(options.out, found)
-    print(f"wrote {options.out}")
+    return {"threads": options.threads, "rows": rows}
 
 
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Which bundles, frames and threads."""
     parser.add_argument("bundles", type=Path, nargs="+")
     parser.add_argument("--frames", type=int, default=2000)
-    parser.add_argument("--size", default="360x480", help="of a frame, HEIGHTxWIDTH")
+    parser.add_argument(
+        "--size", type=height_width, default=(360, 480), help="of a frame, HEIGHTxWIDTH"
+    )
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--pin", type=int, nargs="*", default=[], help="a core for each thread")
-    parser.add_argument("--out", default=OUT, help="the JSON file to write")
-    return parser.parse_args()
-
-
-def _command(options: argparse.Namespace) -> str:
-    names = " ".join(bundle.name for bundle in options.bundles)
-    pins = "".join(f" {core}" for core in options.pin)
-    return (
-        f"python -m maskwright.benchmarks.robot {names} --frames {options.frames} --size "
-        f"{options.size} --threads {options.threads}" + (f" --pin{pins}" if pins else "")
-    )
-
-
-if __name__ == "__main__":
-    main()
