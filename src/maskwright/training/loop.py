@@ -112,6 +112,7 @@ def train(
     )
     name, note = run.path.resolve().name, progress.note
     setup = processes.agree(lambda: Setup(config, dataset, name, licence, note, weights, processes))
+    processes.agree(lambda: setup.check(note))
     _require_equal(setup)
     planned = config.budget if config.budget_of == "run" else None
     config = rehearse(setup, started, note)

@@ -18,13 +18,14 @@ from maskwright.architectures.weights import load_weights
 from maskwright.core import machine
 from maskwright.core.card import ModelCard
 from maskwright.core.resize import Resize
-from maskwright.core.sample import Dataset, Sample
+from maskwright.core.sample import Dataset, Sample, Task
 from maskwright.data.augment import Augmentation, Fit, Frame
 from maskwright.data.cache import Cache
 from maskwright.data.fingerprint import prints
 from maskwright.data.loader import Draws
 from maskwright.data.sampling import class_weights, draw_order, repeat_factors
 from maskwright.jobs.evaluate import Evaluation, evaluate
+from maskwright.jobs.training_check import check_for_training
 from maskwright.losses.choice import pixel_loss
 from maskwright.runtimes.predictor import Predictor
 from maskwright.training.config import TrainConfig
@@ -107,6 +108,21 @@ class Setup:
         self.config = replace(config, resize=self.fit)
         self.class_weights = class_weights(self.cache.pixels_NK, config.class_power)
         loss.weights_K = torch.from_numpy(self.class_weights).to(self.device)
+
+    def check(self, note: Callable[[str], None]) -> None:
+        """Refuse a set that teaches nothing, before time is spent on it; tell what else is odd.
+
+        Raises:
+            DataError: no labelled pixel, object or image to learn from or to score on.
+        """
+        split = next(name for name in ("train", "all") if name in self.dataset.splits)
+        counts: dict[Task, dict[str, np.ndarray]] = {}
+        if len(self.cache) == len(self.dataset.splits[split]):  # counted when it was read
+            counts["semantic"] = {split: self.cache.pixels_NK}
+        found = check_for_training(self.dataset, ("semantic",), counts=counts)
+        found.require()
+        for remark in found.remarks:
+            note(remark)
 
     def wrap(self, step: TrainingStep) -> Step:
         """The training step as it is called: compiled where asked, shared by the processes."""
