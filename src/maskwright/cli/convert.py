@@ -43,8 +43,10 @@ def convert(
     import maskwright.formats as formats
     import maskwright.jobs as jobs
     from maskwright.cli.console import bar, say
+    from maskwright.core.files import refuse_output
     from maskwright.formats.yolo_files import checked_vertices
 
+    refuse_output(out, "set", [source], "DST")
     dataset = formats.read(
         source,
         format,

@@ -92,9 +92,11 @@ def train(
         raise ConfigError("expected the labelled set, DATA, got none: maskwright train DATA.")
     import maskwright.formats as formats
     from maskwright.cli.console import console, parse_settings
+    from maskwright.core.files import refuse_output
     from maskwright.training import Terminal, parse_duration
     from maskwright.training import train as run
 
+    refuse_output(out, "run", [data, weights or None])
     dataset = formats.read(data, ignore=ignore or ())
     for note in dataset.notes:
         _say(note)

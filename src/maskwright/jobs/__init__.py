@@ -21,6 +21,7 @@ from maskwright.jobs.score_report import write_score_report
 from maskwright.jobs.showcase import examples_of
 from maskwright.jobs.split import Division, split_set
 from maskwright.jobs.synthesize import SceneMaker, Synthesis, synthesize
+from maskwright.jobs.videos import VideoSummary, predict_video, video_names
 
 __all__ = [
     "Check",
@@ -40,6 +41,7 @@ __all__ = [
     "SegmentScores",
     "Stats",
     "Synthesis",
+    "VideoSummary",
     "check",
     "compare",
     "contact_sheet",
@@ -50,11 +52,13 @@ __all__ = [
     "find_by",
     "find_inputs",
     "predict_files",
+    "predict_video",
     "require_same_classes",
     "score",
     "split_set",
     "stats",
     "synthesize",
     "thin_pixels",
+    "video_names",
     "write_score_report",
 ]

@@ -76,7 +76,7 @@ class Setup:
         self.processes = processes or Processes()
         self.share = self.processes.share(config.batch)
         cores = max(1, machine.usable_cores() // self.processes.local)
-        torch.set_num_threads(config.threads or cores)
+        torch.set_num_threads(machine.thread_count(config.threads or cores))
         torch.manual_seed(config.seed)
         keep_memory_mapped()
         self.network = build(config.architecture, len(dataset.classes), **config.options)
