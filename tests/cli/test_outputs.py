@@ -139,7 +139,7 @@ def test_files_of_another_kind_stay(tmp_path, kind):
         target.write_bytes(b"something else")
         with pytest.raises(ConfigError, match=rf"would replace .*a\{target.suffix}"):
             refuse_output(target, kind)
-    with pytest.raises(ConfigError, match=f"to end in {known.suffixes[0]}"):
+    with pytest.raises(ConfigError, match=f"the {kind} of --out to end in {known.suffixes[0]}"):
         refuse_output(tmp_path / "a.txt", kind)
     folder = tmp_path / f"folder{known.suffixes[0]}"
     folder.mkdir()

@@ -64,12 +64,13 @@ def test_frames_are_refined_or_seen_through_tiles_too(run, bundle, clip, tmp_pat
 
 def test_a_video_that_is_cut_off_ends_in_an_error_or_is_counted(run, bundle, clip, tmp_path):
     data = clip.read_bytes()
-    clip.write_bytes(data[: len(data) // 2])
+    second = data.index(b"\xff\xd8\xff", data.index(b"\xff\xd8\xff") + 3)
+    clip.write_bytes(data[:second])
     (tmp_path / "no.mp4").write_text("no video")
     result = run("predict", bundle, clip, "--out", tmp_path / "o")
     assert result.code == 2
     assert "of 4 announced frames came whole; missing at the end" in result.err
-    assert 1 <= len(lines_of(tmp_path / "o" / "clip.jsonl")) <= 2
+    assert [line["frame"] for line in lines_of(tmp_path / "o" / "clip.jsonl")] == [0]
     sources = (clip, tmp_path / "no.mp4")
     result = run("predict", bundle, *sources, "--out", tmp_path / "p", "--skip-bad")
     assert result.code == 0, result

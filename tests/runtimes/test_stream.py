@@ -271,6 +271,19 @@ def test_a_camera_that_falls_silent_raises_after_the_stated_time(monkeypatch):
     assert list(results) == []
 
 
+def test_frames_that_are_not_to_be_answered_are_a_sign_of_life(monkeypatch):
+    class Slow(Camera):
+        def read(self):
+            time.sleep(0.1)
+            return super().read()
+
+    camera = Slow(0)
+    camera.left = 26
+    monkeypatch.setattr(cv2, "VideoCapture", lambda number: camera)
+    with stream(0, make_predictor(), every=25, timeout=2.0) as results:
+        assert [next(results).number, next(results).number] == [0, 25]
+
+
 def jpegs(data: bytes) -> list[slice]:
     """Where the frames of an MJPG file lie."""
     starts = [match.start() for match in re.finditer(rb"\xff\xd8\xff", data)]

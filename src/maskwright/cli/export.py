@@ -56,7 +56,9 @@ def export(
     from maskwright.cli.console import find_checkpoint
     from maskwright.core.errors import ConfigError
     from maskwright.core.files import refuse_output
+    from maskwright.core.machine import thread_count
 
+    thread_count(threads)
     if (images is None) == (data is None):
         raise ConfigError(
             "expected either --images PHOTOS (plain fp32) or --data SET (choose the precision), "

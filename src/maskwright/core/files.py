@@ -95,7 +95,7 @@ def refuse_output(
             _refuse_input(path, Path(one), known, option)
     if known.suffixes and path.suffix.lower() not in known.suffixes:
         raise ConfigError(
-            f"expected {option} {kind} to end in {' or '.join(known.suffixes)}, got {path}."
+            f"expected the {kind} of {option} to end in {' or '.join(known.suffixes)}, got {path}."
         )
     if path.is_dir() if known.suffixes else path.is_file():
         there, wanted = ("folder", "file") if known.suffixes else ("file", "folder")

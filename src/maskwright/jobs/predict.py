@@ -123,9 +123,9 @@ def take_folder(out: Path, inputs: Sequence[Path], model: str, *, overwrite: boo
         DataError: it holds something, without `overwrite`.
         ConfigError: it is or holds one of the inputs, or holds something other than predictions.
     """
-    refuse_output(out, "predictions", inputs)
     if not overwrite:
         require_empty(out)
+    refuse_output(out, "predictions", inputs)
     write_json(out / MARK, {"made by": "maskwright predict", "model": model})
 
 

@@ -214,6 +214,7 @@ class Stream:
         self._changed = threading.Condition()
         self._newest: _Arrival | None = None
         self._began: float | None = None
+        self._heard = 0.0
         self._ended = False
         self._closing = False
         self._failure: BaseException | None = None
@@ -262,10 +263,12 @@ class Stream:
             self._reader.join(_PATIENCE)
 
     def _take(self) -> _Arrival:
-        limit = None if self._timeout is None else time.perf_counter() + self._timeout
+        began = time.perf_counter()
         with self._changed:
             while self._newest is None and not self._ended and not self._closing:
-                left = None if limit is None else limit - time.perf_counter()
+                left = None
+                if self._timeout is not None:  # since the last frame, one to be answered or not
+                    left = max(began, self._heard) + self._timeout - time.perf_counter()
                 if left is not None and left <= 0:
                     self._closing = True
                     raise DataError(
@@ -330,6 +333,7 @@ class Stream:
             if frame.pixels is None:
                 self.damaged += 1
                 return True
+            self._heard = now
             if number % self._every:
                 self.read += 1
                 return True
