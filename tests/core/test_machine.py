@@ -52,3 +52,11 @@ def resident() -> int:
     """Bytes of this process's memory, as the kernel's status file tells it."""
     status = Path("/proc/self/status").read_text(encoding="ascii")
     return 1024 * int(next(line for line in status.splitlines() if "VmRSS" in line).split()[1])
+
+
+def test_threads_are_at_most_the_cores_that_may_be_used(monkeypatch):
+    monkeypatch.setattr(machine, "usable_cores", lambda: 4)
+    assert [machine.thread_count(asked) for asked in (None, 1, 3, 4)] == [4, 1, 3, 4]
+    for wrong in (5, 64, 0, -1):
+        with pytest.raises(ConfigError, match=f"answer_threads of 1 to 4, .* got {wrong};"):
+            machine.thread_count(wrong, "answer_threads")

@@ -125,7 +125,8 @@ def take_folder(out: Path, inputs: Sequence[Path], model: str, *, overwrite: boo
     """
     if not overwrite:
         require_empty(out)
-    refuse_output(out, "predictions", inputs)
+    one_a_folder = {path.resolve().parent: path for path in inputs}
+    refuse_output(out, "predictions", one_a_folder.values())
     write_json(out / MARK, {"made by": "maskwright predict", "model": model})
 
 

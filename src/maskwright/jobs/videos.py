@@ -108,30 +108,16 @@ def predict_video(
         raise ConfigError(f"expected a limit of 1 frame or more, got {limit}.")
     out = Path(out)
     name = name or video_names([source])[str(source)]
+    target = out / f"{name}.mp4" if video else None
     started = time.perf_counter()
     hold = HeldInterrupt()
-    frames = open_source(source, paced=False, timeout=timeout)
     with (
         hold.held(),
-        Stream(
-            frames,
-            predictor,
-            colour_order="bgr",
-            drop=frames.live,
-            reuse=True,
-            every=every,
-            timeout=timeout if frames.live else None,
-        ) as results,
+        _opened(source, predictor, every, timeout) as results,
         atomic_path(out / f"{name}.jsonl") as lines,
-        contextlib.ExitStack() as files,
+        _reel(target, _rate(results, every)) as reel,
         lines.open("w", encoding="utf-8") as table,
     ):
-        target = out / f"{name}.mp4" if video else None
-        reel = None
-        if target is not None:
-            temporary = files.enter_context(atomic_path(target, keep_suffix=True))
-            rate = _rate(results, every)
-            reel = files.enter_context(Reel(temporary, rate))
         run = _Run(results, hold)
         for result in run.answers(limit):
             table.write(json.dumps(frame_line(result), ensure_ascii=False) + "\n")
@@ -139,8 +125,6 @@ def predict_video(
                 reel.add(_picture(result, opacity), _place(result, results, reel.rate, every))
             if progress is not None:
                 progress(run.answered, _total(results, every, limit))
-        if reel is not None:
-            reel.finish()
         write_classes(out / "classes.json", predictor.card.classes)
     return VideoSummary(
         lines=out / f"{name}.jsonl",
@@ -231,6 +215,33 @@ class _Run:
                 return
             self.answered += 1
             yield result
+
+
+def _opened(
+    source: int | Path | str, predictor: Predictor | Tiled, every: int, timeout: float
+) -> Stream:
+    """Every frame of what has an end, the newest of what is live."""
+    frames = open_source(source, paced=False, timeout=timeout)
+    return Stream(
+        frames,
+        predictor,
+        colour_order="bgr",
+        drop=frames.live,
+        reuse=True,
+        every=every,
+        timeout=timeout if frames.live else None,
+    )
+
+
+@contextlib.contextmanager
+def _reel(target: Path | None, rate: float | None) -> Iterator[Reel | None]:
+    """The annotated video, which takes its place once it is whole; None for none."""
+    if target is None:
+        yield None
+        return
+    with atomic_path(target, keep_suffix=True) as temporary, Reel(temporary, rate) as reel:
+        yield reel
+        reel.finish()
 
 
 def _rate(results: Stream, every: int) -> float | None:
