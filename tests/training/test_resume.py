@@ -18,12 +18,11 @@ from shapes import Listener, config, make_dataset, quick, rows, tensors
 
 import maskwright.formats as formats
 from maskwright.architectures import load_checkpoint
-from maskwright.core import Dataset
+from maskwright.core import Dataset, interrupt
 from maskwright.core.errors import ConfigError, MaskwrightError, ModelFileError
 from maskwright.training import (
     RunFolder,
     TrainConfig,
-    interrupt,
     loop,
     preflight,
     rehearsal,

@@ -50,6 +50,7 @@ def compare_models(
     Raises:
         ConfigError, DataError, MaskwrightError, KeyboardInterrupt: as `train_all`, `time_all`.
     """
+    machine.thread_count(answer_threads, "answer_threads")
     if rounds < 0:
         raise ConfigError(f"expected rounds of 0 (not timed) or more, got {rounds}.")
     comparison = train_all(
@@ -130,7 +131,8 @@ def train_all(
     names = find_candidates(models)
     dataset = formats.read(data)
     size = size or suggest_size(dataset)
-    threads = threads or max(1, machine.usable_cores() // jobs)
+    threads = max(1, machine.usable_cores() // jobs) if threads is None else threads
+    machine.thread_count(threads)
     shared = {**(changes or {}), "threads": threads}
     configs = {name: trial_config(name, size, budget, shared) for name in names}
     comparison = Comparison(Path(out), _settings(Path(data), configs[names[0]]))

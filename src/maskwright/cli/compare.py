@@ -50,8 +50,10 @@ def compare(
     """
     from maskwright.benchmarks import compare_models, pareto_names
     from maskwright.cli.console import parse_settings, parse_size, say
+    from maskwright.core.files import refuse_output
     from maskwright.training import parse_duration
 
+    refuse_output(out, "comparison", [data, pareto_of])
     names = [name.strip() for name in models.split(",") if name.strip()]
     comparison = compare_models(
         data,

@@ -46,7 +46,9 @@ def convert(
     import maskwright.formats as formats
     import maskwright.jobs as jobs
     from maskwright.cli.console import bar, say
+    from maskwright.core.files import refuse_output
 
+    refuse_output(out, "set", [source], "DST")
     dataset = formats.read(
         source,
         format,

@@ -10,6 +10,7 @@ import typer
 
 from maskwright.cli.console import bar, say, show_table
 from maskwright.core.errors import DataError
+from maskwright.core.files import refuse_output
 
 data = typer.Typer(no_args_is_help=True, help="Look at a labelled set, divide it.")
 
@@ -88,6 +89,7 @@ def preview(
     import maskwright.formats as formats
     import maskwright.jobs as jobs
 
+    refuse_output(out, "picture", [path])
     dataset = formats.read(path, format, ignore or ())
     names = jobs.contact_sheet(dataset, out, count, seed)
     say(f"{len(names)} samples are shown in {out}")
@@ -122,6 +124,7 @@ def split(
     import maskwright.formats as formats
     import maskwright.jobs as jobs
 
+    refuse_output(out, "set", [path, by if by.lower().endswith(".csv") else None], "DST")
     dataset = formats.read(path, format, ignore or (), strict=not skip_bad)
     for note in dataset.notes:
         say(note)

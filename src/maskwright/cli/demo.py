@@ -23,8 +23,10 @@ def demo(
     """
     from maskwright.benchmarks import run_demo
     from maskwright.cli.console import console, parse_size, say
+    from maskwright.core.files import refuse_output
     from maskwright.training import Terminal, parse_duration
 
+    refuse_output(out, "demo")
     result = run_demo(
         out,
         scenes=scenes,

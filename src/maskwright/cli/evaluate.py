@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from maskwright.cli.refining import Asked, RefineOption, RefineSettings, refine_as_asked
+
 if TYPE_CHECKING:
     from maskwright.core import Dataset, Sample
     from maskwright.jobs import Find, Scores
@@ -36,6 +38,8 @@ def evaluate(
     threads: Annotated[int | None, typer.Option(help="All cores unless given.")] = None,
     out: Annotated[Path | None, typer.Option(help="Write the scores as JSON.")] = None,
     report: Annotated[Path | None, typer.Option(help="Write an HTML page.")] = None,
+    refine: RefineOption = "",
+    set_: RefineSettings = None,
 ) -> None:
     """Score a model, or predictions on files.
 
@@ -45,8 +49,12 @@ def evaluate(
     import maskwright.formats as formats
     import maskwright.jobs as jobs
     from maskwright.cli.console import bar, say
-    from maskwright.core.files import write_json
+    from maskwright.core.files import refuse_output, write_json
 
+    if out is not None:
+        refuse_output(out, "scores", [found, data, against])
+    if report is not None:
+        refuse_output(report, "page", [found, data, against], "--report")
     dataset = formats.read(data, ignore=ignore or (), strict=not skip_bad)
     for note in dataset.notes:
         say(note)
@@ -55,7 +63,8 @@ def evaluate(
     scored: list[Scores] = []
     finds: list[Find] = []
     for side in sides:
-        find, tasks = _open(side, dataset, samples, vertices, threads, refine=side is found)
+        asked = Asked(refine, set_) if side is found else Asked()
+        find, tasks = _open(side, dataset, samples, vertices, threads, asked)
         with bar(f"scoring {side.name}") as progress:
             scored.append(
                 jobs.score(
@@ -98,26 +107,23 @@ def _open(
     samples: Sequence[Sample],
     vertices: str,
     threads: int | None,
-    *,
-    refine: bool,
+    asked: Asked,
 ) -> tuple[Find, frozenset[Any]]:
     """What answers for a sample, and the tasks it answers; --refine is for one side only."""
     import maskwright.formats as formats
     import maskwright.jobs as jobs
     from maskwright.cli.console import is_model, open_predictor, say
-    from maskwright.cli.refining import asked_to_refine, refine_as_asked
     from maskwright.core.errors import ConfigError, DataError
 
     if is_model(found):
         predictor = open_predictor(found, threads)
-        if refine:
-            refine_as_asked(predictor)
+        refine_as_asked(predictor, asked)
         jobs.require_same_classes(predictor.card.classes, dataset.classes)
         tasks = frozenset(predictor.card.tasks)
         return jobs.find_by(predictor.predict), tasks | (
             {"boxes"} if "instances" in tasks else frozenset()
         )
-    if refine and asked_to_refine():
+    if asked.name:
         raise ConfigError(f"--refine needs a model, which sees the images; {found} is none.")
     if vertices not in ("centre", "edge"):
         raise ConfigError(f"expected --vertices centre or edge, got {vertices!r}.")

@@ -53,13 +53,21 @@ def export(
     One file, written only if it answers as the checkpoint does on real photos. With --data it is
     in the fastest precision that loses little enough on the labelled photos.
     """
+    from maskwright.cli.console import find_checkpoint
     from maskwright.core.errors import ConfigError
+    from maskwright.core.files import refuse_output
+    from maskwright.core.machine import thread_count
 
+    thread_count(threads)
     if (images is None) == (data is None):
         raise ConfigError(
             "expected either --images PHOTOS (plain fp32) or --data SET (choose the precision), "
             f"got {'neither' if data is None else 'both'}."
         )
+    read = [checkpoint, find_checkpoint(checkpoint), images, data]
+    refuse_output(out, "bundle", read)
+    if record is not None:
+        refuse_output(record, "record", read, "--record")
     settings = {
         "threads": threads,
         "probabilities": probabilities,

@@ -130,7 +130,9 @@ def train(
         settings["size"] = parse_size(size)
     settings |= parse_settings(set_ or ())
     import maskwright.formats as formats
+    from maskwright.core.files import refuse_output
 
+    refuse_output(out, "run", [data, weights or None])
     dataset = formats.read(data, ignore=ignore or ())
     for note in dataset.notes:
         _say(note)

@@ -22,6 +22,7 @@ from maskwright.jobs.showcase import examples_of
 from maskwright.jobs.split import Division, split_set
 from maskwright.jobs.synthesize import SceneMaker, Synthesis, synthesize
 from maskwright.jobs.training_check import TrainingCheck, check_for_training, count_truth
+from maskwright.jobs.videos import VideoSummary, predict_video, video_names
 
 __all__ = [
     "Check",
@@ -42,6 +43,7 @@ __all__ = [
     "Stats",
     "Synthesis",
     "TrainingCheck",
+    "VideoSummary",
     "check",
     "check_for_training",
     "compare",
@@ -54,11 +56,13 @@ __all__ = [
     "find_by",
     "find_inputs",
     "predict_files",
+    "predict_video",
     "require_same_classes",
     "score",
     "split_set",
     "stats",
     "synthesize",
     "thin_pixels",
+    "video_names",
     "write_score_report",
 ]

@@ -17,6 +17,7 @@ from maskwright.architectures.checkpoint import load_checkpoint, save_checkpoint
 from maskwright.architectures.contract import Network
 from maskwright.architectures.deploy import deploy_run
 from maskwright.core.errors import MaskwrightError
+from maskwright.core.interrupt import HeldInterrupt
 from maskwright.core.sample import Dataset
 from maskwright.data.loader import Batch, batches
 from maskwright.jobs.evaluate import Evaluation
@@ -24,7 +25,6 @@ from maskwright.runtimes.predictor import Predictor
 from maskwright.training.config import TrainConfig
 from maskwright.training.feeding import Feeding
 from maskwright.training.interrupt import HeldInterrupt
-from maskwright.training.optimiser import AveragedWeights, build_optimiser
 from maskwright.training.precision import Precision
 from maskwright.training.processes import Processes, join
 from maskwright.training.progress import Silent

@@ -89,7 +89,7 @@ class Setup:
         self.share = self.processes.share(config.batch)
         self._fingerprint: int | None = None
         cores = max(1, machine.usable_cores() // self.processes.local)
-        torch.set_num_threads(config.threads or cores)
+        torch.set_num_threads(machine.thread_count(config.threads or cores))
         torch.manual_seed(config.seed)
         keep_memory_mapped()
         if config.deterministic:
