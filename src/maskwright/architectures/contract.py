@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from maskwright.core.card import Modification
 from maskwright.core.errors import ConfigError
 from maskwright.losses.choice import PixelLoss
 from maskwright.losses.cross_entropy import at_least_float32, cross_entropy
@@ -111,10 +112,12 @@ class Network(nn.Module, ABC):
         config: the sizes it was built with.
         mean, std: RGB in 0..1; buffers that `deploy` normalises with. They are not in the state
             dict; the configuration or the encoder sets them.
+        modifications: what `modify` did to it since it was built, in order; its card tells them.
     """
 
     mean: Tensor
     std: Tensor
+    modifications: tuple[Modification, ...]
 
     def __init__(
         self,
@@ -124,6 +127,7 @@ class Network(nn.Module, ABC):
     ) -> None:
         super().__init__()
         self.config = config
+        self.modifications = ()
         # torch.device("meta") builds must keep these values: they are not in the state dict.
         with torch.device("cpu"):
             self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
