@@ -15,12 +15,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from maskwright.architectures.freezing import is_inside, parts_of, set_learning
+from maskwright.architectures.parameter_groups import ParameterGroup, parameter_groups
 from maskwright.core.card import Modification
 from maskwright.core.errors import ConfigError
 from maskwright.losses.choice import PixelLoss
@@ -113,11 +115,13 @@ class Network(nn.Module, ABC):
         mean, std: RGB in 0..1; buffers that `deploy` normalises with. They are not in the state
             dict; the configuration or the encoder sets them.
         modifications: what `modify` did to it since it was built, in order; its card tells them.
+        frozen: names of the parts that learn nothing (`freeze`).
     """
 
     mean: Tensor
     std: Tensor
     modifications: tuple[Modification, ...]
+    frozen: tuple[str, ...]
 
     def __init__(
         self,
@@ -128,6 +132,7 @@ class Network(nn.Module, ABC):
         super().__init__()
         self.config = config
         self.modifications = ()
+        self.frozen = ()
         # torch.device("meta") builds must keep these values: they are not in the state dict.
         with torch.device("cpu"):
             self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
@@ -172,6 +177,39 @@ class Network(nn.Module, ABC):
     @abstractmethod
     def head_prefixes(self) -> tuple[str, ...]:
         """State-dict prefixes of what depends on the number of classes: swapped for new classes."""
+
+    def parameter_groups(self) -> tuple[ParameterGroup, ...]:
+        """What learns, split by rate and weight decay; a network with wishes of its own overrides.
+
+        Norms, biases, queries, class tokens and position tables are not decayed, nor what a module
+        names in a method `no_weight_decay`. Frozen parameters are in no group.
+        """
+        return parameter_groups(self, self.encoder_parameters())
+
+    def freeze(self, *parts: str) -> None:
+        """Let parts of the network learn nothing more: neither weights nor batch statistics.
+
+        They stay in evaluation mode, without dropout, while the rest is trained. Modules that are
+        put into a frozen part later learn; freeze after `modify`.
+
+        Args:
+            parts: names of modules or parameters, such as "encoder" or "encoder.layer1"; "" is
+                everything.
+
+        Raises:
+            ConfigError: the network has no such part; the text tells those it has.
+        """
+        self.frozen = tuple(dict.fromkeys((*self.frozen, *parts_of(self, parts))))
+        set_learning(self, self.frozen)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Self:
+        """Training or evaluation mode; frozen parts stay in evaluation mode."""
+        super().train(mode)
+        for name, module in self.named_modules() if mode and self.frozen else ():
+            if any(is_inside(name, part) for part in self.frozen):
+                module.training = False
+        return self
 
     def encoder_parameters(self) -> list[nn.Parameter]:
         """Parameters that come pretrained and learn slower; none unless a network says so."""
