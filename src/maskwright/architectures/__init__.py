@@ -12,6 +12,7 @@ from maskwright.architectures.checkpoint import load_checkpoint, read_card, save
 from maskwright.architectures.contract import (
     Architecture,
     Card,
+    Checkpoint,
     Config,
     Network,
     Published,
@@ -28,6 +29,7 @@ __all__ = [
     "MODIFICATIONS",
     "Architecture",
     "Card",
+    "Checkpoint",
     "Config",
     "LoadReport",
     "Network",

@@ -20,7 +20,7 @@ from maskwright.architectures.catalogue import ARCHITECTURES
 from maskwright.architectures.contract import Architecture, Network
 from maskwright.architectures.modifications import modify
 from maskwright.architectures.weights import is_safetensors, parse_safetensors, read_model_file
-from maskwright.core.card import ModelCard
+from maskwright.core.card import FORMAT_VERSION, ModelCard
 from maskwright.core.errors import ConfigError, ModelFileError
 from maskwright.core.files import write_bytes
 from maskwright.core.settings import config_values
@@ -45,14 +45,17 @@ def save_checkpoint(path: Path | str, network: Network, card: ModelCard) -> None
         name: tensor.detach().to("cpu", copy=True).contiguous()
         for name, tensor in network.state_dict().items()
     }
-    card = describe(card, network)
-    metadata = {"format": "pt", METADATA_KEY: json.dumps(card.to_dict(), ensure_ascii=False)}
+    entries = describe(card, network).to_dict()
+    if network.normalisation != network.built_normalisation:
+        entries["format_version"] = FORMAT_VERSION  # older programs would normalise as it was built
+    metadata = {"format": "pt", METADATA_KEY: json.dumps(entries, ensure_ascii=False)}
     write_bytes(path, safetensors.torch.save(tensors, metadata))
 
 
 def describe(card: ModelCard, network: Network) -> ModelCard:
-    """The card with what the network itself remembers: its modifications."""
-    return replace(card, modifications=network.modifications)
+    """The card with what the network itself knows: its normalisation and modifications."""
+    mean, std = network.normalisation
+    return replace(card, mean=mean, std=std, modifications=network.modifications)
 
 
 def load_checkpoint(path: Path | str) -> tuple[Network, ModelCard]:
@@ -121,6 +124,8 @@ def _restore(record: Architecture, card: ModelCard) -> Network:
     network = record.network(kind(**config_values(kind, given, kind.__name__)))
     for modification in card.modifications:
         modify(network, modification)
+    if card.mean is not None and card.std is not None:
+        network.normalise_by(card.mean, card.std)
     return network
 
 

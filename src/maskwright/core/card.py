@@ -72,6 +72,8 @@ class ModelCard:
         mask_threshold: instances: the probability above which a pixel belongs to a mask.
         score_threshold: instances: objects below it are not shown.
         postprocess: the step that improves the class map after the network, if any.
+        mean, std: of each channel, 0..1, that the network normalises images with; None where a card
+            tells only what the architecture is: its own.
         modifications: what was done to the network after it was built, in order.
         measured: accuracy, latency, agreement; every entry names its data and machine.
         training: recipe, data, steps, seed, where the first weights came from.
@@ -88,6 +90,8 @@ class ModelCard:
     mask_threshold: float = 0.5
     score_threshold: float = 0.3
     postprocess: Postprocess | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
     modifications: tuple[Modification, ...] = ()
     measured: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
@@ -108,6 +112,8 @@ class ModelCard:
             "mask_threshold": self.mask_threshold,
             "score_threshold": self.score_threshold,
             **({} if step is None else {"postprocess": step.to_dict()}),
+            **({} if self.mean is None else {"mean": list(self.mean)}),
+            **({} if self.std is None else {"std": list(self.std)}),
             **({"modifications": [each.to_dict() for each in changes]} if changes else {}),
             "measured": dict(self.measured),
             "training": dict(self.training),
@@ -152,6 +158,8 @@ class ModelCard:
                 mask_threshold=float(data["mask_threshold"]),
                 score_threshold=float(data["score_threshold"]),
                 postprocess=None if step is None else Postprocess.from_dict(step),
+                mean=_numbers(data.get("mean")),
+                std=_numbers(data.get("std")),
                 modifications=tuple(map(Modification.from_dict, data.get("modifications", ()))),
                 measured=dict(data["measured"]),
                 training=dict(data["training"]),
@@ -162,3 +170,7 @@ class ModelCard:
             raise ModelFileError(
                 f"{source} has a damaged card ({type(error).__name__}: {error}); export it again."
             ) from error
+
+
+def _numbers(values: Any) -> tuple[float, ...] | None:
+    return None if values is None else tuple(map(float, values))

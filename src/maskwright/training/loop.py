@@ -149,7 +149,8 @@ def resume(dataset: Dataset, folder: Path | str, *, progress: Silent | None = No
         state = run.newest_state(note)
         require_same_data(settings, dataset)
         name, licence = run.path.resolve().name, settings.get("licence", "unstated")
-        setup = Setup(config, dataset, name, licence, note, None, processes)
+        known = settings.get("network")
+        setup = Setup(config, dataset, name, licence, note, None, processes, known)
         require_same_data(settings, dataset, state.counters.data == setup.fingerprint())
         check_memory(setup, copy.deepcopy(setup.network).train())
         return state, setup

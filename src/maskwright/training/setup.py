@@ -10,10 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from maskwright.architectures import build
+from maskwright.architectures.checkpoint import describe
 from maskwright.architectures.contract import Network, SemanticNetwork
 from maskwright.architectures.deploy import deploy_run
-from maskwright.architectures.weights import load_weights
 from maskwright.core import machine
 from maskwright.core.card import ModelCard
 from maskwright.core.resize import Resize
@@ -26,6 +25,7 @@ from maskwright.jobs.evaluate import Evaluation, evaluate
 from maskwright.losses.choice import pixel_loss
 from maskwright.runtimes.predictor import Predictor
 from maskwright.training.config import TrainConfig
+from maskwright.training.first_network import first_network, remember
 from maskwright.training.preflight import labelled
 from maskwright.training.processes import Processes
 from maskwright.training.speed import keep_memory_mapped
@@ -56,6 +56,7 @@ class Setup:
         note: Callable[[str], None],
         weights: Mapping[str, Tensor] | None = None,
         processes: Processes | None = None,
+        remembered: Mapping[str, Any] | None = None,
     ) -> None:
         """Build the network and read the data.
 
@@ -67,6 +68,7 @@ class Setup:
             note: told what the user should know.
             weights: first weights under our names; heads for other classes are swapped.
             processes: that train together; None for this one alone.
+            remembered: of a run that goes on: "network" of its config.json.
 
         Raises:
             ConfigError: settings that contradict each other, the data or the processes.
@@ -79,9 +81,7 @@ class Setup:
         torch.set_num_threads(config.threads or cores)
         torch.manual_seed(config.seed)
         keep_memory_mapped()
-        self.network = build(config.architecture, len(dataset.classes), **config.options)
-        if weights is not None:
-            note(str(load_weights(self.network, weights)))
+        self.network = first_network(config, len(dataset.classes), weights, remembered, note)
         self.network.to(memory_format=torch.channels_last)
         self.validation = labelled(dataset, "val", "test", "train", "all", note=note)
         samples = labelled(dataset, "train", "all", note=note)
@@ -117,7 +117,7 @@ class Setup:
                 "miou": scores.miou,
                 "pixel_accuracy": scores.pixel_accuracy,
             }
-        return ModelCard(
+        card = ModelCard(
             name=self.name,
             architecture=self.config.architecture,
             config=self.network.config_dict(),
@@ -128,6 +128,7 @@ class Setup:
             training={"step": step, "seed": self.config.seed, "data": self.dataset.root.name},
             licence=self.licence,
         )
+        return describe(card, self.network)
 
     def facts(self) -> dict[str, Any]:
         """What config.json tells of the data beside the settings."""
@@ -139,6 +140,7 @@ class Setup:
             "validation_images": len(self.validation),
             "licence": self.licence,
             "processes": self.processes.count,
+            "network": remember(self.network),
         }
 
     def fingerprint(self) -> int:
