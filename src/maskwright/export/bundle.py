@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from maskwright.architectures.checkpoint import describe
 from maskwright.architectures.contract import Network
 from maskwright.architectures.deploy import deploy_run
 from maskwright.core.card import ModelCard
@@ -118,7 +119,7 @@ def check_against_torch(
     """The first half of `export`, with its arguments and errors: nothing is written."""
     if not len(images):
         raise ConfigError("the gate of export needs at least one real image to compare on, got 0.")
-    card = replace(card, version=version("maskwright"))
+    card = replace(describe(card, network), version=version("maskwright"))
     probabilities = probabilities or card.postprocess is not None
     graph = to_onnx(network, card.resize.size, probabilities=probabilities)
     bundle = Bundle(card=card, graph=graph, source=str(path))

@@ -47,6 +47,8 @@ class TrainConfig:
         budget_of: what the budget pays for. "run": everything, by the clock on the wall. "steps":
             training steps alone, in seconds of the processor for each of its threads, so that
             neither scoring nor waiting for other work shortens the training of a comparison.
+        freeze: parts of the network that learn nothing, neither weights nor batch statistics, such
+            as "encoder" or "encoder.layer1".
         optimiser: "adamw" or "sgd" (momentum 0.9, Nesterov).
         lr: peak learning rate.
         encoder_lr: factor on it for pretrained encoders.
@@ -88,6 +90,7 @@ class TrainConfig:
     epochs: float | None = None
     steps: int | None = None
     budget_of: Literal["run", "steps"] = "run"
+    freeze: tuple[str, ...] = ()
     optimiser: Literal["adamw", "sgd"] = "adamw"
     lr: float = 1e-3
     encoder_lr: float = 1.0

@@ -24,7 +24,7 @@ from maskwright.jobs.evaluate import Evaluation
 from maskwright.runtimes.predictor import Predictor
 from maskwright.training.config import TrainConfig
 from maskwright.training.feeding import Feeding
-from maskwright.training.interrupt import HeldInterrupt
+from maskwright.training.optimiser import AveragedWeights, build_optimiser
 from maskwright.training.precision import Precision
 from maskwright.training.processes import Processes, join
 from maskwright.training.progress import Silent
@@ -165,7 +165,8 @@ def resume(
         state = run.newest_state(note)
         require_same_data(settings, dataset)
         name, licence = run.path.resolve().name, settings.get("licence", "unstated")
-        setup = Setup(config, dataset, name, licence, note, None, processes)
+        known = settings.get("network")
+        setup = Setup(config, dataset, name, licence, note, None, processes, known)
         require_same_data(settings, dataset, state.counters.data == setup.fingerprint())
         check_memory(setup, TrainingStep(copy.deepcopy(setup.network).train()))
         return state, setup

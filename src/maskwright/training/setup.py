@@ -11,10 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from maskwright.architectures import build
+from maskwright.architectures.checkpoint import describe
 from maskwright.architectures.contract import Network, SemanticNetwork
 from maskwright.architectures.deploy import deploy_run
-from maskwright.architectures.weights import load_weights
 from maskwright.core import machine
 from maskwright.core.card import ModelCard
 from maskwright.core.resize import Resize
@@ -30,6 +29,7 @@ from maskwright.losses.choice import pixel_loss
 from maskwright.runtimes.predictor import Predictor
 from maskwright.training.config import TrainConfig
 from maskwright.training.device import find_device, make_deterministic
+from maskwright.training.first_network import first_network, remember
 from maskwright.training.precision import Precision
 from maskwright.training.preflight import labelled
 from maskwright.training.processes import Processes
@@ -65,6 +65,7 @@ class Setup:
         note: Callable[[str], None],
         weights: Mapping[str, Tensor] | None = None,
         processes: Processes | None = None,
+        remembered: Mapping[str, Any] | None = None,
     ) -> None:
         """Build the network and read the data.
 
@@ -76,6 +77,7 @@ class Setup:
             note: told what the user should know.
             weights: first weights under our names; heads for other classes are swapped.
             processes: that train together; None for this one alone.
+            remembered: of a run that goes on: "network" of its config.json.
 
         Raises:
             ConfigError: settings that contradict each other, the data or the processes.
@@ -94,9 +96,8 @@ class Setup:
         keep_memory_mapped()
         if config.deterministic:
             make_deterministic()
-        self.network = build(config.architecture, len(dataset.classes), **config.options)
-        if weights is not None:
-            note(str(load_weights(self.network, weights)))
+        self.network = first_network(config, len(dataset.classes), weights, remembered, note)
+        self.network.freeze(*config.freeze)
         self.network.to(self.device).to(memory_format=torch.channels_last)
         loss = pixel_loss(config.loss)
         if isinstance(self.network, SemanticNetwork):
@@ -119,7 +120,8 @@ class Setup:
         counts: dict[Task, dict[str, np.ndarray]] = {}
         if len(self.cache) == len(self.dataset.splits[split]):  # counted when it was read
             counts["semantic"] = {split: self.cache.pixels_NK}
-        found = check_for_training(self.dataset, ("semantic",), counts=counts)
+        tasks: tuple[Task, ...] = ("semantic",)
+        found = check_for_training(self.dataset, tasks, counts=counts)
         found.require()
         for remark in found.remarks:
             note(remark)
@@ -155,7 +157,7 @@ class Setup:
                 "miou": scores.miou,
                 "pixel_accuracy": scores.pixel_accuracy,
             }
-        return ModelCard(
+        card = ModelCard(
             name=self.name,
             architecture=self.config.architecture,
             config=self.network.config_dict(),
@@ -166,6 +168,7 @@ class Setup:
             training={"step": step, "seed": self.config.seed, "data": self.dataset.root.name},
             licence=self.licence,
         )
+        return describe(card, self.network)
 
     def facts(self) -> dict[str, Any]:
         """What config.json tells of the data beside the settings."""
@@ -177,6 +180,7 @@ class Setup:
             "validation_images": len(self.validation),
             "licence": self.licence,
             "processes": self.processes.count,
+            "network": remember(self.network),
         }
 
     def fingerprint(self) -> int:
