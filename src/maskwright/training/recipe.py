@@ -38,7 +38,7 @@ _HERE = ("threads", "workers", "cache", "device")
 """What belongs to a machine, not to a recipe."""
 
 _FACTS = ("data", "classes", "class_weights", "training_images", "validation_images", "licence",
-          "processes", "chosen")  # fmt: skip
+          "processes", "network", "chosen")  # fmt: skip
 """What config.json tells beside settings."""
 
 
