@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ from maskwright.benchmarks.subjects import Subject, open_subject
 from maskwright.benchmarks.tables import fastest
 from maskwright.core.errors import MaskwrightError
 from maskwright.core.sample import Dataset, Sample
-from maskwright.jobs.score_maps import MapScorer
+from maskwright.jobs.score import answers_of, score, tasks_of
 from maskwright.jobs.turns import take_turns
 from maskwright.runtimes import Predictor, open_bundle
 from maskwright.runtimes.session import thread_count
@@ -84,7 +85,7 @@ def time_all(
     threads = thread_count(threads)
     with tempfile.TemporaryDirectory(prefix="maskwright-") as folder:
         contestants: list[_Contestant] = []
-        for row in [row for row in comparison.rows.values() if row.miou is not None]:
+        for row in [row for row in comparison.rows.values() if row.score is not None]:
             note(f"{row.name}: looking for its fastest runtime")
             try:
                 found = _open(comparison, row, Path(folder), images, threads, rounds)
@@ -165,21 +166,15 @@ def _facts(one: _Contestant) -> dict[str, Any]:
 
 def _scores(one: _Contestant, dataset: Dataset, samples: Sequence[Sample]) -> dict[str, Any]:
     """Of the fastest runtime's answers, boundaries and thin parts too."""
-    scorer = MapScorer(dataset.classes)
-    for sample in samples:
-        if "semantic" in sample.tasks:
-            found = one.best.predict(sample.read_image())
-            scorer.update(sample.name, sample.read_truth(), found)
-    scores = scorer.scores()
-    if scores is None:
-        return {}
-    intervals = scores.intervals()
+    tasks = tasks_of(one.best.card.tasks)
+    scores = score(samples, answers_of(one.best), dataset.classes, tasks=tasks)
+    interval, numbers = scores.headline_interval(), scores.numbers()
     return {
-        "best_miou": scores.areas.miou,
-        "interval": (intervals["mIoU"].low, intervals["mIoU"].high),
+        "best_score": scores.headline().value,
+        "interval": None if interval is None else (interval.low, interval.high),
         **{
-            name.replace(" ", "_").lower(): intervals[name].value
+            name.replace(" ", "_").lower(): numbers[name]
             for name in ("boundary IoU", "boundary F", "thin IoU")
-            if name in intervals
+            if name in numbers and not math.isnan(numbers[name])
         },
     }

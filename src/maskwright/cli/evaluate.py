@@ -85,9 +85,7 @@ def evaluate(
             scored[0],
             samples,
             finds[0],
-            intervals=intervals,
-            gains=gains,
-            other=against.name if against else "",
+            jobs.Around(intervals=intervals, gains=gains, other=against.name if against else ""),
         )
         say(f"report: {report}")
 
@@ -113,10 +111,7 @@ def _open(
         if refine:
             refine_as_asked(predictor)
         jobs.require_same_classes(predictor.card.classes, dataset.classes)
-        tasks = frozenset(predictor.card.tasks)
-        return jobs.find_by(predictor.predict), tasks | (
-            {"boxes"} if "instances" in tasks else frozenset()
-        )
+        return jobs.answers_of(predictor), jobs.tasks_of(predictor.card.tasks)
     if refine and asked_to_refine():
         raise ConfigError(f"--refine needs a model, which sees the images; {found} is none.")
     if vertices not in ("centre", "edge"):

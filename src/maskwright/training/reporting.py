@@ -7,22 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from maskwright.core.sample import Sample
-from maskwright.jobs.evaluate import Evaluation
-from maskwright.jobs.showcase import examples_of
-from maskwright.report import (
-    Report,
-    semantic_headline,
-    semantic_sections,
-    semantic_summary,
-    settings,
-    write_report,
-)
+from maskwright.jobs.score import answers_of
+from maskwright.jobs.score_report import Around, score_page
+from maskwright.jobs.scores import Scores
+from maskwright.report import write_report
 from maskwright.runtimes.predictor import Predictor
 
 
 def write_run_report(
     path: Path,
-    evaluation: Evaluation,
+    scores: Scores,
     samples: Sequence[Sample],
     predictor: Predictor,
     history: Sequence[Mapping[str, Any]],
@@ -33,26 +27,13 @@ def write_run_report(
 
     Args:
         path: of the page.
-        evaluation: of the weights that are kept.
+        scores: of the weights that are kept.
         samples: that were scored.
         predictor: with those weights.
         history: rows of metrics.csv.
         config: every setting, resolved.
         environment: machine, versions, command.
     """
-    scores = evaluation.scores.to_dict()
-    sections = semantic_sections(
-        scores=scores,
-        matrix=evaluation.matrix,
-        classes=evaluation.classes,
-        examples=examples_of(evaluation, samples, predictor.predict),
-        history=history,
-        environment=environment,
-    )
-    report = Report(
-        title=f"{predictor.card.architecture} on {Path(str(config['data'])).name}",
-        subtitle=semantic_summary(scores),
-        headline=semantic_headline(scores),
-        sections=[*sections, settings("Settings", config, folded=True)],
-    )
-    write_report(path, report)
+    title = f"{predictor.card.architecture} on {Path(str(config['data'])).name}"
+    around = Around(history=history, environment=environment, settings=config)
+    write_report(path, score_page(title, scores, samples, answers_of(predictor), around))
