@@ -192,7 +192,7 @@ def test_what_the_turns_leave_open_is_asked_again_and_does_not_ship():
     ranked, refused = rank([plain, unsure], 0.5)
     assert [each.route for each in ranked] == [FP32]
     assert "too busy to tell whether it is faster: 0.80 to 1.33 times as fast" in refused[INT8]
-    assert [each.route for each in rank([plain, unsure], 0.5, by_speed=False)[0]][0] == INT8
+    assert rank([plain, unsure], 0.5, by_speed=False)[0][0].route == INT8
     lossy = figures(INT8, 30, 50, drop=2.0, size=25)
     assert open_questions([plain, lossy], 0.5) == []  # it may not ship, however fast it is
 

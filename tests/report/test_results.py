@@ -26,7 +26,7 @@ from maskwright.report import (
     speed_bars,
 )
 from maskwright.report.history import POINTS, history_curves
-from maskwright.report.results import MISTAKE
+from maskwright.report.results import ERROR
 
 CLASSES = Classes.of(("grass", "line", "ball", "robot"))
 SPEEDS = (
@@ -103,9 +103,9 @@ def test_speeds_are_compared_with_the_first():
 def test_the_largest_confusion_is_named():
     matrix = confusion_section(confusion_matrix(*maps(), 4), CLASSES)
     assert matrix.title == "Confusion matrix"
-    assert matrix.note == "What is taken for what. Most often mistaken: ball as line (100.0%)."
+    assert matrix.note == "What is taken for what. Most often confused: ball as line (100.0%)."
     right = confusion_section(np.eye(4, 5, dtype=int), CLASSES)
-    assert right.note == "What is taken for what. Not a pixel is mistaken."
+    assert right.note == "What is taken for what. Not a pixel is misclassified."
 
 
 def test_examples_show_their_mistakes():
@@ -114,14 +114,14 @@ def test_examples_show_their_mistakes():
     assert [row.badge for row in gallery.rows] == ["best", "worst"]
     assert [name for name, _ in gallery.legend] == ["grass", "line", "ball"]
     image, truth, prediction, mistakes = (picture.image for picture in row.pictures)
-    wrong = (mistakes == MISTAKE).all(axis=2)
+    wrong = (mistakes == ERROR).all(axis=2)
     expected = np.zeros((30, 40), bool)
     expected[20:24, 20:24] = True
     np.testing.assert_array_equal(wrong, expected)
     differs = (truth != prediction).any(axis=2)
     assert differs[20:24, 20:24].all()
     assert image.shape == truth.shape == (30, 40, 3)
-    assert row.pictures[3].label == f"mistakes: {16 / (29 * 40):.1%} wrong"
+    assert row.pictures[3].label == f"errors: {16 / (29 * 40):.1%} of the pixels"
 
 
 def test_thin_mistakes_stay_loud_when_reduced():
@@ -132,7 +132,7 @@ def test_thin_mistakes_stay_loud_when_reduced():
     thin = example(image=black, truth=truth, prediction=prediction)
     gallery = example_gallery({"best": [thin]}, CLASSES)
     mistakes = gallery.rows[0].pictures[3].image
-    assert (mistakes[:, 250] == MISTAKE).all()
+    assert (mistakes[:, 250] == ERROR).all()
 
 
 @given(st.lists(st.floats(0, 1) | st.just(math.nan), max_size=20), st.integers(1, 4))

@@ -31,6 +31,8 @@ _RENAMED = {
 }
 """Fields of records that knew class maps only."""
 
+_SPANS = ("interval", "basic_span", "best_span")
+
 
 @dataclass(frozen=True, kw_only=True)
 class ComparisonRow:
@@ -54,6 +56,7 @@ class ComparisonRow:
         test_score, test_of_classes: the same on the test split, where there is one beside.
         basic_ms: median of PyTorch eager, the network alone.
         best_ms: median of the fastest runtime.
+        basic_span, best_span: the medians' 95 % intervals over the turns, lowest and highest.
         best: its name, such as "OpenVINO bf16".
         best_score: headline of its answers on the validation split.
         interval: of that, the bootstrap's lowest and highest at 95 %, over the images.
@@ -61,6 +64,7 @@ class ComparisonRow:
         agreement: share of pixels, 0..1, on which it answers as PyTorch.
         peak_mib: 2^20 bytes that a process takes which only answers with it.
         file_mib: of the bundle.
+        unsure: what the times leave open; "" where nothing.
         error: why the model failed; "" where it didn't.
     """
 
@@ -83,6 +87,8 @@ class ComparisonRow:
     test_of_classes: Mapping[str, float | None] = field(default_factory=dict)
     basic_ms: float | None = None
     best_ms: float | None = None
+    basic_span: tuple[float, float] | None = None
+    best_span: tuple[float, float] | None = None
     best: str | None = None
     best_score: float | None = None
     interval: tuple[float, float] | None = None
@@ -92,6 +98,7 @@ class ComparisonRow:
     agreement: float | None = None
     peak_mib: float | None = None
     file_mib: float | None = None
+    unsure: str = ""
     error: str = ""
 
     @classmethod
@@ -101,8 +108,8 @@ class ComparisonRow:
         accuracy = row.pop("pixel_accuracy", None)
         if accuracy is not None:
             row["numbers"] = {"mIoU": row.get("score"), "pixel accuracy": accuracy}
-        interval = row.get("interval")
-        return cls(**{**row, "interval": None if interval is None else tuple(interval)})
+        spans = {name: tuple(row[name]) for name in _SPANS if row.get(name) is not None}
+        return cls(**{**row, **spans})
 
 
 class Comparison:

@@ -49,6 +49,7 @@ def comparison_report(comparison: Comparison) -> Report:
             *costs,
             _classes(rows),
             *_failures(rows),
+            *_unsure(rows),
             *machines,
             settings("Settings of all", told, folded=True),
         ],
@@ -83,11 +84,18 @@ def at_speeds(rows: Sequence[ComparisonRow]) -> Table:
         ],
         rows=[
             (fps, "none is as fast", None, None, None) if row is None
-            else (fps, row.name, row.score, row.best_ms, row.best)
+            else (fps, row.name + _by_a_hair(row, fps), row.score, row.best_ms, row.best)
             for fps, row in found
         ],
         note="Of those that answer at least so many images a second here, the network alone.",
     )  # fmt: skip
+
+
+def _by_a_hair(row: ComparisonRow, fps: float) -> str:
+    """What is said of a network whose times don't tell whether it is fast enough."""
+    if row.best_span is None or row.best_span[1] <= 1000 / fps:
+        return ""
+    return f" (unsure: {row.best_span[0]:.1f} to {row.best_span[1]:.1f} ms)"
 
 
 def _subtitle(rows: Sequence[ComparisonRow], minutes: float) -> str:
@@ -180,6 +188,7 @@ def _table(rows: Sequence[ComparisonRow]) -> Table:
          lambda row: row.thin_iou),
         (Column(name="PyTorch", format=".1f", hint="ms"), lambda row: row.basic_ms),
         (Column(name="Best", format=".1f", hint="ms"), lambda row: row.best_ms),
+        (Column(name="95 % ms", hint="of that, over the turns"), lambda row: _span(row.best_span)),
         (Column(name="by"), lambda row: row.best),
         (Column(name="M par.", format=".2f"),
          lambda row: None if row.parameters is None else row.parameters / 1e6),
@@ -202,6 +211,10 @@ def _table(rows: Sequence[ComparisonRow]) -> Table:
     )
 
 
+def _span(span: tuple[float, float] | None) -> str | None:
+    return None if span is None else f"{span[0]:.1f}–{span[1]:.1f}"
+
+
 def _interval(row: ComparisonRow) -> str | None:
     return None if row.interval is None else f"{row.interval[0]:.3f}–{row.interval[1]:.3f}"
 
@@ -222,3 +235,8 @@ def _classes(rows: Sequence[ComparisonRow]) -> Table:
 def _failures(rows: Sequence[ComparisonRow]) -> list[Section]:
     facts = [(row.name, row.error) for row in rows if row.error]
     return [Facts(title="What failed", facts=facts)] if facts else []
+
+
+def _unsure(rows: Sequence[ComparisonRow]) -> list[Section]:
+    facts = [(row.name, row.unsure) for row in rows if row.unsure]
+    return [Facts(title="What the times leave open", facts=facts)] if facts else []

@@ -89,8 +89,8 @@ def _show(comparison: Comparison) -> None:
         ],
     )  # fmt: skip
     for row in rows:
-        if row.error:
-            say(f"{row.name}: {row.error}")
+        for told in filter(None, (row.error, row.unsure)):
+            say(f"{row.name}: {told}")
 
 
 def _told(value: float | None, digits: int = 3) -> str:

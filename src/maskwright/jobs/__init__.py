@@ -13,6 +13,7 @@ from maskwright.jobs.inspect import ClassStats, Progress, Stats, stats, thin_pix
 from maskwright.jobs.predict import PredictionSummary, find_inputs, predict_files
 from maskwright.jobs.preview import contact_sheet
 from maskwright.jobs.score import Find, answers_of, find_by, score, tasks_of
+from maskwright.jobs.score_headline import score_figures
 from maskwright.jobs.score_labels import LabelScorer, LabelScores
 from maskwright.jobs.score_maps import MapScorer, MapScores
 from maskwright.jobs.score_objects import ObjectScorer, ObjectScores
@@ -59,6 +60,7 @@ __all__ = [
     "predict_files",
     "require_same_classes",
     "score",
+    "score_figures",
     "score_page",
     "split_set",
     "stats",

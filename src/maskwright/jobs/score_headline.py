@@ -63,7 +63,7 @@ def score_figures(
     note = f"over {scores.images} images"
     if sure is not None and not math.isnan(sure.low):
         note = f"95 % interval {sure.low:.3f} to {sure.high:.3f}, {scores.images} images"
-    figures = [Figure(label=head.name, value=three(head.value), note=note)]
+    figures = [Figure(label=_capital(head.name), value=three(head.value), note=note)]
     if scores.maps is not None and (alone := scores.maps.background()) is not None:
         name, value = alone
         figures.append(
@@ -78,7 +78,7 @@ def score_figures(
         if name in _TOLD and name != head.name:
             span = intervals.get(name)
             note = f"95 % interval {span.low:.3f} to {span.high:.3f}" if span else ""
-            figures.append(Figure(label=name, value=three(value), note=note))
+            figures.append(Figure(label=_capital(name), value=three(value), note=note))
     return [*figures, *_speed_figures(speeds)]
 
 
@@ -102,12 +102,16 @@ def score_summary(scores: Scores, speeds: Sequence[Speed] = ()) -> str:
         if len(known) > 1:
             worst, best = min(known), max(known)
             told = f", IoU from {worst[0]:.2f} for {worst[1]} to {best[0]:.2f} for {best[1]}"
-    name = head.name[0].upper() + head.name[1:] if head.name.startswith("mean") else head.name
-    parts = [f"{name} {three(head.value)}{told}."]
+    parts = [f"{_capital(head.name)} {three(head.value)}{told}."]
     if speeds:
         fastest = min(speeds, key=lambda speed: speed.milliseconds)
         parts.append(f"{1000 / fastest.milliseconds:.3g} images a second with {fastest.label}.")
     return " ".join(parts)
+
+
+def _capital(name: str) -> str:
+    """As a sentence begins; mIoU and mAP keep their small letter."""
+    return name if name[1:2].isupper() else name[0].upper() + name[1:]
 
 
 def three(value: float) -> str:

@@ -22,6 +22,7 @@ from maskwright.jobs.scores import Scores
 from maskwright.metrics import Interval
 from maskwright.report import (
     Example,
+    Figure,
     Gallery,
     Report,
     Section,
@@ -55,6 +56,8 @@ class Around:
         speeds: ways to run the model, the plain one first.
         environment: machine, versions, command.
         settings: of the run.
+        remark: a sentence on the score, such as what was chosen by it.
+        beside: figures that stand next to the headline.
     """
 
     intervals: Mapping[str, Interval] = field(default_factory=dict)
@@ -64,6 +67,8 @@ class Around:
     speeds: Sequence[Speed] = ()
     environment: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
+    remark: str = ""
+    beside: Sequence[Figure] = ()
 
 
 _NOTHING = Around()
@@ -97,10 +102,12 @@ def score_page(
     sections += circumstances(around.environment) if around.environment else []
     if around.settings:
         sections.append(settings("Settings", around.settings, folded=True))
+    first, *others = score_figures(scores, around.intervals, around.speeds)
+    summary = score_summary(scores, around.speeds)
     return Report(
         title=title,
-        subtitle=score_summary(scores, around.speeds),
-        headline=score_figures(scores, around.intervals, around.speeds),
+        subtitle=f"{summary} {around.remark}".strip(),
+        headline=[first, *around.beside, *others],
         sections=sections,
     )
 

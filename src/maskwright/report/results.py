@@ -26,8 +26,8 @@ from maskwright.report.page import (
 )
 from maskwright.report.pictures import reduce
 
-MISTAKE = (255, 64, 48)
-"""RGB of misclassified pixels in the fourth picture."""
+ERROR = (255, 64, 48)
+"""RGB of pixels that are misclassified, in the fourth picture."""
 
 _CONFUSIONS_TOLD = 3
 
@@ -135,7 +135,7 @@ def speed_bars(speeds: Sequence[Speed]) -> Bars:
 
 
 def example_gallery(examples: Mapping[str, Sequence[Example]], classes: Classes) -> Gallery:
-    """Image, truth, prediction and mistakes, side by side, one row per example."""
+    """Image, truth, prediction and errors, side by side, one row per example."""
     shown = [example for kind in examples.values() for example in kind]
     present = np.unique(
         np.concatenate([np.unique(ids) for e in shown for ids in (e.truth, e.prediction)])
@@ -151,7 +151,7 @@ def example_gallery(examples: Mapping[str, Sequence[Example]], classes: Classes)
             if index in present
         ],
         note="Click a picture to enlarge it; the arrow keys lead on. Pixels without a label are "
-        "no mistakes.",
+        "no errors.",
     )
 
 
@@ -163,12 +163,12 @@ def settings(title: str, values: Mapping[str, Any], folded: bool = False) -> Fac
 def _row(kind: str, example: Example, classes: Classes) -> GalleryRow:
     wrong = (example.truth != example.prediction) & (example.truth < len(classes))
     labelled = int((example.truth < len(classes)).sum())
-    share = f"{wrong.sum() / labelled:.1%} wrong" if labelled else "nothing labelled"
+    share = f"{wrong.sum() / labelled:.1%} of the pixels" if labelled else "nothing labelled"
     pictures = (
         Picture(image=example.image, label="image"),
         Picture(image=_painted(example.image, example.truth, classes), label="truth"),
         Picture(image=_painted(example.image, example.prediction, classes), label="prediction"),
-        Picture(image=_mistakes(example.image, wrong), label=f"mistakes: {share}"),
+        Picture(image=_errors(example.image, wrong), label=f"errors: {share}"),
     )
     value = "" if example.score is None else f"mIoU {_score(example.score)}"
     return GalleryRow(pictures=pictures, caption=example.name, badge=kind, value=value)
@@ -181,7 +181,7 @@ def _painted(image: np.ndarray, ids: np.ndarray, classes: Classes) -> np.ndarray
     return draw.overlay(image, found, opacity=0.6)
 
 
-def _mistakes(image: np.ndarray, wrong: np.ndarray) -> np.ndarray:
+def _errors(image: np.ndarray, wrong: np.ndarray) -> np.ndarray:
     """The image in dim grey, its wrong pixels in one loud colour; thin ones don't fade.
 
     Made at the size it is shown in: a pixel that stands for nine, three of them wrong, is wrong.
@@ -191,7 +191,7 @@ def _mistakes(image: np.ndarray, wrong: np.ndarray) -> np.ndarray:
     share = cv2.resize(wrong.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
     strength = np.minimum(1.0, 3.0 * share)[..., None]
     grey = small.mean(axis=2, keepdims=True) * 0.45 + 30
-    return (grey + strength * (np.array(MISTAKE) - grey)).round().astype(np.uint8)
+    return (grey + strength * (np.array(ERROR) - grey)).round().astype(np.uint8)
 
 
 def _confusions(matrix: np.ndarray, names: Sequence[str]) -> str:
@@ -205,7 +205,7 @@ def _confusions(matrix: np.ndarray, names: Sequence[str]) -> str:
         row, column = divmod(flat, shares.shape[1])
         if shares[row, column] > 0:
             told.append(f"{names[row]} as {columns[column]} ({shares[row, column]:.1%})")
-    return f"Most often mistaken: {', '.join(told)}." if told else "Not a pixel is mistaken."
+    return f"Most often confused: {', '.join(told)}." if told else "Not a pixel is misclassified."
 
 
 def _flatten(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:

@@ -27,7 +27,7 @@ from maskwright.training.optimiser import AveragedWeights, build_optimiser
 from maskwright.training.processes import Processes, join
 from maskwright.training.progress import Silent
 from maskwright.training.rehearsal import check_memory, rehearse
-from maskwright.training.reporting import write_run_report
+from maskwright.training.reporting import Kept, score_kept, told_scores, write_run_report
 from maskwright.training.resumption import require_same_data, tell_differences
 from maskwright.training.run_folder import RunFolder, WatchedFolder, environment
 from maskwright.training.schedule import rate_factor
@@ -62,6 +62,8 @@ class TrainResult:
         config: resolved: `steps` and `precision` are decided.
         scores: of the best weights on the validation split; None if interrupted before, or
             where a resumed run was finished already.
+        test: of the same weights on the split test, on which nothing was chosen, scored once at
+            the end; None without one, if interrupted, and in all processes but the first.
         history: the rows of metrics.csv.
         seconds: of the whole run, without the time between its end and its resumption.
         interrupted: whether Ctrl-C ended it.
@@ -70,6 +72,7 @@ class TrainResult:
     folder: Path
     config: TrainConfig
     scores: Scores | None
+    test: Scores | None
     history: list[dict[str, float]]
     seconds: float
     interrupted: bool
@@ -142,8 +145,8 @@ def resume(dataset: Dataset, folder: Path | str, *, progress: Silent | None = No
     if processes.same(run.finished):
         note(f"{run.path} is finished: nothing is left to do, and nothing was changed.")
         seconds = max((row["seconds"] for row in run.history), default=0.0)
-        return TrainResult(folder=run.path, config=config, scores=None, history=run.history,
-                           seconds=seconds, interrupted=False)  # fmt: skip
+        return TrainResult(folder=run.path, config=config, scores=None, test=None,
+                           history=run.history, seconds=seconds, interrupted=False)  # fmt: skip
 
     def prepare() -> tuple[RunState, Setup]:
         state = run.newest_state(note)
@@ -228,14 +231,16 @@ class Trainer:
         finally:
             self.run.close()
             self.progress.close()
+        test = None
         if self.best_scores is not None and self.processes.first:
-            self._report(self.best_scores)
+            test = self._report(self.best_scores, ended=not interrupted)
         if not interrupted:
             self.run.drop_states()
         return TrainResult(
             folder=self.run.path,
             config=self.config,
             scores=self.best_scores,
+            test=test,
             history=self.run.history,
             seconds=time.perf_counter() - self.started,
             interrupted=interrupted,
@@ -337,17 +342,24 @@ class Trainer:
         if self._gave_up():
             self.progress.note(f"stopped early: no better score {at.without_gain} times.")
 
-    def _report(self, scores: Scores) -> None:
+    def _report(self, scores: Scores, *, ended: bool) -> Scores | None:
+        """Write the page; score the kept weights on the test split first, if the run has ended."""
         network, card = load_checkpoint(self.run.best)
-        write_run_report(
-            self.run.report,
-            scores,
-            self.setup.validation,
-            Predictor(card, deploy_run(network), {"name": "torch"}),
-            self.run.history,
-            self.config.to_dict() | self.setup.facts(),
-            environment(),
+        predictor = Predictor(card, deploy_run(network), {"name": "torch"})
+        dataset = self.setup.dataset
+        test = score_kept(scores, dataset, predictor) if ended else None
+        kept = Kept(
+            validation=scores,
+            split=next(name for name in ("val", "test", "train", "all") if name in dataset.splits),
+            samples=self.setup.validation,
+            test=test,
+            test_samples=dataset.splits.get("test", ()),
         )
+        facts = self.config.to_dict() | self.setup.facts()
+        write_run_report(self.run.report, kept, predictor, self.run.history, facts, environment())
+        for line in told_scores(kept, self.run.history):
+            self.progress.note(line)
+        return test
 
     def _log(self, step: int, **values: float) -> None:
         epoch = step * self.config.batch / len(self.setup.cache)
