@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from maskwright.core.errors import ConfigError
 from maskwright.data import NONE, Augmentation, Example, augment
-from maskwright.data.augment import Frame, choose_window
+from maskwright.data.augment import choose_window
 from maskwright.data.geometry import FILL, crop, flip, rescale
 
 GROUND, OBJECT = 30, 220

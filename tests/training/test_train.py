@@ -13,14 +13,23 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from shapes import Listener, config, losses, make_dataset, quick, rows, tensors
+from shapes import (
+    Listener,
+    config,
+    losses,
+    make_dataset,
+    quick,
+    rows,
+    script_headlines,
+    tensors,
+)
 
 import maskwright.formats as formats
 from maskwright.architectures.checkpoint import load_checkpoint
 from maskwright.core import Dataset
 from maskwright.core.errors import ConfigError, DataError, MaskwrightError
 from maskwright.data import NONE
-from maskwright.training import TrainingStep, loop, preflight, rehearsal, setup, train
+from maskwright.training import TrainingStep, loop, preflight, rehearsal, train
 from maskwright.training.precision import Precision
 from maskwright.training.steps import backward
 
@@ -60,7 +69,7 @@ def finished(dataset, tmp_path_factory):
 
 def test_two_coloured_shapes_are_learnt(finished):
     result, listener = finished
-    assert result.evaluation.scores.miou > 0.8
+    assert result.scores.maps.areas.miou > 0.8
     assert listener.scores[-1] > 0.8
     assert listener.steps == list(range(1, 41))
     assert listener.closed == 1
@@ -85,20 +94,22 @@ def test_a_run_leaves_its_files(finished, dataset):
     assert float(written[-1]["epoch"]) == pytest.approx(40 * 4 / 6, abs=1e-3)
     assert len(result.history) == len(written)
     best = max(float(row["miou"]) for row in written if row["miou"])
-    assert best == pytest.approx(result.evaluation.scores.miou)
+    assert best == pytest.approx(result.scores.maps.areas.miou)
 
 
 def test_the_checkpoint_scores_what_the_run_said(finished, dataset):
     from maskwright.architectures.deploy import deploy_run
-    from maskwright.jobs.evaluate import evaluate
+    from maskwright.jobs import answers_of, score
     from maskwright.runtimes.predictor import Predictor
 
     result, _ = finished
     network, card = load_checkpoint(result.folder / "best.safetensors")
     predictor = Predictor(card, deploy_run(network), {})
-    again = evaluate(dataset.splits["val"], predictor.predict, dataset.classes)
-    np.testing.assert_array_equal(again.matrix, result.evaluation.matrix)
-    assert card.measured["validation"]["miou"] == again.scores.miou
+    find, tasks = answers_of(predictor), frozenset({"semantic"})
+    again = score(dataset.splits["val"], find, dataset.classes, tasks=tasks)
+    np.testing.assert_array_equal(again.maps.matrices_N, result.scores.maps.matrices_N)
+    assert card.measured["validation"]["miou"] == again.headline().value
+    assert card.measured["validation"]["headline"] == "mIoU"
     assert card.classes == dataset.classes
     assert card.training["step"] in (20, 40)
 
@@ -215,7 +226,7 @@ def test_weights_start_where_the_others_ended(finished, dataset, tmp_path):
     old = tensors(first.folder / "best.safetensors")
     train(config(steps=1, lr=1e-6), dataset, tmp_path / "run", weights=old, progress=listener)
     assert "swapped" not in listener.notes[0]
-    assert listener.scores[0] == pytest.approx(first.evaluation.scores.miou, abs=0.01)
+    assert listener.scores[0] == pytest.approx(first.scores.maps.areas.miou, abs=0.01)
 
 
 # --- what may go wrong ----------------------------------------------------------------------------
@@ -263,7 +274,7 @@ def test_an_interrupted_run_leaves_its_newest_weights(dataset, tmp_path, at):
     listener = Listener(stop)
     result = train(quick(steps=20), dataset, tmp_path / "run", progress=listener)
     assert result.interrupted
-    assert (result.evaluation is not None) == (at > 10)
+    assert (result.scores is not None) == (at > 10)
     assert (tmp_path / "run" / "best.safetensors").exists() == (at > 10)
     network, card = load_checkpoint(tmp_path / "run" / "last.safetensors")
     assert card.training["step"] == at
@@ -332,19 +343,13 @@ def test_a_loss_that_is_no_number_ends_the_run(dataset, tmp_path, monkeypatch, a
 
 def test_a_run_stops_early_without_a_better_score(dataset, tmp_path, monkeypatch):
     listener = Listener()
-    evaluate, scores = setup.evaluate, iter([0.1, 0.1, 0.5, 0.6, 0.6, 0.4])
-
-    def scripted(*args: object):
-        found = evaluate(*args)
-        return replace(found, scores=replace(found.scores, miou=next(scores)))
-
-    monkeypatch.setattr(setup, "evaluate", scripted)  # two of the scores are only timed
+    script_headlines(monkeypatch, [0.5, 0.6, 0.6, 0.4])
     settings = quick(steps=20, evaluate_every=10, patience=2)
     result = train(settings, dataset, tmp_path / "run", progress=listener)
     assert listener.scores == [0.5, 0.6, 0.6, 0.4]
     assert listener.steps[-1] == 8
     assert listener.notes[-1] == "stopped early: no better score 2 times."
-    assert result.evaluation.scores.miou == 0.6
+    assert result.scores.headline().value == 0.6
     assert load_checkpoint(tmp_path / "run" / "best.safetensors")[1].training["step"] == 4
 
 

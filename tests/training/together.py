@@ -289,8 +289,9 @@ def runs(processes: Processes, folder: Path) -> dict[str, object]:
     whole, ended = folder / f"whole-{processes.count}", folder / f"ended-{processes.count}"
     result = train(RUN, dataset, whole)
     found: dict[str, object] = {
-        "matrix": result.evaluation.matrix,
-        "images": result.evaluation.images,
+        "matrix": result.scores.maps.matrix,
+        "images": result.scores.names,
+        "of images": result.scores.maps.image_scores().tolist(),
     }
     if processes.alone:
         return found

@@ -66,7 +66,7 @@ def compare_models(
     )
     page = Path(out) / "report.html"
     write_report(page, comparison_report(comparison))
-    trained = [row for row in comparison.rows.values() if row.miou is not None]
+    trained = [row for row in comparison.rows.values() if row.score is not None]
     if rounds and any(row.best_ms is None for row in trained):
         time_all(comparison, data, threads=answer_threads, rounds=rounds, note=note)
         write_report(page, comparison_report(comparison))
@@ -148,12 +148,12 @@ def train_all(
         for name, trial in ended:
             row = _row(name, trial, configs[name], len(dataset.classes), jobs)
             comparison.keep(row)
-            note(f"{numbers[name]}  {name}: {row.error or f'mIoU {row.miou:.4f}'}")
+            note(f"{numbers[name]}  {name}: {row.error or f'{row.headline} {row.score:.4f}'}")
     return comparison
 
 
 def _trained(comparison: Comparison, name: str) -> bool:
-    return name in comparison.rows and comparison.rows[name].miou is not None
+    return name in comparison.rows and comparison.rows[name].score is not None
 
 
 def _settings(data: Path, config: TrainConfig) -> dict[str, Any]:

@@ -218,8 +218,10 @@ def _tell(result: TrainResult) -> None:
     Raises:
         KeyboardInterrupt: that ended the run, for the exit code.
     """
-    if result.evaluation is not None:
-        _say(f"mIoU {result.evaluation.scores.miou:.4f} after {result.seconds / 60:.1f} min")
+    if result.scores is not None:
+        head = (result.test or result.scores).headline()
+        where = " on the test split" if result.test is not None else ""
+        _say(f"{head.name} {head.value:.4f}{where} after {result.seconds / 60:.1f} min")
         _say(f"weights: {result.folder / 'best.safetensors'}")
         _say(f"report:  {result.folder / 'report.html'}")
     if result.interrupted:

@@ -20,7 +20,7 @@ from maskwright.core.errors import MaskwrightError
 from maskwright.core.interrupt import HeldInterrupt
 from maskwright.core.sample import Dataset
 from maskwright.data.loader import Batch, batches
-from maskwright.jobs.evaluate import Evaluation
+from maskwright.jobs.scores import Scores
 from maskwright.runtimes.predictor import Predictor
 from maskwright.training.config import TrainConfig
 from maskwright.training.feeding import Feeding
@@ -30,7 +30,7 @@ from maskwright.training.processes import Processes, join
 from maskwright.training.progress import Silent
 from maskwright.training.recipe import recipe_text
 from maskwright.training.rehearsal import check_memory, rehearse
-from maskwright.training.reporting import write_run_report
+from maskwright.training.reporting import Kept, score_kept, told_scores, write_run_report
 from maskwright.training.resumption import require_same_data, tell_differences
 from maskwright.training.run_folder import RunFolder, WatchedFolder, environment
 from maskwright.training.schedule import rate_factor
@@ -39,9 +39,9 @@ from maskwright.training.setup import Setup
 from maskwright.training.state import (
     Counters,
     RunState,
-    evaluation_tensors,
     restore_training,
-    restored_evaluation,
+    restored_scores,
+    score_tensors,
     training_tensors,
 )
 from maskwright.training.steps import TrainingStep, backward, seed_step
@@ -63,8 +63,10 @@ class TrainResult:
     Attributes:
         folder: with everything in it.
         config: resolved: `steps` and `precision` are decided.
-        evaluation: of the best weights on the validation split; None if interrupted before, or
+        scores: of the best weights on the validation split; None if interrupted before, or
             where a resumed run was finished already.
+        test: of the same weights on the split test, on which nothing was chosen, scored once at
+            the end; None without one, if interrupted, and in all processes but the first.
         history: the rows of metrics.csv.
         seconds: of the whole run, without the time between its end and its resumption.
         interrupted: whether Ctrl-C ended it.
@@ -72,7 +74,8 @@ class TrainResult:
 
     folder: Path
     config: TrainConfig
-    evaluation: Evaluation | None
+    scores: Scores | None
+    test: Scores | None
     history: list[dict[str, float]]
     seconds: float
     interrupted: bool
@@ -158,8 +161,8 @@ def resume(
     if processes.same(run.finished):
         note(f"{run.path} is finished: nothing is left to do, and nothing was changed.")
         seconds = max((row["seconds"] for row in run.history), default=0.0)
-        return TrainResult(folder=run.path, config=config, evaluation=None, history=run.history,
-                           seconds=seconds, interrupted=False)  # fmt: skip
+        return TrainResult(folder=run.path, config=config, scores=None, test=None,
+                           history=run.history, seconds=seconds, interrupted=False)  # fmt: skip
 
     def prepare() -> tuple[RunState, Setup]:
         state = run.newest_state(note)
@@ -211,7 +214,7 @@ class Trainer:
         )
         self.optimiser = build_optimiser(self.network, config)
         self.averages = AveragedWeights(self.network, config.ema) if config.ema > 0 else None
-        self.best_evaluation: Evaluation | None = None
+        self.best_scores: Scores | None = None
         self.at = Counters(
             data=setup.fingerprint(),
             threads=torch.get_num_threads(),
@@ -232,9 +235,7 @@ class Trainer:
         if self.averages is not None:
             self.averages.network.load_state_dict(state.under("average."))
             self.averages.updates = state.counters.updates
-        self.best_evaluation = restored_evaluation(
-            state, self.setup.validation, self.setup.dataset.classes
-        )
+        self.best_scores = restored_scores(state, self.setup.dataset.classes)
         here = self.at
         self.at = replace(
             state.counters,
@@ -258,14 +259,16 @@ class Trainer:
         finally:
             self.run.close()
             self.progress.close()
-        if self.best_evaluation is not None and self.processes.first:
-            self._report(self.best_evaluation)
+        test = None
+        if self.best_scores is not None and self.processes.first:
+            test = self._report(self.best_scores, ended=not interrupted)
         if not interrupted:
             self.run.drop_states()
         return TrainResult(
             folder=self.run.path,
             config=self.config,
-            evaluation=self.best_evaluation,
+            scores=self.best_scores,
+            test=test,
             history=self.run.history,
             seconds=time.perf_counter() - self.started,
             interrupted=interrupted,
@@ -380,43 +383,50 @@ class Trainer:
     def _score(self, step: int) -> None:
         """Score, log, save."""
         allowed = self._interrupt.allowed()
-        evaluation = score(self.setup, self.scored, self.setup.validation, allowed)
+        scores = score(self.setup, self.scored, self.setup.validation, allowed)
         self.network.train()
         self._whole = False
-        miou, at = evaluation.scores.miou, self.at
-        best = miou > at.best_score
-        self._log(step, miou=miou, pixel_accuracy=evaluation.scores.pixel_accuracy)
-        self._save(self.run.last, step, evaluation)
+        head, at = scores.headline(), self.at
+        best = head.value > at.best_score
+        self._log(step, **scores.row())
+        self._save(self.run.last, step, scores)
         if best:
-            at.best_score, self.best_evaluation = miou, evaluation
-            self._save(self.run.best, step, evaluation)
+            at.best_score, self.best_scores = head.value, scores
+            self._save(self.run.best, step, scores)
         at.scored, at.without_gain = step, 0 if best else at.without_gain + 1
         self._save_state()
         self._whole = True
-        self.progress.score(step, "mIoU", miou, best)
+        self.progress.score(step, head.name, head.value, best)
         if self._gave_up():
             self.progress.note(f"stopped early: no better score {at.without_gain} times.")
 
-    def _report(self, evaluation: Evaluation) -> None:
+    def _report(self, scores: Scores, *, ended: bool) -> Scores | None:
+        """Write the page; score the kept weights on the test split first, if the run has ended."""
         network, card = load_checkpoint(self.run.best)
-        write_run_report(
-            self.run.report,
-            evaluation,
-            self.setup.validation,
-            Predictor(card, deploy_run(network), {"name": "torch"}),
-            self.run.history,
-            self.config.to_dict() | self.setup.facts(),
-            environment(),
+        predictor = Predictor(card, deploy_run(network), {"name": "torch"})
+        dataset = self.setup.dataset
+        test = score_kept(scores, dataset, predictor) if ended else None
+        kept = Kept(
+            validation=scores,
+            split=next(name for name in ("val", "test", "train", "all") if name in dataset.splits),
+            samples=self.setup.validation,
+            test=test,
+            test_samples=dataset.splits.get("test", ()),
         )
+        facts = self.config.to_dict() | self.setup.facts()
+        write_run_report(self.run.report, kept, predictor, self.run.history, facts, environment())
+        for line in told_scores(kept, self.run.history):
+            self.progress.note(line)
+        return test
 
     def _log(self, step: int, **values: float) -> None:
         epoch = step * self.config.batch / len(self.setup.cache)
         seconds = time.perf_counter() - self.started
         self.run.log(step=step, epoch=round(epoch, 3), seconds=round(seconds, 1), **values)
 
-    def _save(self, path: Path, step: int, evaluation: Evaluation | None = None) -> None:
+    def _save(self, path: Path, step: int, scores: Scores | None = None) -> None:
         if self.processes.first:
-            save_checkpoint(path, self.scored, self.setup.card(step, evaluation))
+            save_checkpoint(path, self.scored, self.setup.card(step, scores))
 
     def _keep_interrupted(self) -> None:
         self._save(self.run.last, self.at.step)
@@ -440,7 +450,7 @@ class Trainer:
             self.at.updates = self.averages.updates
             averaged = self.averages.network.state_dict()
             tensors |= {f"average.{name}": tensor for name, tensor in averaged.items()}
-        tensors |= evaluation_tensors(self.best_evaluation)
+        tensors |= score_tensors(self.best_scores)
         self.at.rows, self.at.seconds = len(self.run.history), start - self.started
         self.run.save_state(RunState(counters=self.at, tensors=tensors))
         self._saved = time.perf_counter()

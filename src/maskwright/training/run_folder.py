@@ -31,7 +31,9 @@ from maskwright.core.errors import ConfigError, MaskwrightError, ModelFileError
 from maskwright.core.files import write_json, write_text
 from maskwright.training.state import RunState, load_state, save_state
 
-COLUMNS = ("step", "epoch", "seconds", "loss", "lr", "miou", "pixel_accuracy")
+COLUMNS = ("step", "epoch", "seconds", "loss", "lr")
+"""Of metrics.csv, before those of the scores: miou and pixel_accuracy, ap_masks, pq ..."""
+
 _FILES = (
     "config.json", "recipe.yaml", "environment.json", "metrics.csv", "report.html",
     "best.safetensors", "last.safetensors", "state.safetensors", "state-before.safetensors",
@@ -194,7 +196,7 @@ class RunFolder:
             self._state.unlink(missing_ok=True)
 
     def log(self, **row: float) -> None:
-        """Add a row; its keys are among `COLUMNS`."""
+        """Add a row: values by their columns, those of scores behind the others."""
         self.history.append(row)
         self._write_history()
         self._to_board(row)
@@ -211,7 +213,8 @@ class RunFolder:
 
     def _write_history(self) -> None:
         text = io.StringIO()
-        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+        columns = list(dict.fromkeys([*COLUMNS, *(name for row in self.history for name in row)]))
+        writer = csv.DictWriter(text, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(self.history)
         write_text(self.path / "metrics.csv", text.getvalue())

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 
 from maskwright.architectures.checkpoint import describe
-from maskwright.architectures.contract import Network, SemanticNetwork
-from maskwright.architectures.deploy import deploy_run
+from maskwright.architectures.contract import SemanticNetwork
 from maskwright.core import machine
 from maskwright.core.card import ModelCard
 from maskwright.core.resize import Resize
@@ -23,10 +22,9 @@ from maskwright.data.cache import Cache
 from maskwright.data.fingerprint import prints
 from maskwright.data.loader import Draws
 from maskwright.data.sampling import class_weights, draw_order, repeat_factors
-from maskwright.jobs.evaluate import Evaluation, evaluate
+from maskwright.jobs.scores import Scores
 from maskwright.jobs.training_check import check_for_training
 from maskwright.losses.choice import pixel_loss
-from maskwright.runtimes.predictor import Predictor
 from maskwright.training.config import TrainConfig
 from maskwright.training.device import find_device, make_deterministic
 from maskwright.training.first_network import first_network, remember
@@ -141,21 +139,15 @@ class Setup:
         frame = Frame(size=config.size, crop=config.crop, fit=self.fit)
         return Draws(self.cache, order, frame, chosen, config.seed)
 
-    def evaluate(self, network: Network, samples: tuple[Sample, ...]) -> Evaluation:
-        """Score the deploy path of a network."""
-        predictor = Predictor(self.card(), deploy_run(network), {"name": "torch"})
-        return evaluate(samples, predictor.predict, self.dataset.classes)
-
-    def card(self, step: int = 0, evaluation: Evaluation | None = None) -> ModelCard:
+    def card(self, step: int = 0, scores: Scores | None = None) -> ModelCard:
         """The card of the weights at a step, with what they scored."""
         measured = {}
-        if evaluation is not None:
-            scores = evaluation.scores
+        if scores is not None:
             measured["validation"] = {
                 "data": self.dataset.root.name,
-                "images": len(self.validation),
-                "miou": scores.miou,
-                "pixel_accuracy": scores.pixel_accuracy,
+                "images": scores.images,
+                "headline": scores.headline().name,
+                **scores.row(),
             }
         card = ModelCard(
             name=self.name,
