@@ -30,6 +30,7 @@ from maskwright.architectures.normalisation import IMAGENET_MEAN, IMAGENET_STD
 from maskwright.architectures.parameter_groups import ParameterGroup, parameter_groups
 from maskwright.core.card import Modification
 from maskwright.core.errors import ConfigError
+from maskwright.core.sample import Task
 from maskwright.losses.cross_entropy import at_least_float32, cross_entropy
 from maskwright.losses.pixel_loss import PixelLoss
 from maskwright.losses.targets import Need, Targets
@@ -86,7 +87,7 @@ class Card:
 
     title: str
     paper: str
-    tasks: tuple[str, ...]
+    tasks: tuple[Task, ...]
     repository: str
     licence: str
     from_reference: Callable[[Mapping[str, Tensor]], dict[str, Tensor]]

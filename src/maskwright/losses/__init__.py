@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from maskwright.losses.choice import PIXEL_LOSSES, SummedLoss, pixel_loss
-from maskwright.losses.cross_entropy import cross_entropy
+from maskwright.losses.cross_entropy import at_least_float32, class_map_of, cross_entropy
 from maskwright.losses.dice import dice
 from maskwright.losses.over_processes import sum_over_processes
 from maskwright.losses.pixel_loss import LossConfig, PixelLoss
@@ -18,6 +18,8 @@ __all__ = [
     "PixelLoss",
     "SummedLoss",
     "Targets",
+    "at_least_float32",
+    "class_map_of",
     "cross_entropy",
     "dice",
     "pixel_loss",

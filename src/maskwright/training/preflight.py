@@ -6,7 +6,7 @@ import contextlib
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from maskwright.core.errors import ConfigError, DataError
-from maskwright.core.sample import Dataset, Sample
+from maskwright.core.sample import Dataset, Sample, Task
 from maskwright.data.loader import Batch
 from maskwright.training.config import TrainConfig
 from maskwright.training.device import free_memory, name_of
@@ -28,28 +28,45 @@ FASTER = 1.05
 """How many times as fast a precision must be to be taken."""
 
 
-def labelled(dataset: Dataset, *wanted: str, note: Callable[[str], None]) -> tuple[Sample, ...]:
-    """The first split that exists among `wanted`, without the samples that lack a class map.
+_TRUTHS: dict[Task, str] = {
+    "semantic": "class map",
+    "instances": "masks of objects",
+    "boxes": "boxes",
+    "panoptic": "panoptic segments",
+    "labels": "image labels",
+}
+"""Task -> what it is learned from, in words."""
+
+
+def labelled(
+    dataset: Dataset, *wanted: str, tasks: Collection[Task], note: Callable[[str], None]
+) -> tuple[Sample, ...]:
+    """The first split that exists among `wanted`, without the samples that lack every task.
 
     Args:
         dataset: read from anywhere.
         wanted: names of splits.
+        tasks: of the network; a sample that is labelled for one of them stays.
         note: told what the user should know of it.
 
     Raises:
-        DataError: there is no such split, or none of its samples has a class map.
+        DataError: there is no such split, or none of its samples is labelled for a task.
     """
     samples = dataset.split(*wanted)
     split = next(name for name in wanted if name in dataset.splits)
-    chosen = tuple(sample for sample in samples if "semantic" in sample.tasks)
+    chosen = tuple(sample for sample in samples if sample.tasks & set(tasks))
+    what = " or ".join(_TRUTHS[task] for task in sorted(tasks))
     if not chosen:
+        has = sorted({task for sample in samples for task in sample.tasks})
         raise DataError(
-            f"none of the {len(samples)} images in the split {split} of {dataset.root} has a class "
-            "map; expected semantic truth. Read the set as index_masks, or choose another."
+            f"none of the {len(samples)} images in the split {split} of {dataset.root} has {what}, "
+            f"which this network learns from; they have "
+            f"{', '.join(_TRUTHS[task] for task in has) or 'nothing'}. Choose another network, or "
+            "read the set in another format."
         )
     if len(chosen) < len(samples):
         left = len(samples) - len(chosen)
-        note(f"{split}: {left} of {len(samples)} images have no class map and are left out.")
+        note(f"{split}: {left} of {len(samples)} images have no {what} and are left out.")
     if wanted[0] == "val" != split:
         note(f"there is no split val: weights are scored and chosen on {split}.")
     return chosen

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from maskwright.architectures import architecture
 from maskwright.architectures.checkpoint import describe
 from maskwright.architectures.contract import SemanticNetwork
 from maskwright.core import machine
@@ -45,6 +46,7 @@ class Setup:
         name: of the run, for the card.
         licence: of the weights that come out, for the card.
         network: with its loss, channels last in memory.
+        tasks: that it learns.
         validation: the samples that are scored.
         cache: the decoded training samples.
         class_weights: float [K], what "weighted-ce" uses.
@@ -100,8 +102,11 @@ class Setup:
         loss = pixel_loss(config.loss)
         if isinstance(self.network, SemanticNetwork):
             self.network.pixel_loss = loss
-        self.validation = labelled(dataset, "val", "test", "train", "all", note=note)
-        samples = labelled(dataset, "train", "all", note=note)
+        self.tasks: tuple[Task, ...] = architecture(config.architecture).card.tasks
+        self.validation = labelled(
+            dataset, "val", "test", "train", "all", tasks=self.tasks, note=note
+        )
+        samples = labelled(dataset, "train", "all", tasks=self.tasks, note=note)
         self.cache = self._fill_cache(samples)
         self.fit: Fit = choose_fit(config, self.cache.sizes_N2, note)
         self.config = replace(config, resize=self.fit)
@@ -116,10 +121,10 @@ class Setup:
         """
         split = next(name for name in ("train", "all") if name in self.dataset.splits)
         counts: dict[Task, dict[str, np.ndarray]] = {}
-        if len(self.cache) == len(self.dataset.splits[split]):  # counted when it was read
+        whole = len(self.cache) == len(self.dataset.splits[split])
+        if "semantic" in self.tasks and whole:  # counted when it was read
             counts["semantic"] = {split: self.cache.pixels_NK}
-        tasks: tuple[Task, ...] = ("semantic",)
-        found = check_for_training(self.dataset, tasks, counts=counts)
+        found = check_for_training(self.dataset, self.tasks, counts=counts)
         found.require()
         for remark in found.remarks:
             note(remark)
@@ -154,7 +159,7 @@ class Setup:
             architecture=self.config.architecture,
             config=self.network.config_dict(),
             classes=self.dataset.classes,
-            tasks=("semantic",),
+            tasks=self.tasks,
             resize=Resize(size=self.config.size, mode=self.fit),
             measured=measured,
             training={"step": step, "seed": self.config.seed, "data": self.dataset.root.name},
