@@ -165,3 +165,19 @@ def test_split_tells_each_part(run, coco_set, tmp_path):
     }
     assert run("data", "split", coco_set, tmp_path / "lists", *by, "--lists").code == 0
     assert len((tmp_path / "lists/train.txt").read_text().splitlines()) == 4
+
+
+def test_image_labels_are_converted_and_told(run, tmp_path):
+    for number in range(4):
+        place = f"train/{'ok' if number % 2 else 'rust'}/{number}.png"
+        small_sets.save(tmp_path / "set" / place, small_sets.picture(number))
+    assert run("convert", tmp_path / "set", tmp_path / "voc", "--to", "voc").code == 0
+    assert run("convert", tmp_path / "voc", tmp_path / "again", "--to", "folders").code == 0
+    names = [
+        sorted(p.name for p in (tmp_path / f"again/train/{c}").iterdir()) for c in ("ok", "rust")
+    ]
+    assert names == [["1.png", "3.png"], ["0.png", "2.png"]]
+    told = run("data", "stats", tmp_path / "again").out
+    assert "labels" in told
+    assert "nan" not in told
+    assert "no errors" in run("data", "check", tmp_path / "again").out

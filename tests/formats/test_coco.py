@@ -300,3 +300,10 @@ def test_robocup_boxes_are_boxes_only():
     assert [len(own) for own in found.splits.values()] == [130, 40, 40]
     assert all(one.tasks == {"boxes"} for one in found.splits["val"])
     assert sum(len(one.read_truth().instances) for one in found.splits["val"]) == 269
+
+
+def test_a_box_of_null_is_that_of_the_mask(tmp_path):
+    mask = {"segmentation": [[2, 3, 10, 3, 10, 9, 2, 9]], "bbox": None}
+    (one,) = coco.read(folder(tmp_path, document(BOX | mask))).splits["all"]
+    (found,) = one.read_truth().instances
+    assert found.box_xyxy == found.mask.box_xyxy == (2, 3, 10, 9)

@@ -11,6 +11,7 @@ from small_sets import dataset
 from maskwright import formats
 from maskwright.core import ConfigError, DataError, MaskwrightError
 from maskwright.formats import CocoOptions, YoloOptions
+from maskwright.jobs import convert
 
 
 def test_what_is_written_is_read(tmp_path):
@@ -86,3 +87,18 @@ def test_options_of_others_are_refused(tmp_path, format, options, wanted):
     assert not (tmp_path / "out").exists()
     with pytest.raises(ConfigError, match="'centre' or 'edge', got 'middle'"):
         YoloOptions(vertices="middle")
+
+
+@pytest.mark.parametrize("format", formats.FORMATS)
+def test_nothing_is_written_elsewhere(tmp_path, format):
+    """A name of a split or an image comes from a file that anybody may have written."""
+    small = dataset(train=1)
+    (one,) = small.splits["train"]
+    for name in (str(tmp_path / "else"), "../else"):
+        renamed = replace(one, name=name)
+        for splits in ({name: (one,)}, {"train": (renamed,)}):
+            with pytest.raises(DataError, match="whose files would be written elsewhere"):
+                formats.write(replace(small, splits=splits), tmp_path / "out", format)
+            with pytest.raises(DataError, match="whose files would be written elsewhere"):
+                convert(replace(small, splits=splits), tmp_path / "out", format, workers=1)
+    assert not list(tmp_path.iterdir())

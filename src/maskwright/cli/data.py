@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -40,18 +41,25 @@ def stats(
         say(note)
     splits = ", ".join(f"{name} {count}" for name, count in found.images.items())
     sizes = ", ".join(f"{count} of {h}x{w}" for (h, w), count in found.sizes[:4])
-    say(f"images: {splits}; sizes (height x width): {sizes}; void pixels: {found.void_share:.1%}")
+    void = _told(found.void_share, ".1%")
+    say(f"images: {splits}; sizes (height x width): {sizes}; void pixels: {void}")
     labelled = any(one.labels for one in found.classes)
     show_table(
         ("class", "pixels", "images", *(["labels"] if labelled else []), "objects", "median area",
          "small", "thin"),
         [
-            (one.name, f"{one.pixel_share:.2%}", one.images, *([one.labels] if labelled else []),
-             one.objects, f"{one.area_quantiles[1]:.0f}", f"{one.small_share:.0%}",
-             f"{one.thin_share:.0%}")
+            (one.name, _told(one.pixel_share, ".2%"), one.images,
+             *([one.labels] if labelled else []), one.objects,
+             _told(one.area_quantiles[1], ".0f"), _told(one.small_share, ".0%"),
+             _told(one.thin_share, ".0%"))
             for one in found.classes
         ],
     )  # fmt: skip
+
+
+def _told(value: float, how: str) -> str:
+    """A number as text; a dash where there is nothing to tell of."""
+    return "–" if math.isnan(value) else format(value, how)
 
 
 @data.command()

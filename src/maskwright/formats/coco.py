@@ -127,7 +127,7 @@ def _instance(entry: Entry, class_id: int, size: tuple[int, int], source: Path) 
             raise DataError(f"{source}: {called(entry)} has no usable mask: {error}") from None
     return Instance(
         class_id=class_id,
-        box_xyxy=_box(entry["bbox"]) if mask is None or "bbox" in entry else mask.box_xyxy,
+        box_xyxy=mask.box_xyxy if mask and entry.get("bbox") is None else _box(entry["bbox"]),
         mask=mask,
         score=entry.get("score"),
         crowd=bool(entry.get("iscrowd", 0)),

@@ -110,7 +110,7 @@ def images_by_id(
         name = str(entry.get("file_name", "")).replace("\\", "/")
         stem = stem_of(name)
         fault = ""
-        if not isinstance(entry.get("id"), int) or not is_below(name):
+        if not isinstance(entry.get("id"), int) or not folders.is_below(name):
             fault = (
                 f'{file}: expected an image with an integer "id" and a "file_name" below the '
                 f"image folder, got {str(entry)[:200]}; mend this entry."
@@ -201,7 +201,7 @@ def _box_fault(entry: Entry) -> str:
 
 def _png_fault(entry: Entry) -> str:
     name = entry.get("file_name")
-    if isinstance(name, str) and is_below(name):
+    if isinstance(name, str) and folders.is_below(name):
         return ""
     return f'has the "file_name" {name!r}, expected a PNG below the folder'
 
@@ -224,12 +224,6 @@ def _segments_fault(entry: Entry, known: Known) -> str:
 def _is_finite(value: object) -> bool:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return is_number and math.isfinite(value)  # type: ignore[arg-type]
-
-
-def is_below(name: str) -> bool:
-    """Whether the path of a file stays below the folder that it is relative to."""
-    path = PurePosixPath(name)
-    return bool(path.name) and not path.is_absolute() and ".." not in path.parts
 
 
 def stem_of(name: str) -> str:

@@ -50,8 +50,18 @@ class Target:
 
     @classmethod
     def of(cls, dataset: Dataset, root: Path, options: object = None, link: bool = False) -> Target:
-        """The target of a data set as it stands."""
+        """The target of a data set as it stands.
+
+        Raises:
+            DataError: a split or sample is called so that its files would lie outside of `root`.
+        """
         names = [sample.name for samples in dataset.splits.values() for sample in samples]
+        outside = next((n for n in (*dataset.splits, *names) if not folders.is_below(n)), None)
+        if outside is not None:
+            raise DataError(
+                f"{dataset.root} holds a split or image called {outside!r}, whose files would be "
+                "written elsewhere; expected a relative path without '..'. Rename it."
+            )
         return cls(
             root=root,
             classes=dataset.classes,
