@@ -133,7 +133,7 @@ def test_damaged_class_names(refused, labelled):
 
 
 def test_predict_with_a_model_and_no_photos(refused, bundle, tmp_path):
-    assert "expected photos after the model" in refused(
+    assert "expected photos or videos after the model" in refused(
         "predict", bundle, "--out", tmp_path / "none"
     )
 

@@ -119,9 +119,9 @@ def test_earlier_outputs_are_replaced(run, place):
     assert {path: after.get(path) for path in before} == before
     assert json.loads((place / "RUN/scores.json").read_text())["scored"] == "FOUND"
     assert {path.name for path in (place / "found").iterdir()} == {
-        "predictions.json", "classes.json", "masks", "overlays", "clips.mp4", "clips.jsonl",
+        ".predictions", "classes.json", "masks", "overlays", "clips.mp4", "clips.jsonl",
     }  # fmt: skip
-    (place / "found" / "predictions.json").unlink()
+    (place / "found" / ".predictions").unlink()
     assert "no predictions that was written before" in run(*twice[1]).err
 
 

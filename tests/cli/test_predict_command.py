@@ -57,7 +57,7 @@ def test_frames_are_refined_or_seen_through_tiles_too(run, bundle, clip, tmp_pat
         result = run("predict", bundle, clip, "--out", out, "--limit", 2, "--no-video", *more)
         assert result.code == 0, result
         assert sorted(path.name for path in out.iterdir()) == [
-            "classes.json", "clip.jsonl", "predictions.json",
+            ".predictions", "classes.json", "clip.jsonl",
         ]  # fmt: skip
         assert len(lines_of(out / "clip.jsonl")) == 2
 
@@ -147,7 +147,7 @@ def test_ctrl_c_ends_a_camera_with_whole_files(bundle, endless_camera, tmp_path)
     assert "Traceback" not in told + err
     name = address.split("//")[1].replace(":", "_").replace("/", "_")
     assert sorted(path.name for path in out.iterdir()) == [
-        f"{name}.jsonl", f"{name}.mp4", "classes.json", "predictions.json",
+        ".predictions", f"{name}.jsonl", f"{name}.mp4", "classes.json",
     ]  # fmt: skip
     lines = lines_of(out / f"{name}.jsonl")
     assert 1 <= len(lines) <= len(sent)

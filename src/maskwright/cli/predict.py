@@ -102,7 +102,8 @@ def _photos(
     from maskwright.cli.console import bar, say
     from maskwright.core.files import refuse_output
 
-    refuse_output(out, "predictions", beside)
+    if beside:
+        refuse_output(out, "predictions", beside)
     with bar("predicting") as progress:
         summary = jobs.predict_files(
             predictor,

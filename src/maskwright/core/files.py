@@ -51,7 +51,7 @@ OUTPUTS = {
     ),
     "predictions": Output(
         mark=b"maskwright predict",
-        files=("predictions.json", "masks", "overlays", "instances.json", "classes.json"),
+        files=(".predictions", "masks", "overlays", "instances.json", "classes.json"),
         whole=True,
     ),
     "benchmark": Output(mark=b'"rooflines":', files=("latency.json", "report.html")),

@@ -22,7 +22,7 @@ from maskwright.runtimes.tiling import Tiled
 
 _MASKS, _OVERLAYS = "masks", "overlays"
 
-MARK = "predictions.json"
+MARK = ".predictions"
 """Written first: by it `overwrite` knows a folder of predictions, and replaces nothing else."""
 
 
