@@ -10,6 +10,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import small_sets
@@ -18,12 +19,13 @@ from hypothesis import strategies as st
 
 from maskwright.architectures import ARCHITECTURES
 from maskwright.architectures.encoders.imagenet import PACKAGES
-from maskwright.benchmarks import ComparisonRow, compare_models, pareto, pareto_names
+from maskwright.benchmarks import ComparisonRow, answers, compare_models, pareto, pareto_names
 from maskwright.benchmarks.candidates import SMALL, find_candidates, trial_config
 from maskwright.benchmarks.comparison import FILE, Comparison
-from maskwright.benchmarks.comparison_report import best_within, comparison_report
+from maskwright.benchmarks.comparison_report import at_speeds, best_within, comparison_report
 from maskwright.benchmarks.trial import Trial, run_trial
 from maskwright.core.errors import ConfigError, MaskwrightError
+from maskwright.jobs.turns import Timings
 from maskwright.report import render
 from maskwright.training import rehearsal
 from maskwright.training.preflight import DoesNotFitError
@@ -293,6 +295,63 @@ def test_the_pareto_set_is_what_none_beats(rows):
             assert best.score == max(fast)
         else:
             assert not fast
+
+
+def test_records_that_knew_class_maps_only_are_read():
+    row = ComparisonRow.from_dict(
+        {"name": "unet", "miou": 0.5, "pixel_accuracy": 0.9, "iou": {"a": 0.5}, "best_miou": 0.4,
+         "test_miou": 0.3, "test_iou": {"a": 0.2}, "interval": [0.3, 0.5]}
+    )  # fmt: skip
+    assert (row.headline, row.score, row.best_score, row.test_score) == ("mIoU", 0.5, 0.4, 0.3)
+    assert row.numbers == {"mIoU": 0.5, "pixel accuracy": 0.9}
+    assert (row.of_classes, row.test_of_classes) == ({"a": 0.5}, {"a": 0.2})
+    assert row.interval == (0.3, 0.5)
+
+
+class Way(SimpleNamespace):
+    """A way to run a model, as a row of latencies tells it."""
+
+
+def timed(monkeypatch, **turns_ms):
+    """`_fastest_way` where each way takes these times, turn by turn, again and again."""
+    ways = [
+        Way(name=name, precision="bf16" if "bf16" in name else "f32", median_ms=times[0],
+            runtime="x", threads=1)
+        for name, times in turns_ms.items()
+    ]  # fmt: skip
+
+    def take_turns(predictors, _, rounds, settled):
+        asked, timings = 0, {}
+        while asked == 0 or (not settled(timings) and asked < 5):
+            asked += 1
+            timings = {
+                place: Timings(network_ms=[ms for ms in turns_ms[way.name] * rounds * asked
+                                           for _ in range(3)])
+                for place, way in predictors.items()
+            }  # fmt: skip
+        return timings
+
+    monkeypatch.setattr(answers, "_shipped", lambda _, way: way)
+    monkeypatch.setattr(answers, "take_turns", take_turns)
+    return answers._fastest_way(None, ways, [], 4)
+
+
+def test_ways_that_are_near_each_other_are_told_apart_in_turns(monkeypatch):
+    slow, quick = [10.0, 20.0], [9.0, 18.0]  # the machine slows down every other turn
+    way, unsure = timed(monkeypatch, ort=slow, openvino=quick)
+    assert (way.name, unsure) == ("openvino", "")
+    way, unsure = timed(monkeypatch, openvino_bf16=[10.0], openvino=[10.2])
+    assert (way.name, unsure) == ("openvino", "")  # as fast, and exact
+    way, unsure = timed(monkeypatch, ort=[10.0, 14.0], openvino=[10.5, 12.0])
+    assert "too busy to tell whether" in unsure
+    way, unsure = timed(monkeypatch, ort=[10.0], openvino=[30.0])
+    assert (way.name, unsure) == ("ort", "")
+
+
+def test_a_network_at_the_edge_of_a_speed_is_told():
+    row = ComparisonRow(name="unet", score=0.5, best_ms=9.9, best_span=(9.0, 11.0), best="x")
+    fastest = at_speeds([row]).rows
+    assert [cells[1] for cells in fastest] == ["unet", "unet", "unet (unsure: 9.0 to 11.0 ms)"]
 
 
 def test_an_earlier_comparison_names_its_pareto_set(compared, tmp_path):

@@ -114,6 +114,38 @@ def test_the_checkpoint_scores_what_the_run_said(finished, dataset):
     assert card.training["step"] in (20, 40)
 
 
+def test_the_kept_weights_are_scored_on_a_test_split_which_comes_first(dataset, tmp_path):
+    from maskwright.jobs import answers_of, score
+    from maskwright.training import checkpoint_predictor
+
+    test = tuple(replace(one, name=f"test{one.name}") for one in dataset.splits["train"][:3])
+    whole = replace(dataset, splits={**dataset.splits, "test": test})
+    result = train(quick(steps=4), whole, tmp_path / "run")
+    predictor = checkpoint_predictor(result.folder / "best.safetensors", 1)
+    again = score(test, answers_of(predictor), dataset.classes, tasks=frozenset({"semantic"}))
+    assert result.test.to_dict() == again.to_dict()
+    assert (result.test.images, result.scores.images) == (3, 2)
+    first, second = result.told
+    assert first.startswith(f"mIoU {again.headline().value:.4f} [")
+    assert first.endswith("on 3 images of test")
+    assert f"mIoU {result.scores.headline().value:.4f}" in second
+    assert "on 2 images of val; chosen by it: the best of 2 scores" in second
+    page = (result.folder / "report.html").read_text()
+    assert "These are the test images, on which nothing was chosen." in page
+    assert "mIoU on val" in page
+    assert "Background alone" in page
+
+
+def test_without_a_test_split_the_page_says_what_chose_the_weights(finished):
+    result, _ = finished
+    assert result.test is None
+    page = (result.folder / "report.html").read_text()
+    assert "These images (val) have chosen the weights" in page
+    assert "mIoU of the last score" in page
+    last = [row["miou"] for row in result.history if "miou" in row][-1]
+    assert result.told[-1].endswith(f"the best of 2 scores, the last one {last:.4f}")
+
+
 def test_the_same_seed_gives_the_same_run(finished, dataset, tmp_path):
     first, _ = finished
     again = train(config(workers=1), dataset, tmp_path / "again")

@@ -48,6 +48,7 @@ def comparison_report(comparison: Comparison) -> Report:
             _table(rows),
             *costs,
             _classes(rows),
+            _training(rows),
             *_failures(rows),
             *_unsure(rows),
             *machines,
@@ -195,19 +196,37 @@ def _table(rows: Sequence[ComparisonRow]) -> Table:
         (Column(name="GFLOP", format=".1f"), lambda row: row.gflops),
         (Column(name="MiB", format=".0f", hint="of a process that only answers"),
          lambda row: row.peak_mib),
-        (Column(name="Began", hint="first weights of the encoder"), lambda row: row.first_weights),
+    ]  # fmt: skip
+    note = "The same time, recipe and data for all; scored are the last weights, averaged."
+    return _filled("Every figure", columns, rows, note)
+
+
+def _training(rows: Sequence[ComparisonRow]) -> Table:
+    columns: list[tuple[Column, Callable[[ComparisonRow], Cell]]] = [
+        (Column(name="Network"), lambda row: row.name),
+        (Column(name="Initial weights", hint="of the encoder"), lambda row: row.first_weights),
         (Column(name="Epochs", format=".1f"), lambda row: row.epochs),
-        (Column(name="Training GiB", format=".1f"),
+        (Column(name="GiB", format=".1f", hint="that training had resident at most"),
          lambda row: None if row.training_mib is None else row.training_mib / 1024),
     ]  # fmt: skip
+    return _filled("Training", columns, rows, "")
+
+
+def _filled(
+    title: str,
+    columns: Sequence[tuple[Column, Callable[[ComparisonRow], Cell]]],
+    rows: Sequence[ComparisonRow],
+    note: str,
+) -> Table:
+    """Without the columns that no row fills."""
     filled = [
         (column, value) for column, value in columns if any(value(row) is not None for row in rows)
     ]
     return Table(
-        title="Every figure",
+        title=title,
         columns=[column for column, _ in filled],
         rows=[[value(row) for _, value in filled] for row in rows],
-        note="The same time, recipe and data for all; scored are the last weights, averaged.",
+        note=note,
     )
 
 

@@ -165,8 +165,8 @@ def run_trial(folder: Path, data: Path, config: TrainConfig) -> TrialResult:
     scores = result.scores
     if scores is None:  # it was trained before, but not told
         scores = _score(predictor, dataset, *SCORED)
-    head, test = scores.headline(), None
-    if {"val", "test"} <= set(dataset.splits):
+    head, test = scores.headline(), result.test
+    if test is None and {"val", "test"} <= set(dataset.splits):
         test = _score(predictor, dataset, "test")
     return TrialResult(
         headline=head.name,

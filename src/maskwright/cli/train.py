@@ -219,9 +219,9 @@ def _tell(result: TrainResult) -> None:
         KeyboardInterrupt: that ended the run, for the exit code.
     """
     if result.scores is not None:
-        head = (result.test or result.scores).headline()
-        where = " on the test split" if result.test is not None else ""
-        _say(f"{head.name} {head.value:.4f}{where} after {result.seconds / 60:.1f} min")
+        for line in result.told:
+            _say(line)
+        _say(f"trained for {result.seconds / 60:.1f} min")
         _say(f"weights: {result.folder / 'best.safetensors'}")
         _say(f"report:  {result.folder / 'report.html'}")
     if result.interrupted:

@@ -69,7 +69,7 @@ def table(section: Table) -> str:
     if not section.rows:
         return empty("No rows.")
     numeric = [
-        any(isinstance(row[index], Real) for row in section.rows)
+        not any(isinstance(row[index], str) for row in section.rows)
         for index in range(len(section.columns))
     ]
     heads = "".join(
@@ -100,13 +100,13 @@ def _table_row(
     parts = [f"{first}{''.join(map(_swatch, swatch))}{_cell_text(columns[0], row[0])}</th>"]
     for column, cell, number in zip(columns[1:], row[1:], numeric[1:]):
         text = _cell_text(column, cell)
-        label = f' data-label="{escape(column.name)}"'
+        label = f' data-label="{escape(column.name)}"' if len(columns) > NARROW else ""
         if column.bar and isinstance(cell, Real) and math.isfinite(cell):
             width = _width(cell, column.bar)
             track = f'<span class="track"><i style="width:{width}%"></i></span>'
             text = f'<div class="meter">{track}<span>{text}</span></div>'
         parts.append(
-            f'<td data-value="{_sort_key(cell)}"{label}{_number_class(number)}>{text}</td>'
+            f'<td data-value="{_sort_key(cell)}"{_number_class(number)}{label}>{text}</td>'
         )
     return f"<tr>{''.join(parts)}</tr>"
 

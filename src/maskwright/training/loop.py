@@ -67,6 +67,7 @@ class TrainResult:
             where a resumed run was finished already.
         test: of the same weights on the split test, on which nothing was chosen, scored once at
             the end; None without one, if interrupted, and in all processes but the first.
+        told: both scores in sentences, the first the one that no choice has seen.
         history: the rows of metrics.csv.
         seconds: of the whole run, without the time between its end and its resumption.
         interrupted: whether Ctrl-C ended it.
@@ -79,6 +80,7 @@ class TrainResult:
     history: list[dict[str, float]]
     seconds: float
     interrupted: bool
+    told: tuple[str, ...] = ()
 
 
 def train(
@@ -215,6 +217,7 @@ class Trainer:
         self.optimiser = build_optimiser(self.network, config)
         self.averages = AveragedWeights(self.network, config.ema) if config.ema > 0 else None
         self.best_scores: Scores | None = None
+        self.told: tuple[str, ...] = ()
         self.at = Counters(
             data=setup.fingerprint(),
             threads=torch.get_num_threads(),
@@ -269,6 +272,7 @@ class Trainer:
             config=self.config,
             scores=self.best_scores,
             test=test,
+            told=self.told,
             history=self.run.history,
             seconds=time.perf_counter() - self.started,
             interrupted=interrupted,
@@ -415,8 +419,7 @@ class Trainer:
         )
         facts = self.config.to_dict() | self.setup.facts()
         write_run_report(self.run.report, kept, predictor, self.run.history, facts, environment())
-        for line in told_scores(kept, self.run.history):
-            self.progress.note(line)
+        self.told = tuple(told_scores(kept, self.run.history))
         return test
 
     def _log(self, step: int, **values: float) -> None:
