@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import math
+from dataclasses import dataclass, replace
 from types import ModuleType
 
 import pytest
@@ -19,7 +20,18 @@ from shared import shared_path
 from torch import Tensor
 
 from maskwright.core.errors import ConfigError
-from maskwright.losses import PIXEL_LOSSES, PixelLoss, Targets, cross_entropy, dice, pixel_loss, rmi
+from maskwright.losses import (
+    PIXEL_LOSSES,
+    LossConfig,
+    Need,
+    PixelLoss,
+    SummedLoss,
+    Targets,
+    cross_entropy,
+    dice,
+    pixel_loss,
+    rmi,
+)
 
 VOID = 255
 WEIGHTS_K = torch.tensor([0.5, 2.0, 1.0, 0.0], dtype=torch.float64)
@@ -181,6 +193,8 @@ def test_factors_and_settings_by_name():
         ".25*rmi(radius=2, pool=1)+1e1*ce": 0.25 * rmi(logits, targets, radius=2, pool=1)
         + 10 * cross_entropy(logits, targets),
         "rmi(pooling=mean, softmax=true)": rmi(logits, targets, pooling="mean", softmax=True),
+        "0.1234567890123*ce": 0.1234567890123 * cross_entropy(logits, targets),
+        "1e-7*ce()": 1e-7 * cross_entropy(logits, targets),
     }
     for text, value in expected.items():
         loss = pixel_loss(text)
@@ -205,6 +219,8 @@ def test_factors_and_settings_by_name():
         ("dice(smooth=much)", "expected smooth to be float, got 'much'"),
         ("dice(smooth=-1)", "smooth >= 0"),
         ("dice(smooth)", "NAME=VALUE, got 'smooth'"),
+        ("dice(smooth=1, smooth=2)", "each setting once, got smooth twice"),
+        ("1e999*ce", "factors above zero, got inf"),
         ("rmi(radius=0)", "radius >= 1"),
         ("rmi(pooling=min)", "pooling"),
         ("rmi(radius=5", r"'\(radius=5' in 'rmi\(radius=5'"),
@@ -213,6 +229,38 @@ def test_factors_and_settings_by_name():
 def test_what_is_no_loss_is_told(text, told):
     with pytest.raises(ConfigError, match=told):
         pixel_loss(text)
+
+
+def test_a_sum_is_written_as_one_would_write_it():
+    for text in ("ce", "2*ce + 0.5*dice(smooth=1.0)", "weighted-ce + rmi(radius=5, softmax=True)"):
+        assert str(pixel_loss(text)) == text
+    assert str(pixel_loss("1.0 * ce+10.50*rmi( radius = 3 )")) == "ce + 10.5*rmi"
+
+
+def test_what_the_terms_of_a_sum_need_is_needed(monkeypatch):
+    """A loss is one class and one line; what it needs reaches the loader, each thing once."""
+    distance = Need(name="signed-distance")
+
+    @dataclass(frozen=True, kw_only=True)
+    class Boundary(LossConfig):
+        needs = (distance,)
+
+        def __call__(self, logits_BKHW, targets, weights_K=None):
+            return (logits_BKHW.softmax(dim=1) * targets.made[distance]).mean()
+
+    monkeypatch.setitem(PIXEL_LOSSES, "boundary", Boundary)
+    loss = pixel_loss("ce + 0.01*boundary + boundary")
+    assert loss.needs == {distance}
+    assert pixel_loss("ce + dice").needs == frozenset()
+    logits, targets = case(19)
+    with_maps = replace(targets, made={distance: torch.full_like(logits, 3.0)})
+    expected = float(cross_entropy(logits, targets)) + 1.01 * 3 / 4
+    assert float(loss(logits, with_maps)) == pytest.approx(expected)
+
+
+def test_a_sum_of_no_terms_is_refused():
+    with pytest.raises(ConfigError, match="one term or more, got none"):
+        SummedLoss([])
 
 
 @pytest.mark.parametrize("names", sorted(PIXEL_LOSSES))

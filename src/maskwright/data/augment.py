@@ -15,10 +15,10 @@ import cv2
 import numpy as np
 
 from maskwright.core.errors import ConfigError
-from maskwright.core.resize import Resize, resize_nearest
+from maskwright.core.resize import Resize
 from maskwright.data.colour import Colour, change_colour, draw_colour
 from maskwright.data.example import Example
-from maskwright.data.geometry import Placement, flip, place, turned
+from maskwright.data.geometry import Placement, nearest_pixels, place, turned
 
 Fit = Literal["stretch", "letterbox"]
 """How a whole image comes to the network's input; as `core.Resize.mode`."""
@@ -96,14 +96,12 @@ class Change:
 
     Attributes:
         placement: where the pixels go.
-        upside_down: whether top and bottom change places, after that.
         colour: what happens to the colours.
         blur: sigma of a Gaussian blur in pixels; 0 leaves it out.
         smallest_box: objects with a smaller side are dropped.
     """
 
     placement: Placement
-    upside_down: bool
     colour: Colour
     blur: float
     smallest_box: float
@@ -172,32 +170,29 @@ def draw_change(
 
     What the settings switch off draws nothing, so that a new kind of change leaves old runs alone.
     """
-    scaled = scaled_size(example.size, frame, settings, rng)
-    shown = example
-    if settings.largest_share < 1 and example.class_map is not None:
-        shown = Example(
-            image=example.image[:1, :1],
-            class_map=resize_nearest(example.class_map, scaled),
-            void=example.void,
-        )
-    window = choose_window(shown, scaled, frame.cut, settings.largest_share, rng)
+    factors = _draw_factors(settings, rng)
+    content = Resize(size=frame.size, mode=frame.fit).geometry(example.size).content
+    scaled, room = _times(content, factors), _times(frame.size, factors)
+    window = choose_window(example, scaled, room, frame.cut, settings.largest_share, rng)
     warp = None
     if settings.rotate or settings.perspective:
         angle, x, y = rng.uniform(-1, 1, 3) * (settings.rotate, *(settings.perspective,) * 2)
         warp = turned(window, frame.cut, angle, {"x": x, "y": y})
     mirror = rng.random() < settings.flip
     upside_down = settings.flip_vertical > 0 and rng.random() < settings.flip_vertical
-    colour = draw_colour(
-        rng, settings.brightness, settings.contrast, settings.saturation, settings.hue
-    )
-    blur = rng.uniform(0.3, 1.5) if rng.random() < settings.blur else 0.0
     return Change(
         placement=Placement(
-            scaled=scaled, window=window, size=frame.cut, warp=warp, mirror=bool(mirror)
+            scaled=scaled,
+            window=window,
+            size=frame.cut,
+            warp=warp,
+            mirror=bool(mirror),
+            upside_down=bool(upside_down),
         ),
-        upside_down=bool(upside_down),
-        colour=colour,
-        blur=blur,
+        colour=draw_colour(
+            rng, settings.brightness, settings.contrast, settings.saturation, settings.hue
+        ),
+        blur=rng.uniform(0.3, 1.5) if rng.random() < settings.blur else 0.0,
         smallest_box=settings.smallest_box,
     )
 
@@ -205,8 +200,6 @@ def draw_change(
 def apply_change(example: Example, change: Change) -> Example:
     """Do what was drawn."""
     found = place(example, change.placement)
-    if change.upside_down:
-        found = flip(found, upside_down=True)
     found = found.keep(_large_enough(found, change.smallest_box))
     image = change_colour(found.image, change.colour)
     if change.blur:
@@ -214,47 +207,65 @@ def apply_change(example: Example, change: Change) -> Example:
     return replace(found, image=image)
 
 
-def scaled_size(
-    image: tuple[int, int], frame: Frame, settings: Augmentation, rng: np.random.Generator
-) -> tuple[int, int]:
-    """The (height, width) that an image is scaled to before the crop."""
-    content = Resize(size=frame.size, mode=frame.fit).geometry(image).content
-    factor = np.exp(rng.uniform(*np.log(settings.scale)))
-    aspect = np.exp(rng.uniform(-1.0, 1.0) * np.log(settings.stretch) / 2)
-    return max(1, round(content[0] * factor * aspect)), max(1, round(content[1] * factor / aspect))
-
-
 def choose_window(
     example: Example,
     scaled: tuple[int, int],
+    room: tuple[int, int],
     size: tuple[int, int],
     largest_share: float,
     rng: np.random.Generator,
 ) -> tuple[int, int]:
-    """(top, left) of a crop; negative where the image is smaller than the crop.
+    """(top, left) of a crop in the scaled image; negative where it begins before the image.
+
+    A crop shows as much of the image as it can; what it shows of the room around it, which a
+    letterbox leaves, is that of deployment.
 
     Args:
-        example: whose class map, of the scaled size, tells the classes of a crop.
-        scaled: (height, width) of the image.
+        example: as it is before it is scaled; its class map tells the classes of a crop.
+        scaled: (height, width) of the scaled image.
+        room: (height, width) of what it lies in the middle of.
         size: (height, width) of the crop.
         largest_share: as of `Augmentation`.
         rng: all that is random.
     """
+    ranges = [_starts(*lengths) for lengths in zip(scaled, room, size)]
     for _ in range(10):
-        top, left = (
-            int(rng.integers(min(0, have - want), max(0, have - want) + 1))
-            for have, want in zip(scaled, size)
-        )
+        top, left = (int(rng.integers(low, high + 1)) for low, high in ranges)
         if largest_share >= 1 or example.class_map is None:
             break
-        window = example.class_map[
-            max(top, 0) : max(top, 0) + size[0], max(left, 0) : max(left, 0) + size[1]
-        ]
-        counts = np.bincount(window[::4, ::4].ravel(), minlength=example.void + 1)
+        rows, columns = (
+            nearest_pixels(np.arange(max(start, 0), min(start + length, end), 4), own, end)
+            for start, length, own, end in zip((top, left), size, example.size, scaled)
+        )
+        seen = example.class_map[rows[:, None], columns]
+        counts = np.bincount(seen.ravel(), minlength=example.void + 1)
         counts[example.void] = 0
         if counts.sum() and counts.max() <= largest_share * counts.sum():
             break
     return top, left
+
+
+def _draw_factors(settings: Augmentation, rng: np.random.Generator) -> tuple[float, float]:
+    """By how much height and width are multiplied."""
+    factor = np.exp(rng.uniform(*np.log(settings.scale)))
+    aspect = np.exp(rng.uniform(-1.0, 1.0) * np.log(settings.stretch) / 2)
+    return factor * aspect, factor / aspect
+
+
+def _times(size: tuple[int, int], factors: tuple[float, float]) -> tuple[int, int]:
+    return max(1, round(size[0] * factors[0])), max(1, round(size[1] * factors[1]))
+
+
+def _starts(content: int, room: int, crop: int) -> tuple[int, int]:
+    """The (first, last) start of a crop along one side, counted from the content's.
+
+    The crop lies within the room, or the room within it; and the content within the crop, or the
+    crop within the content, as far as that allows.
+    """
+    before = (room - content) // 2
+    in_room = sorted((-before, room - before - crop))
+    in_content = sorted((0, content - crop))
+    return max(in_room[0], in_content[0]), min(in_room[1], in_content[1])
 
 
 def _large_enough(example: Example, smallest: float) -> np.ndarray:

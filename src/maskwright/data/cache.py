@@ -70,7 +70,7 @@ class Cache:
             for index, packed in enumerate(pool.map(read, self._samples)):
                 example = packed.example
                 self.pixels_NK[index] = count_pixels(example, classes)
-                self.objects_NK[index] = np.bincount(example.class_ids, minlength=classes)
+                self.objects_NK[index] = count_objects(example, classes)
                 self.sizes_N2[index] = example.size
                 self.prints.append(print_of(samples[index].name, packed))
                 if self.nbytes + packed.nbytes <= budget:
@@ -101,3 +101,8 @@ def count_pixels(example: Example, classes: int) -> np.ndarray:
     if example.class_map is None:
         return np.zeros(classes, np.int64)
     return np.bincount(example.class_map.ravel(), minlength=classes)[:classes]
+
+
+def count_objects(example: Example, classes: int) -> np.ndarray:
+    """Objects of each class, int64 [K]."""
+    return np.bincount(example.class_ids, minlength=classes)[:classes]

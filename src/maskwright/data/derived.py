@@ -9,7 +9,7 @@ Legend: K classes, N objects, H W of the image or crop.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -21,8 +21,6 @@ from maskwright.core.settings import nearest
 from maskwright.data.example import Example
 from maskwright.losses.targets import Need
 
-Planes = Callable[[np.ndarray], np.ndarray]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Derived:
@@ -30,14 +28,14 @@ class Derived:
 
     Attributes:
         make: (example, classes, settings) -> an array.
-        when: "sample": once, moved with the image; "crop": of each crop.
-        kind: "distance": values in pixels, which grow as the image does; "ids": nearest
-            neighbour; "points": one row an object, whose number differs between images.
+        when: "sample": once, and moved with the image, for maps of distances in pixels [.., H, W],
+            which grow as the image does; "crop": of each crop.
+        stacks: whether all images' arrays have one shape, so that a batch is one tensor.
     """
 
     make: Callable[..., np.ndarray]
     when: Literal["sample", "crop"]
-    kind: Literal["distance", "ids", "points"]
+    stacks: bool = True
 
 
 def signed_distance(example: Example, classes: int) -> np.ndarray:
@@ -93,9 +91,9 @@ def extreme_points(example: Example, classes: int) -> np.ndarray:
 
 
 DERIVED: dict[str, Derived] = {
-    "signed-distance": Derived(make=signed_distance, when="sample", kind="distance"),
-    "boundary-band": Derived(make=boundary_band, when="crop", kind="ids"),
-    "extreme-points": Derived(make=extreme_points, when="crop", kind="points"),
+    "signed-distance": Derived(make=signed_distance, when="sample"),
+    "boundary-band": Derived(make=boundary_band, when="crop"),
+    "extreme-points": Derived(make=extreme_points, when="crop", stacks=False),
 }
 """Everything that can be needed, by name."""
 
@@ -134,27 +132,6 @@ def make_needs(
             settings: dict[str, Any] = dict(need.parameters)
             made[need] = derived.make(example, classes, **settings)
     return replace(example, made=made)
-
-
-def move_made(
-    made: Mapping[Need, np.ndarray], values: Planes, ids: Planes, growth: float = 1.0
-) -> dict[Need, np.ndarray]:
-    """What was made, moved as its image is.
-
-    Args:
-        made: of one example.
-        values: moves a plane [H, W] of values, between pixels too.
-        ids: moves a plane of ids.
-        growth: how many times as long lines become.
-    """
-    moved = {}
-    for need, array in made.items():
-        if DERIVED[need.name].kind == "distance":
-            planes = [values(plane) for plane in array]
-            moved[need] = np.stack(planes) * np.float32(growth)
-        else:
-            moved[need] = ids(array)
-    return moved
 
 
 def _to_the_other_side(inside: np.ndarray) -> np.ndarray:

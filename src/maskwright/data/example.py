@@ -9,6 +9,7 @@ import numpy as np
 
 from maskwright.core.mask import Mask
 from maskwright.core.sample import Sample
+from maskwright.core.segmentation import Segmentation
 from maskwright.losses.targets import Need
 
 
@@ -34,7 +35,7 @@ class Example:
         labels: float32 {0, 1} [K], classes of the image as a whole.
         made: what was made of the truth for a loss, in the image's pixels; see `data.derived`.
         void: the class map's id for nothing.
-        has_boxes: whether the sample is labelled for objects at all.
+        objects_known: whether the image is labelled for objects at all; where not, there are none.
     """
 
     image: np.ndarray
@@ -46,7 +47,7 @@ class Example:
     labels: np.ndarray | None = None
     made: Mapping[Need, np.ndarray] = field(default_factory=dict)
     void: int = 255
-    has_boxes: bool = False
+    objects_known: bool = False
 
     @property
     def size(self) -> tuple[int, int]:
@@ -60,19 +61,13 @@ class Example:
             return np.zeros(len(self.boxes), bool)
         return np.array([mask is not None for mask in self.masks], bool)
 
-    def map_ids(
-        self, image: Callable[[np.ndarray], np.ndarray], ids: Callable[[np.ndarray], np.ndarray]
-    ) -> Example:
-        """Apply one function to the image and another to every map of ids; the rest stays."""
-        masks = self.masks
-        return replace(
-            self,
-            image=image(self.image),
-            class_map=None if self.class_map is None else ids(self.class_map),
-            masks=None
-            if masks is None
-            else tuple(None if mask is None else ids(mask) for mask in masks),
-        )
+    def map_masks(
+        self, change: Callable[[np.ndarray], np.ndarray]
+    ) -> tuple[np.ndarray | None, ...] | None:
+        """The masks, each changed; what isn't known stays so."""
+        if self.masks is None:
+            return None
+        return tuple(None if mask is None else change(mask) for mask in self.masks)
 
     def keep(self, wanted: np.ndarray) -> Example:
         """Only the objects where `wanted` (bool [N]) is true."""
@@ -100,7 +95,8 @@ class PackedExample:
     def nbytes(self) -> int:
         """Bytes of its arrays and runs."""
         own = self.example
-        parts = [own.image, own.class_map, own.boxes, own.labels, *own.made.values()]
+        truth = [own.class_map, own.boxes, own.class_ids, own.crowds, own.labels]
+        parts = [own.image, *truth, *own.made.values()]
         runs = sum(len(mask.packed) for mask in self.masks or () if mask is not None)
         return runs + sum(part.nbytes for part in parts if part is not None)
 
@@ -108,10 +104,12 @@ class PackedExample:
         """The example with its masks as arrays."""
         if self.masks is None:
             return self.example
-        masks = tuple(
-            None if mask is None else mask.decode().astype(np.uint8) for mask in self.masks
+        return replace(
+            self.example,
+            masks=tuple(
+                None if mask is None else mask.decode().view(np.uint8) for mask in self.masks
+            ),
         )
-        return replace(self.example, masks=masks)
 
 
 def read_packed(sample: Sample) -> PackedExample:
@@ -129,16 +127,22 @@ def read_packed(sample: Sample) -> PackedExample:
         boxes=np.array([one.box_xyxy for one in found], np.float32).reshape(-1, 4),
         class_ids=np.array([one.class_id for one in found], np.int64),
         crowds=np.array([one.crowd for one in found], bool),
-        labels=None,
+        labels=_labels(truth),
         void=truth.classes.void,
-        has_boxes=truth.instances is not None,
+        objects_known=truth.instances is not None,
     )
-    if truth.labels is not None:
-        labels = np.zeros(len(truth.classes), np.float32)
-        labels[[label.class_id for label in truth.labels]] = 1.0
-        example = replace(example, labels=labels)
-    known = "instances" in sample.tasks and truth.instances is not None
-    return PackedExample(example=example, masks=tuple(one.mask for one in found) if known else None)
+    with_masks = "instances" in sample.tasks and example.objects_known
+    return PackedExample(
+        example=example, masks=tuple(one.mask for one in found) if with_masks else None
+    )
+
+
+def _labels(truth: Segmentation) -> np.ndarray | None:
+    if truth.labels is None:
+        return None
+    labels = np.zeros(len(truth.classes), np.float32)
+    labels[[label.class_id for label in truth.labels]] = 1.0
+    return labels
 
 
 def read_example(sample: Sample) -> Example:

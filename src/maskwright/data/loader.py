@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import cv2
@@ -15,10 +16,11 @@ from torch.utils.data import DataLoader, Dataset
 from maskwright.core.errors import MaskwrightError
 from maskwright.data.augment import Augmentation, Frame
 from maskwright.data.cache import Cache
-from maskwright.data.derived import DERIVED, make_needs
+from maskwright.data.collate import collate_targets
+from maskwright.data.derived import make_needs
 from maskwright.data.example import Example
 from maskwright.data.mixing import augment_mixed
-from maskwright.losses.targets import Made, Need, Targets
+from maskwright.losses.targets import Targets
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,13 +132,31 @@ def batches(
         multiprocessing_context=_start_method() if workers else None,
         pin_memory=pin,
     )
-    try:
+    with ended_workers_told(workers, batch):
         for found in loader:
             if isinstance(found, MaskwrightError):
                 raise found
             yield found
+
+
+@contextmanager
+def ended_workers_told(workers: int, batch: int) -> Iterator[None]:
+    """Say what to do where a process that loads images was ended from outside.
+
+    Torch tells it by a signal: the error comes up wherever the training process is at that moment.
+    So a training loop belongs in here, and not `batches` alone.
+
+    Args:
+        workers: how many processes load images.
+        batch: images a step.
+
+    Raises:
+        MaskwrightError: in the place of torch's RuntimeError.
+    """
+    try:
+        yield
     except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
+        if not str(error).startswith("DataLoader worker"):  # a worker's own fault is "Caught ..."
             raise
         raise MaskwrightError(
             "a process that loads images was ended from outside, most likely because memory ran "
@@ -171,56 +191,6 @@ def collate(examples: Sequence[Example]) -> Batch:
     """Examples of one size -> a batch."""
     images_BHWC = torch.from_numpy(np.stack([example.image for example in examples]))
     return Batch(images_B3HW=images_BHWC.permute(0, 3, 1, 2), targets=collate_targets(examples))
-
-
-def collate_targets(examples: Sequence[Example]) -> Targets:
-    """The truth of examples of one size; what no example is labelled for is None."""
-    void = examples[0].void
-    class_map_BHW = None
-    if any(example.class_map is not None for example in examples):
-        maps = [
-            np.full(example.size, void) if example.class_map is None else example.class_map
-            for example in examples
-        ]
-        class_map_BHW = torch.from_numpy(np.stack([one.astype(np.int64) for one in maps]))
-    boxes = any(example.has_boxes for example in examples)
-    masks = any(example.masks is not None for example in examples)
-    labels_BC, labels_known_B = _collate_labels(examples)
-    return Targets(
-        class_map_BHW=class_map_BHW,
-        boxes=tuple(torch.from_numpy(e.boxes) for e in examples) if boxes else None,
-        class_ids=tuple(torch.from_numpy(e.class_ids) for e in examples) if boxes else None,
-        masks=tuple(_stack(e) for e in examples) if masks else None,
-        has_mask=tuple(torch.from_numpy(e.has_mask) for e in examples) if masks else None,
-        crowds=tuple(torch.from_numpy(e.crowds) for e in examples) if boxes else None,
-        objects_known_B=torch.tensor([e.has_boxes for e in examples]) if boxes else None,
-        labels_BC=labels_BC,
-        labels_known_B=labels_known_B,
-        made={need: _collate_made(need, examples) for need in examples[0].made},
-        void=void,
-    )
-
-
-def _collate_labels(examples: Sequence[Example]) -> tuple[Tensor | None, Tensor | None]:
-    known = [example.labels is not None for example in examples]
-    if not any(known):
-        return None, None
-    classes = next(len(one.labels) for one in examples if one.labels is not None)
-    rows = [np.zeros(classes, np.float32) if e.labels is None else e.labels for e in examples]
-    return torch.from_numpy(np.stack(rows)), torch.tensor(known)
-
-
-def _collate_made(need: Need, examples: Sequence[Example]) -> Made:
-    arrays = [torch.from_numpy(example.made[need]) for example in examples]
-    return tuple(arrays) if DERIVED[need.name].kind == "points" else torch.stack(arrays)
-
-
-def _stack(example: Example) -> Tensor:
-    if not example.masks:
-        return torch.zeros((len(example.boxes), *example.size), dtype=torch.uint8)
-    nothing = np.zeros(example.size, np.uint8)
-    masks = [nothing if mask is None else mask for mask in example.masks]
-    return torch.from_numpy(np.stack(masks))
 
 
 def _start_method() -> str | None:

@@ -43,7 +43,8 @@ def augment_mixed(
     else:
         found = augment(read(index), frame, settings, rng)
     if settings.copy_paste and rng.random() < settings.copy_paste:
-        source = augment(read(int(rng.integers(0, count))), frame, settings, rng)
+        source = read(int(rng.integers(0, count)))
+        source = augment(replace(source, made={}), frame, settings, rng)
         found = paste(found, source, rng)
     return found
 
@@ -66,23 +67,17 @@ def mosaic(
     height, width = frame.cut
     middle_y, middle_x = (int(rng.uniform(0.3, 0.7) * side) for side in (height, width))
     first = examples[0]
-    whole: Example | None = None
+    parts, places = [], []
     for number, example in enumerate(examples):
-        top, left = (number // 2) * middle_y, (number % 2) * middle_x
-        size = (
-            height - middle_y if number // 2 else middle_y,
-            width - middle_x if number % 2 else middle_x,
-        )
-        part = augment(
-            example if _labelled_alike(example, first) else first,
-            replace(frame, crop=(max(1, size[0]), max(1, size[1]))),
-            settings,
-            rng,
-        )
-        padded = _pad(part, (top, left), (height, width))
-        whole = padded if whole is None else _joined(whole, padded, (top, left), part.size)
-    assert whole is not None  # four parts
-    return whole
+        top, part_height = ((0, middle_y), (middle_y, height - middle_y))[number // 2]
+        left, part_width = ((0, middle_x), (middle_x, width - middle_x))[number % 2]
+        if not part_height or not part_width:  # of an image a few pixels wide
+            continue
+        used = replace(example if _labelled_alike(example, first) else first, made={})
+        part = replace(frame, crop=(part_height, part_width))
+        parts.append(augment(used, part, settings, rng))
+        places.append((top, left))
+    return _assembled(parts, places, frame.cut)
 
 
 def paste(target: Example, source: Example, rng: np.random.Generator) -> Example:
@@ -90,7 +85,8 @@ def paste(target: Example, source: Example, rng: np.random.Generator) -> Example
 
     Ghiasi et al.: Simple Copy-Paste, CVPR 2021, section 3. What they hide is taken from the
     target's masks; an object that is hidden whole goes. Objects need masks, and the target must be
-    labelled for objects: otherwise it is given back as it is.
+    labelled for masks: otherwise it is given back as it is. A class of the source image as a whole
+    comes with its objects.
 
     Args:
         target: of one size with the source.
@@ -98,89 +94,93 @@ def paste(target: Example, source: Example, rng: np.random.Generator) -> Example
         rng: all that is random.
     """
     chosen = source.has_mask & ~source.crowds & (rng.random(len(source.boxes)) < 0.5)
-    if not target.has_boxes or target.masks is None or not chosen.any():
+    if target.masks is None or not chosen.any():
         return target
     pasted = source.keep(chosen)
     new = [mask for mask in pasted.masks or () if mask is not None]
     covered = np.maximum.reduce(new).astype(bool)
-    image = np.where(covered[..., None], source.image, target.image)
-    class_map = target.class_map
-    if class_map is not None:
-        class_map = class_map.copy()
-        for mask, class_id in zip(new, pasted.class_ids):
+    class_map = None if target.class_map is None else target.class_map.copy()
+    for mask, class_id in zip(new, pasted.class_ids):
+        if class_map is not None:
             class_map[mask.astype(bool)] = class_id
-    left = [None if mask is None else mask * ~covered for mask in target.masks]
-    boxes = target.boxes.copy()
-    for number, (mask, before) in enumerate(zip(left, target.masks)):
-        if mask is not None and before is not None and (mask != before).any():
-            boxes[number] = box_of(mask)
-    kept = replace(target, boxes=boxes, masks=tuple(left)).keep(
-        np.array([mask is None or mask.any() for mask in left], bool)
-    )
+    kept = _uncovered(target, covered)
     return replace(
         kept,
-        image=image,
+        image=np.where(covered[..., None], source.image, target.image),
         class_map=class_map,
         boxes=np.concatenate([kept.boxes, pasted.boxes]),
         class_ids=np.concatenate([kept.class_ids, pasted.class_ids]),
         crowds=np.concatenate([kept.crowds, pasted.crowds]),
         masks=(*(kept.masks or ()), *new),
+        labels=_labels_with(target, pasted),
         made={},
     )
+
+
+def _uncovered(example: Example, covered: np.ndarray) -> Example:
+    """The example with what is left of its objects where other pixels, bool [H, W], cover it."""
+    boxes, seen = example.boxes.copy(), np.ones(len(example.boxes), bool)
+    left = example.map_masks(lambda mask: mask * ~covered)
+    for number, (mask, before) in enumerate(zip(left or (), example.masks or ())):
+        if mask is None or before is None:
+            x1, y1, x2, y2 = boxes[number]
+            within = covered[int(y1) : int(np.ceil(y2)), int(x1) : int(np.ceil(x2))]
+            seen[number] = not within.all()
+        elif (mask != before).any():
+            boxes[number], seen[number] = box_of(mask), mask.any()
+    return replace(example, boxes=boxes, masks=left).keep(seen)
+
+
+def _labels_with(target: Example, pasted: Example) -> np.ndarray | None:
+    if target.labels is None or pasted.labels is None:
+        return target.labels
+    labels, ids = target.labels.copy(), pasted.class_ids
+    labels[ids] = np.maximum(labels[ids], pasted.labels[ids])
+    return labels
 
 
 def _labelled_alike(one: Example, other: Example) -> bool:
     return (
         (one.class_map is None) == (other.class_map is None)
-        and one.has_boxes == other.has_boxes
+        and one.objects_known == other.objects_known
         and (one.masks is None) == (other.masks is None)
         and (one.labels is None) == (other.labels is None)
         and one.image.shape[2:] == other.image.shape[2:]
     )
 
 
-def _pad(example: Example, place: tuple[int, int], size: tuple[int, int]) -> Example:
-    """The example at its place in a larger, empty one."""
-    top, left = place
-
-    def padded(pixels: np.ndarray, fill: int) -> np.ndarray:
-        whole = np.full((*size, *pixels.shape[2:]), fill, pixels.dtype)
-        whole[top : top + pixels.shape[0], left : left + pixels.shape[1]] = pixels
-        return whole
-
-    return replace(
-        example,
-        image=padded(example.image, 0),
-        class_map=None if example.class_map is None else padded(example.class_map, example.void),
-        boxes=example.boxes + np.array([left, top, left, top], np.float32),
-        masks=None
-        if example.masks is None
-        else tuple(None if mask is None else padded(mask, 0) for mask in example.masks),
-        made={},
-    )
-
-
-def _joined(
-    whole: Example, part: Example, place: tuple[int, int], size: tuple[int, int]
+def _assembled(
+    parts: Sequence[Example], places: Sequence[tuple[int, int]], size: tuple[int, int]
 ) -> Example:
-    """Two padded examples of one size, the second only in its own place."""
-    rows, columns = slice(place[0], place[0] + size[0]), slice(place[1], place[1] + size[1])
-    image = whole.image.copy()
-    image[rows, columns] = part.image[rows, columns]
-    class_map = whole.class_map
-    if class_map is not None and part.class_map is not None:
-        class_map = class_map.copy()
-        class_map[rows, columns] = part.class_map[rows, columns]
-    labels = whole.labels
-    if labels is not None and part.labels is not None:
-        labels = np.maximum(labels, part.labels)
+    """Examples that are labelled alike, each at its (top, left); together they fill the whole."""
+    first = parts[0]
+    image = np.empty((*size, *first.image.shape[2:]), first.image.dtype)
+    class_map = None
+    if first.class_map is not None:
+        class_map = np.full(size, first.void, first.class_map.dtype)
+    masks: list[np.ndarray | None] = []
+    for part, (top, left) in zip(parts, places):
+        here = slice(top, top + part.size[0]), slice(left, left + part.size[1])
+        image[here] = part.image
+        if class_map is not None:
+            class_map[here] = part.class_map
+        masks += [None if mask is None else _at(here, mask, size) for mask in part.masks or ()]
+    shifts = [np.array([left, top] * 2, np.float32) for top, left in places]
     return replace(
-        whole,
+        first,
         image=image,
         class_map=class_map,
-        labels=labels,
-        boxes=np.concatenate([whole.boxes, part.boxes]),
-        class_ids=np.concatenate([whole.class_ids, part.class_ids]),
-        crowds=np.concatenate([whole.crowds, part.crowds]),
-        masks=None if whole.masks is None else (*whole.masks, *(part.masks or ())),
+        boxes=np.concatenate([part.boxes + by for part, by in zip(parts, shifts)]),
+        class_ids=np.concatenate([part.class_ids for part in parts]),
+        crowds=np.concatenate([part.crowds for part in parts]),
+        masks=None if first.masks is None else tuple(masks),
+        labels=None
+        if first.labels is None
+        else np.maximum.reduce([part.labels for part in parts if part.labels is not None]),
     )
+
+
+def _at(here: tuple[slice, slice], mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    whole = np.zeros(size, mask.dtype)
+    whole[here] = mask
+    return whole

@@ -7,6 +7,7 @@ rmi(radius=5, pool=2)         settings in brackets
 from __future__ import annotations
 
 import ast
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -52,7 +53,8 @@ class Term:
             if getattr(self.config, field.name) != field.default
         ]
         settings = f"({', '.join(changed)})" if changed else ""
-        return f"{'' if self.factor == 1 else f'{self.factor:g}*'}{self.name}{settings}"
+        factor = "" if self.factor == 1 else f"{self.factor!r}*".replace(".0*", "*")
+        return f"{factor}{self.name}{settings}"
 
 
 class SummedLoss:
@@ -64,19 +66,17 @@ class SummedLoss:
     """
 
     def __init__(self, terms: Sequence[Term], weights_K: Tensor | None = None) -> None:
+        if not terms:
+            raise ConfigError("expected a loss of one term or more, got none.")
         self.terms = tuple(terms)
         self.weights_K = weights_K
 
     def __call__(self, logits_BKHW: Tensor, targets: Targets) -> Tensor:
         """The sum over all terms: a scalar."""
-        total = None
-        for term in self.terms:
-            loss = term.config(logits_BKHW, targets, self.weights_K)
-            part = loss if term.factor == 1 else term.factor * loss
-            total = part if total is None else total + part
-        if total is None:
-            raise ConfigError("expected a loss of one term or more, got none.")
-        return total
+        first, *rest = (
+            term.factor * term.config(logits_BKHW, targets, self.weights_K) for term in self.terms
+        )
+        return sum(rest, first)
 
     @property
     def needs(self) -> frozenset[Need]:
@@ -120,7 +120,7 @@ def _term(match: re.Match[str], text: str) -> Term:
     name, factor = match["name"], float(match["factor"] or 1)
     if name not in PIXEL_LOSSES:
         raise ConfigError(f"no loss {name!r} in {text!r}; {nearest(name, PIXEL_LOSSES)}")
-    if not factor > 0:
+    if not 0 < factor < math.inf:
         raise ConfigError(f"expected factors above zero, got {factor:g} for {name} in {text!r}.")
     kind = PIXEL_LOSSES[name]
     return Term(
@@ -137,6 +137,8 @@ def _settings(inside: str, text: str) -> dict[str, object]:
         name, equals, value = (part.strip() for part in pair.partition("="))
         if not equals or not value:
             raise ConfigError(f"expected settings as NAME=VALUE, got {pair!r} in {text!r}.")
+        if name in found:
+            raise ConfigError(f"expected each setting once, got {name} twice in {text!r}.")
         if value.lower() in {"true", "false"}:
             found[name] = value.lower() == "true"
             continue

@@ -75,9 +75,9 @@ def region_information(
 ) -> Tensor:
     """Equation 14: minus the lower bound of the mutual information, summed over the classes.
 
-    It is divided by R, and averaged over the labelled images of the batch; arguments and errors are those of `rmi`, but
-    for `clamp`: the authors keep probabilities off 0 by adding 1e-6, and beside the softmax by
-    clamping to it.
+    It is divided by R, and averaged over the labelled images of the batch. Arguments and errors are
+    those of `rmi`, but for `clamp`: the authors keep probabilities off 0 by adding 1e-6, and beside
+    the softmax by clamping to it.
     """
     labelled_B1HW, truth_BKHW = _one_hot(logits_BKHW, targets)
     found_BKHW = logits_BKHW.sigmoid() * labelled_B1HW

@@ -63,12 +63,11 @@ class Targets:
     void: int = 255
 
     @property
-    def masks_known_B(self) -> Tensor | None:
+    def masks_known_B(self) -> Tensor | None:  # noqa: N802 (the suffix tells the shape)
         """bool [B]: whether every object of the image has its mask; None without any masks."""
         if self.masks is None or self.has_mask is None or self.objects_known_B is None:
             return None
-        every_B = torch.tensor([bool(known.all()) for known in self.has_mask])
-        return self.objects_known_B & every_B.to(self.objects_known_B.device)
+        return self.objects_known_B & torch.stack([known.all() for known in self.has_mask])
 
     def map_tensors(self, change: Callable[[Tensor], Tensor]) -> Targets:
         """The same targets with every tensor changed, such as moved to a device."""
