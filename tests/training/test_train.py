@@ -395,7 +395,7 @@ def test_what_does_not_fit_is_refused_before_it_is_tried(dataset, tmp_path, monk
 def test_sets_without_semantic_truth_are_told(dataset, tmp_path):
     lacking = tuple(replace(one, tasks=frozenset({"boxes"})) for one in dataset.splits["train"])
     none = replace(dataset, splits={"train": lacking, "val": dataset.splits["val"]})
-    with pytest.raises(DataError, match="none of the 6 images in the split train .* has class map.*they have boxes"):
+    with pytest.raises(DataError, match=r"none of the 6 .* train .* has class map.*have boxes"):
         train(quick(), none, tmp_path / "run")
     listener = Listener()
     some = replace(dataset, splits={"train": lacking[:4] + dataset.splits["train"][4:]})

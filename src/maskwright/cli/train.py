@@ -108,15 +108,13 @@ def train(
     settings = {} if recipe is None else read_recipe(recipe)
 
     def chosen(name: str, value: Any) -> None:
-        """What was typed comes before the recipe; a default only where that says nothing."""
+        """What was typed comes before the recipe."""
         if getattr(typed(name), "name", "") == "COMMANDLINE":
             settings[name] = value
-        else:
-            settings.setdefault(name, value)
 
     for name, value in {"model": model, "resize": resize, "batch": batch, "device": device}.items():
         chosen(name, value)
-    model = str(settings.pop("model"))
+    model = str(settings.pop("model", model))
     if list_settings:
         _show_settings(model)
         return
@@ -137,9 +135,16 @@ def train(
     for note in dataset.notes:
         _say(note)
     config = resolve_settings(dataset, model, settings, pretrained=not weights)
+    given = frozenset(settings)
     first = _first_weights(weights, config) if weights else None
     result = run(
-        config, dataset, out, weights=first, overwrite=resume is False, progress=Terminal(console)
+        config,
+        dataset,
+        out,
+        weights=first,
+        overwrite=resume is False,
+        given=given,
+        progress=Terminal(console),
     )
     _tell(result)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import copy
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from maskwright.core.sample import Dataset
 from maskwright.data.loader import Batch, batches
 from maskwright.jobs.scores import Scores
 from maskwright.runtimes.predictor import Predictor
+from maskwright.training.choosing import choose
 from maskwright.training.config import TrainConfig
 from maskwright.training.feeding import Feeding
 from maskwright.training.optimiser import AveragedWeights, build_optimiser
@@ -91,6 +92,7 @@ def train(
     weights: Mapping[str, Tensor] | None = None,
     licence: str = "unstated",
     overwrite: bool = False,
+    given: Collection[str] | None = None,
     progress: Silent | None = None,
 ) -> TrainResult:
     """Train on the split "train" (or "all"), score on "val" (or "test", or "train").
@@ -104,6 +106,8 @@ def train(
         weights: first weights under our names; heads for other classes are swapped.
         licence: of the weights that come out, for the card.
         overwrite: replace a run that lies in `folder`.
+        given: names of the settings that somebody set (`resolve` tells them): the run chooses the
+            others for the data and the budget. None: every setting stays as `config` has it.
         progress: told what happens.
 
     Raises:
@@ -119,9 +123,11 @@ def train(
     setup = processes.agree(lambda: Setup(config, dataset, name, licence, note, weights, processes))
     processes.agree(lambda: setup.check(note))
     _require_equal(setup)
+    choices = () if given is None else choose(setup, given, started, note)
     planned = config.budget if config.budget_of == "run" else None
     config = rehearse(setup, started, note)
-    run.start(config.to_dict() | setup.facts(), recipe_text(config))
+    chosen = {"chosen": [asdict(choice) for choice in choices]}
+    run.start(config.to_dict() | setup.facts() | chosen, recipe_text(config))
     trainer = Trainer(config, setup, run, progress, started)
     trainer.at.planned = planned or 0.0
     return trainer.run_all()

@@ -53,7 +53,7 @@ def rehearse(setup: Setup, started: float, note: Callable[[str], None]) -> Train
     estimate = setup.processes.agree(lambda: check_memory(setup, step))
     wanted = config.precision
     timing = time_steps(
-        _trial_step(setup, step),
+        trial_step(setup, config.batch, step),
         candidates(setup.device) if wanted == "auto" else (wanted,),
         clock=processor_clock if config.budget_of == "steps" else time.perf_counter,
         limit=TRIAL_SHARE * (config.budget or math.inf),
@@ -128,8 +128,18 @@ def _trial_batch(setup: Setup, images: int) -> Batch:
     return next(batches(setup.draws(images, NONE), images, workers=0))
 
 
-def _trial_step(setup: Setup, own: TrainingStep) -> Callable[[PrecisionName], None]:
-    batch = _trial_batch(setup, setup.share).to(setup.device)
+def trial_step(
+    setup: Setup, images: int, own: TrainingStep | None = None
+) -> Callable[[PrecisionName], None]:
+    """A training step to time, in the precision that it is called with.
+
+    Args:
+        setup: network and data.
+        images: of a batch, of all processes together.
+        own: of a copy of the network, which it trains; None makes one.
+    """
+    own = own or TrainingStep(copy.deepcopy(setup.network).train())
+    batch = _trial_batch(setup, images // setup.processes.count).to(setup.device)
     step = setup.wrap(own)
     optimiser = build_optimiser(own.network, setup.config)
 

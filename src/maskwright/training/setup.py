@@ -99,9 +99,8 @@ class Setup:
         self.network = first_network(config, len(dataset.classes), weights, remembered, note)
         self.network.freeze(*config.freeze)
         self.network.to(self.device).to(memory_format=torch.channels_last)
-        loss = pixel_loss(config.loss)
         if isinstance(self.network, SemanticNetwork):
-            self.network.pixel_loss = loss
+            self.network.pixel_loss = pixel_loss(config.loss)  # whose needs the cache must meet
         self.tasks: tuple[Task, ...] = architecture(config.architecture).card.tasks
         self.validation = labelled(
             dataset, "val", "test", "train", "all", tasks=self.tasks, note=note
@@ -109,9 +108,19 @@ class Setup:
         samples = labelled(dataset, "train", "all", tasks=self.tasks, note=note)
         self.cache = self._fill_cache(samples)
         self.fit: Fit = choose_fit(config, self.cache.sizes_N2, note)
-        self.config = replace(config, resize=self.fit)
+        self.adopt(replace(config, resize=self.fit))
+
+    def adopt(self, config: TrainConfig) -> None:
+        """Go on with other settings of how to train: loss, batch, rates, augmentation.
+
+        What the network and the data were read with can't change any more.
+        """
+        self.share = self.processes.share(config.batch)
         self.class_weights = class_weights(self.cache.pixels_NK, config.class_power)
-        loss.weights_K = torch.from_numpy(self.class_weights).to(self.device)
+        weights_K = torch.from_numpy(self.class_weights).to(self.device)
+        if isinstance(self.network, SemanticNetwork):
+            self.network.pixel_loss = pixel_loss(config.loss, weights_K)
+        self.config = config
 
     def check(self, note: Callable[[str], None]) -> None:
         """Refuse a set that teaches nothing, before time is spent on it; tell what else is odd.
