@@ -240,7 +240,7 @@ def test_every_window_is_drawn():
 def test_windows_with_one_class_are_drawn_again(scaled):
     class_map = np.zeros((100, 100), np.uint8)
     class_map[:, 90:] = 1
-    class_map[:, 0] = 255  # void counts nothing
+    class_map[1::3] = 255  # void counts nothing
     example = Example(image=np.zeros((100, 100, 3), np.uint8), class_map=class_map)
 
     def share(largest: float) -> float:

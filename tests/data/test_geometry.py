@@ -70,6 +70,15 @@ def test_the_right_and_the_bottom_side_come_nearer(side, grown):
     assert area.argmin() == grown[1] - 1
 
 
+@pytest.mark.parametrize("size", [(100, 20), (20, 100)])
+@pytest.mark.parametrize("angle", [0.0, 45.0, 90.0])
+def test_the_horizon_stays_out_of_narrow_crops(size, angle):
+    """Every pixel of the result comes from before it, however it is turned."""
+    corners = np.array([[0, size[1], size[1], 0], [0, 0, size[0], size[0]], [1, 1, 1, 1]])
+    for x, y in ((0.9, 0.0), (-0.9, 0.0), (0.0, 0.9), (0.9, 0.9)):
+        assert ((turned((5, 7), size, angle, {"x": x, "y": y}) @ corners)[2] > 0).all()
+
+
 @settings(deadline=None, max_examples=60)
 @given(seed=st.integers(0, 10**6), angle=st.floats(-180, 180))
 def test_boxes_without_masks_are_those_of_what_is_left_of_them(seed, angle):
