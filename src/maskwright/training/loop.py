@@ -19,7 +19,7 @@ from maskwright.architectures.deploy import deploy_run
 from maskwright.core.errors import MaskwrightError
 from maskwright.core.interrupt import HeldInterrupt
 from maskwright.core.sample import Dataset
-from maskwright.data.loader import Batch, batches
+from maskwright.data.loader import Batch, batches, ended_workers_told
 from maskwright.jobs.scores import Scores
 from maskwright.runtimes.predictor import Predictor
 from maskwright.training.choosing import choose
@@ -261,7 +261,8 @@ class Trainer:
         try:
             with self._interrupt.held():
                 try:
-                    self._steps()
+                    with ended_workers_told(self.config.workers, self.config.batch):
+                        self._steps()
                 except KeyboardInterrupt:
                     interrupted = True
                     self._keep_interrupted()
