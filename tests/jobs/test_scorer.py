@@ -25,7 +25,7 @@ from maskwright.core import (
     Segmentation,
 )
 from maskwright.jobs import Scorer, Scores, compare, find_by, score
-from maskwright.metrics import interval, label_average_precision, paired_interval
+from maskwright.metrics import confusion_matrix, interval, label_average_precision, paired_interval
 
 SEMANTIC = frozenset({"semantic"})
 EVERY = frozenset({"semantic", "instances", "boxes", "panoptic", "labels"})
@@ -216,7 +216,16 @@ def test_the_interval_and_gain_of_class_maps_are_those_of_their_matrices():
     for n in range(5):
         worse.update(f"im{n}", scene(n), scene(n + 7, True), place=n)
     second = worse.scores()
-    matrices = first.maps.matrices_N, second.maps.matrices_N
+    matrices = [
+        np.stack(
+            [
+                confusion_matrix(scene(n).semantic, scene(n + more, True).semantic, 3)
+                for n in range(5)
+            ]
+        )
+        for more in (0, 7)
+    ]
+    np.testing.assert_array_equal(first.maps.matrix, matrices[0].sum(axis=0))
     assert first.headline_interval() == interval(matrices[0])
     assert first.headline_gain(second) == paired_interval(*matrices)
     with pytest.raises(ConfigError, match="same images"):

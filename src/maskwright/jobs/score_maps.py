@@ -37,7 +37,7 @@ from maskwright.metrics import (
 DETAILS = ("boundary IoU", "boundary F", "thin IoU")
 """Scores that cost more than all the others together."""
 
-_COUNTS = ("matrices", "boundary", "outline", "thin")
+_COUNTS = ("areas", "boundary", "outline", "thin")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -47,7 +47,9 @@ class MapScores:
     Attributes:
         classes: what was told apart.
         names: of the images, in the order of the counts.
-        matrices_N: int64 [N, K, K + 1], a confusion matrix an image (`confusion_matrix`).
+        matrix: int64 [K, K + 1], the confusion matrix of all images (`confusion_matrix`).
+        areas_N: int64 [N, K, 3], overlaps of the areas in each image (`matrix_overlaps`): a matrix
+            an image would take gigabytes where there are many classes.
         boundary_N: int64 [N, K, 3], overlaps of the bands along boundaries (`boundary_overlaps`);
             None, as the next two, where only areas were counted.
         outline_N: int64 [N, K, 4], outline pixels that are met (`boundary_matches`).
@@ -56,7 +58,8 @@ class MapScores:
 
     classes: Classes
     names: tuple[str, ...]
-    matrices_N: np.ndarray
+    matrix: np.ndarray
+    areas_N: np.ndarray
     boundary_N: np.ndarray | None = None
     outline_N: np.ndarray | None = None
     thin_N: np.ndarray | None = None
@@ -65,11 +68,6 @@ class MapScores:
     def resamples(self) -> int:
         """Of an interval."""
         return 2000
-
-    @property
-    def matrix(self) -> np.ndarray:
-        """int64 [K, K + 1] over all images."""
-        return self.matrices_N.sum(axis=0)
 
     @cached_property
     def areas(self) -> SemanticScores:
@@ -126,11 +124,11 @@ class MapScores:
 
     def image_scores(self) -> np.ndarray:
         """mIoU of each image, float64 [N]; NaN without labels. To rank, not to be averaged."""
-        return mean_iou(matrix_overlaps(self.matrices_N))
+        return mean_iou(self.areas_N)
 
     def draws(self) -> dict[str, Draw]:
         """Score -> its value for images drawn several times; those without any count are out."""
-        areas = matrix_overlaps(self.matrices_N)
+        areas = self.areas_N
         countings: dict[str, tuple[np.ndarray | None, Callable[[np.ndarray], np.ndarray]]] = {
             "mIoU": (areas, mean_iou),
             "FwIoU": (areas, frequency_weighted_iou),
@@ -170,13 +168,14 @@ class MapScores:
         """Every count and the names."""
         kept = {name: getattr(self, f"{name}_N") for name in _COUNTS}
         counts = {name: array for name, array in kept.items() if array is not None}
-        return {**counts, "names": pack(self.names)}
+        return {**counts, "matrix": self.matrix, "names": pack(self.names)}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray], classes: Classes) -> Self:
         """Inverse of `arrays`."""
         counts = {f"{name}_N": arrays[name] for name in _COUNTS if name in arrays}
-        return cls(classes=classes, names=tuple(unpack(arrays["names"])), **counts)
+        names = tuple(unpack(arrays["names"]))
+        return cls(classes=classes, names=names, matrix=arrays["matrix"], **counts)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -185,8 +184,7 @@ class MapScores:
             "boundary_f": self.outline,
             "thin_iou": self.thin,
         }
-        right = np.diagonal(self.matrices_N, axis1=1, axis2=2).sum(axis=1)
-        pixels = self.matrices_N.sum(axis=(1, 2))
+        right, pixels, _ = self.areas_N.sum(axis=1).T
         return {
             "areas": self.areas.to_dict(),
             **{name: part.to_dict() for name, part in details.items() if part is not None},
@@ -216,6 +214,7 @@ class MapScorer:
         self.classes, self.detail = classes, detail
         self.known = ("mIoU", "FwIoU", "pixel accuracy", *(DETAILS if detail else ()))
         self._images = Images()
+        self._matrix = np.zeros((len(classes), len(classes) + 1), np.int64)
         self._counts: dict[int, tuple[np.ndarray, ...]] = {}
 
     def update(
@@ -231,11 +230,13 @@ class MapScorer:
         if truth_HW is None or found_HW is None:
             raise ConfigError(f"{name}: expected class maps of truth and prediction, got none.")
         settings = (truth_HW, found_HW, len(self.classes), self.classes.void)
-        counts: tuple[np.ndarray, ...] = (confusion_matrix(*settings),)
+        matrix = confusion_matrix(*settings)
+        counts: tuple[np.ndarray, ...] = (matrix_overlaps(matrix),)
         if self.detail:
             others = (boundary_overlaps, boundary_matches, thin_overlaps)
             counts += tuple(count(*settings) for count in others)
         self._counts[self._images.add(name, place)] = counts
+        self._matrix += matrix
 
     def merge(self, other: MapScorer) -> None:
         """Add what another one has counted, such as another process's share of the images.
@@ -250,6 +251,7 @@ class MapScorer:
             )
         shift = self._images.merge(other._images)
         self._counts |= {place + shift: counts for place, counts in other._counts.items()}
+        self._matrix += other._matrix
 
     def scores(self) -> MapScores | None:
         """Of the images so far; None without any."""
@@ -260,5 +262,6 @@ class MapScorer:
         return MapScores(
             classes=self.classes,
             names=self._images.names(),
+            matrix=self._matrix.copy(),
             **{f"{name}_N": np.stack(each) for name, each in stacks},
         )
