@@ -1,5 +1,6 @@
 # make demo    install, then the whole way on scenes that it makes itself: a model, a bundle, a report
 # make test    install, then the tests
+# make quick   the tests that your changes touch, in about two minutes
 # make parity  hold every network against its authors' recorded outputs
 # make check   lint, format, types
 
@@ -11,13 +12,16 @@ DEMO ?= demo
 
 export MASKWRIGHT_SHARED ?= $(abspath ../shared)
 
-.PHONY: demo test parity check install clean
+.PHONY: demo test quick parity check install clean
 
 demo: install
 	$(BIN)/maskwright demo --out $(DEMO) --overwrite
 
 test: install
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not parity"
+
+quick: install
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not parity" $$($(BIN)/python tests/quick.py)
 
 parity: install
 	$(BIN)/python -m pytest -m parity tests/parity
