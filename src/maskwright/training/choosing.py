@@ -112,6 +112,8 @@ def _value(config: TrainConfig, name: str) -> Any:
 
 def _changed(config: TrainConfig, choices: tuple[Choice, ...]) -> TrainConfig:
     own = {one.name: one.value for one in choices if not one.name.startswith(_PREFIX)}
+    if own.get("crop") == config.size:
+        own["crop"] = None  # nothing is cut out
     changes = {
         one.name.removeprefix(_PREFIX): one.value for one in choices if one.name.startswith(_PREFIX)
     }
