@@ -72,6 +72,12 @@ def train(
         ),
     ] = None,
     ignore: Annotated[list[str] | None, typer.Option(help="Class to leave out.")] = None,
+    channels: Annotated[
+        int, typer.Option(help="Of the images: 1 grey, 3 RGB, 4 such as RGB-NIR.")
+    ] = 3,
+    highest: Annotated[
+        int, typer.Option(help="Their value of full brightness: 255, 4095 of 12 bits, 65535.")
+    ] = 255,
     set_: Annotated[
         list[str] | None,
         typer.Option(
@@ -92,10 +98,12 @@ def train(
         raise ConfigError("expected the labelled set, DATA, got none: maskwright train DATA.")
     import maskwright.formats as formats
     from maskwright.cli.console import console, parse_settings
+    from maskwright.core import Pixels, with_pixels
     from maskwright.training import Terminal, parse_duration
     from maskwright.training import train as run
 
     dataset = formats.read(data, ignore=ignore or ())
+    dataset = with_pixels(dataset, Pixels(channels=channels, highest=highest))
     for note in dataset.notes:
         _say(note)
     lengths = {

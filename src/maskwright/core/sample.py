@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from maskwright.core.classes import Classes
 from maskwright.core.errors import DataError
-from maskwright.core.image import read_image
+from maskwright.core.pixels import RGB, Pixels, read_as
 from maskwright.core.segmentation import Segmentation
 
 Task = Literal["semantic", "instances", "boxes", "panoptic", "labels"]
@@ -23,23 +23,35 @@ class Sample:
 
     Attributes:
         name: unique within its split; a relative path without suffix, "/" between folders.
-        image: where the image lies, or the image itself: uint8 RGB [H, W, 3].
+        image: where the image lies, or the image itself: uint8 RGB [H, W, 3], or as `pixels` tells.
         truth_of: the truth, or a picklable function that reads it.
         tasks: what is labelled here; a set may hold samples that lack a task.
+        pixels: what the image is read as.
     """
 
     name: str
     image: Path | np.ndarray
     truth_of: Segmentation | Callable[[], Segmentation]
     tasks: frozenset[Task]
+    pixels: Pixels = RGB
 
     def read_image(self) -> np.ndarray:
-        """The image as uint8 RGB [H, W, 3], EXIF orientation applied.
+        """The image, EXIF orientation applied: uint8 RGB [H, W, 3], or as `pixels` tells.
 
         Raises:
-            DataError: the file is missing, truncated or no image.
+            DataError: the file is missing, truncated, no image, or one of other channels or bits.
         """
-        return self.image if isinstance(self.image, np.ndarray) else read_image(self.image)
+        if not isinstance(self.image, np.ndarray):
+            return read_as(self.image, self.pixels)
+        return self.image if self.pixels == RGB else self.pixels.check(self.image, self.name)
+
+    def read_picture(self) -> np.ndarray:
+        """The image to be looked at: uint8 RGB [H, W, 3], whatever its channels and bits.
+
+        Raises:
+            DataError: as `read_image`.
+        """
+        return self.pixels.viewable(self.read_image())
 
     def read_truth(self) -> Segmentation:
         """The truth, in the pixels of `read_image()`.
@@ -59,6 +71,7 @@ class Dataset:
         format: the key in `formats.FORMATS` that read it.
         classes: names and colours; ignored source classes are void and not among them.
         splits: split name -> samples, sorted by name.
+        pixels: what the images are, as every sample tells it, too.
         notes: what the reader had to decide or guess, one sentence each, to be shown to the user.
     """
 
@@ -67,6 +80,7 @@ class Dataset:
     classes: Classes
     splits: Mapping[str, tuple[Sample, ...]]
     notes: tuple[str, ...] = field(default=())
+    pixels: Pixels = RGB
 
     def split(self, *wanted: str) -> tuple[Sample, ...]:
         """The samples of the first split that exists among `wanted`.
@@ -80,3 +94,17 @@ class Dataset:
         raise DataError(
             f"{self.root} has no split {' or '.join(wanted)}; it has {', '.join(self.splits)}."
         )
+
+
+def with_pixels(dataset: Dataset, pixels: Pixels) -> Dataset:
+    """The same set, its images read as what they are told to be.
+
+    Args:
+        dataset: read from anywhere; no image is opened.
+        pixels: such as `Pixels(channels=4, highest=65535)` for RGB-NIR of 16 bits.
+    """
+    splits = {
+        name: tuple(replace(sample, pixels=pixels) for sample in samples)
+        for name, samples in dataset.splits.items()
+    }
+    return replace(dataset, splits=splits, pixels=pixels)

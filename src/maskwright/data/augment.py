@@ -12,11 +12,12 @@ import cv2
 import numpy as np
 
 from maskwright.core.errors import ConfigError
+from maskwright.core.pixels import RGB, Pixels
 from maskwright.core.resize import Resize, resize_nearest
 from maskwright.data.example import Example
 
-FILL = 114
-"""Grey value 0..255 beyond the image's edges, as in the letterbox of `core.resize`."""
+FILL = RGB.grey
+"""Grey value beyond the image's edges, as in the letterbox of `core.resize`, of 0..255."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,9 +87,10 @@ def augment(
     if rng.random() < settings.flip:
         cropped = flip(cropped)
     cropped = cropped.keep(_large_enough(cropped, settings.smallest_box))
-    image = change_colour(cropped.image, settings, rng)
+    image = change_colour(cropped.image, settings, rng, example.pixels)
     if rng.random() < settings.blur:
-        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 1.5))
+        blurred = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 1.5))
+        image = blurred.reshape(image.shape)  # OpenCV drops the axis of one channel
     return replace(cropped, image=image)
 
 
@@ -153,7 +155,7 @@ def crop(example: Example, window: tuple[int, int], size: tuple[int, int]) -> Ex
 
     cropped = replace(
         example,
-        image=cut(example.image, FILL),
+        image=cut(example.image, example.pixels.grey),
         class_map=None if example.class_map is None else cut(example.class_map, example.void),
         masks=None if example.masks is None else tuple(cut(mask, 0) for mask in example.masks),
     )
@@ -179,9 +181,12 @@ def flip(example: Example) -> Example:
 
 
 def change_colour(
-    image: np.ndarray, settings: Augmentation, rng: np.random.Generator
+    image: np.ndarray, settings: Augmentation, rng: np.random.Generator, pixels: Pixels = RGB
 ) -> np.ndarray:
-    """Brightness, contrast, saturation and hue of uint8 RGB; by two look-up tables and HSV."""
+    """Brightness, contrast, saturation and hue of uint8 RGB; by two look-up tables and HSV.
+
+    Of images with other channels or bits, brightness and contrast of all channels alike.
+    """
 
     def factor(strength: float) -> float:
         return 1.0 + strength * rng.uniform(-1.0, 1.0)
@@ -190,9 +195,10 @@ def change_colour(
     saturation, turn = factor(settings.saturation), settings.hue * rng.uniform(-1.0, 1.0)
     if settings.brightness or settings.contrast:
         middle = float(image[::8, ::8].mean())
-        table = (np.arange(256) * brightness - middle) * contrast + middle
-        image = cv2.LUT(image, np.clip(np.round(table), 0, 255).astype(np.uint8))
-    if settings.saturation or settings.hue:
+        table = (np.arange(pixels.highest + 1) * brightness - middle) * contrast + middle
+        table = np.clip(np.round(table), 0, pixels.highest).astype(image.dtype)
+        image = cv2.LUT(image, table) if pixels == RGB else table[image]
+    if pixels == RGB and (settings.saturation or settings.hue):
         hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV_FULL)
         levels = np.arange(256)
         tables = np.stack(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from maskwright.core.pixels import RGB, Pixels
 from maskwright.core.sample import Sample
 from maskwright.core.segmentation import Instance
 
@@ -24,7 +25,7 @@ class Example:
     """Arrays of one image; a part is None where the sample is not labelled for it.
 
     Attributes:
-        image: uint8 RGB [H, W, 3].
+        image: uint8 RGB [H, W, 3], or as `pixels` tells.
         class_map: class ids [H, W], void where nothing is known.
         boxes: float32 [N, 4], x1 y1 x2 y2 in pixels.
         class_ids: int64 [N].
@@ -32,6 +33,7 @@ class Example:
         crowds: bool [N].
         void: the class map's id for nothing.
         has_boxes: whether the sample is labelled for objects at all.
+        pixels: what the image is.
     """
 
     image: np.ndarray
@@ -42,6 +44,7 @@ class Example:
     crowds: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
     void: int = 255
     has_boxes: bool = False
+    pixels: Pixels = RGB
 
     @property
     def size(self) -> tuple[int, int]:
@@ -95,6 +98,7 @@ def read_example(sample: Sample) -> Example:
         crowds=np.array([one.crowd for one in found], bool),
         void=truth.classes.void,
         has_boxes=truth.instances is not None,
+        pixels=sample.pixels,
     )
 
 

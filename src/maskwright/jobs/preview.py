@@ -54,7 +54,7 @@ def contact_sheet(
     titles = [f"{pool[index][0]}/{pool[index][1].name}" for index in chosen]
     pictures, shown = [], set()
     for index in chosen:
-        image, truth = pool[index][1].read_image(), pool[index][1].read_truth()
+        image, truth = pool[index][1].read_picture(), pool[index][1].read_truth()
         pictures.append(draw.overlay(image, truth))
         shown |= _classes_in(truth)
     aspect = float(np.median([picture.shape[0] / picture.shape[1] for picture in pictures]))

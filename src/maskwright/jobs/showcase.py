@@ -44,4 +44,10 @@ def _example(
     prediction = predict(image).semantic
     if truth is None or prediction is None:
         raise DataError(f"{sample.name} has no class map to show; expected a semantic sample.")
-    return Example(name=sample.name, image=image, truth=truth, prediction=prediction, score=score)
+    return Example(
+        name=sample.name,
+        image=sample.pixels.viewable(image),
+        truth=truth,
+        prediction=prediction,
+        score=score,
+    )

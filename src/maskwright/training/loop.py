@@ -17,7 +17,8 @@ from maskwright.architectures.checkpoint import load_checkpoint, save_checkpoint
 from maskwright.architectures.contract import Network
 from maskwright.architectures.deploy import deploy_run
 from maskwright.core.errors import MaskwrightError
-from maskwright.core.sample import Dataset
+from maskwright.core.pixels import Pixels
+from maskwright.core.sample import Dataset, with_pixels
 from maskwright.data.loader import Batch, batches
 from maskwright.jobs.evaluate import Evaluation
 from maskwright.runtimes.predictor import Predictor
@@ -139,6 +140,8 @@ def resume(dataset: Dataset, folder: Path | str, *, progress: Silent | None = No
     run = processes.agree(lambda: kind.reopen(folder))
     settings = processes.agree(run.settings)
     config = TrainConfig.from_dict(settings)
+    if "pixels" in settings:
+        dataset = with_pixels(dataset, Pixels.from_dict(settings["pixels"]))
     if processes.same(run.finished):
         note(f"{run.path} is finished: nothing is left to do, and nothing was changed.")
         seconds = max((row["seconds"] for row in run.history), default=0.0)

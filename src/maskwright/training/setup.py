@@ -81,7 +81,9 @@ class Setup:
         torch.set_num_threads(config.threads or cores)
         torch.manual_seed(config.seed)
         keep_memory_mapped()
-        self.network = first_network(config, len(dataset.classes), weights, remembered, note)
+        self.network = first_network(
+            config, len(dataset.classes), dataset.pixels, weights, remembered, note
+        )
         self.network.to(memory_format=torch.channels_last)
         self.validation = labelled(dataset, "val", "test", "train", "all", note=note)
         samples = labelled(dataset, "train", "all", note=note)
@@ -140,6 +142,7 @@ class Setup:
             "validation_images": len(self.validation),
             "licence": self.licence,
             "processes": self.processes.count,
+            "pixels": self.dataset.pixels.to_dict(),
             "network": remember(self.network),
         }
 
