@@ -100,7 +100,10 @@ def images_a_second(
 ) -> dict[str, Any]:
     """Medians over turns of our loop and the plain one, and the median of their ratios."""
     batch = batch_of(images, side, 0).to(device)
-    both = {"ours": Ours(name, device, precision), "plain": Plain(name, device, precision)}
+    both: dict[str, Ours | Plain] = {
+        "ours": Ours(name, device, precision),
+        "plain": Plain(name, device, precision),
+    }
     seconds: dict[str, list[float]] = {kind: [] for kind in both}
     for turn in range(turns + 2):
         for kind, loop in both.items():

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maskwright.core.errors import ConfigError
+from maskwright.core.pixels import Pixels
 from maskwright.data import NONE, Augmentation, Example, Frame, augment, augment_clip
 from maskwright.data.augment import choose_window
 from maskwright.data.geometry import FILL, crop, flip
@@ -300,7 +301,8 @@ def test_turning_is_off_unless_asked_for_and_draws_nothing():
 def test_images_of_other_channels_and_depths_keep_them(dtype, channels, rotate):
     top = np.iinfo(dtype).max
     image = np.full((20, 30, channels), top, dtype)
-    example = Example(image=image, class_map=np.zeros((20, 30), np.uint8))
+    pixels = Pixels(channels=channels, highest=int(top))
+    example = Example(image=image, class_map=np.zeros((20, 30), np.uint8), pixels=pixels)
     shapes = replace(SHAPES_ONLY, scale=(0.4, 0.5), rotate=rotate, largest_share=1.0, blur=0.0)
     found = augment(example, (20, 30), shapes, np.random.default_rng(0))
     assert found.image.shape == (20, 30, channels)

@@ -8,6 +8,7 @@ read and write files; `deploy.py` runs the deploy path.
 from __future__ import annotations
 
 from maskwright.architectures.catalogue import ARCHITECTURES, architecture, build
+from maskwright.architectures.channels import input_channels
 from maskwright.architectures.checkpoint import load_checkpoint, read_card, save_checkpoint
 from maskwright.architectures.contract import (
     Architecture,
@@ -40,6 +41,7 @@ __all__ = [
     "batch_norm_fusion",
     "build",
     "deploy_run",
+    "input_channels",
     "load_checkpoint",
     "load_weights",
     "modify",

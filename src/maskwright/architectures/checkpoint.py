@@ -53,9 +53,9 @@ def save_checkpoint(path: Path | str, network: Network, card: ModelCard) -> None
 
 
 def describe(card: ModelCard, network: Network) -> ModelCard:
-    """The card with what the network itself knows: its normalisation and modifications."""
-    mean, std = network.normalisation
-    return replace(card, mean=mean, std=std, modifications=network.modifications)
+    """The card with what the network itself knows: its normalisation, pixels and modifications."""
+    (mean, std), changes = network.normalisation, network.modifications
+    return replace(card, mean=mean, std=std, pixels=network.expects, modifications=changes)
 
 
 def load_checkpoint(path: Path | str) -> tuple[Network, ModelCard]:
@@ -126,6 +126,9 @@ def _restore(record: Architecture, card: ModelCard) -> Network:
         modify(network, modification)
     if card.mean is not None and card.std is not None:
         network.normalise_by(card.mean, card.std)
+    network.highest = card.pixels.highest
+    if network.expects != card.pixels:
+        raise ConfigError(f"the card promises {card.pixels}, the network takes {network.expects}.")
     return network
 
 

@@ -30,6 +30,7 @@ from maskwright.architectures.normalisation import IMAGENET_MEAN, IMAGENET_STD
 from maskwright.architectures.parameter_groups import ParameterGroup, parameter_groups
 from maskwright.core.card import Modification
 from maskwright.core.errors import ConfigError
+from maskwright.core.pixels import Pixels
 from maskwright.core.sample import Task
 from maskwright.losses.cross_entropy import at_least_float32, cross_entropy
 from maskwright.losses.pixel_loss import PixelLoss
@@ -135,6 +136,7 @@ class Network(nn.Module, ABC):
             dict; the configuration or the encoder sets them, then the weights that are loaded.
         normalisation: the same as numbers: (mean, std), one of each a channel.
         built_normalisation: as it was built, before any weights.
+        highest: the images' value of full brightness, which `normalise` makes 1: 255 of 8 bits.
         modifications: what `modify` did to it since it was built, in order; its card tells them.
         frozen: names of the parts that learn nothing (`freeze`).
     """
@@ -155,8 +157,14 @@ class Network(nn.Module, ABC):
         self.config = config
         self.modifications = ()
         self.frozen = ()
+        self.highest = 255
         self.normalise_by(mean, std)
         self.built_normalisation = self.normalisation
+
+    @property
+    def expects(self) -> Pixels:
+        """What the images are that it takes: RGB of 8 bits, unless it was told or changed."""
+        return Pixels(channels=len(self.normalisation[0]), highest=self.highest)
 
     def normalise_by(self, mean: Sequence[float], std: Sequence[float]) -> None:
         """Set what images are normalised with, one number a channel.
@@ -204,7 +212,7 @@ class Network(nn.Module, ABC):
 
     @abstractmethod
     def deploy(self, images_B3HW: Tensor) -> dict[str, Tensor]:
-        """uint8 RGB 0..255 -> the standard outputs."""
+        """uint8 RGB 0..255, or what `expects` tells -> the standard outputs."""
 
     def deploy_soft(self, images_B3HW: Tensor) -> dict[str, Tensor]:
         """`deploy` with "probabilities" beside the rest, where the network has them.
@@ -218,8 +226,8 @@ class Network(nn.Module, ABC):
         )
 
     def normalise(self, images_B3HW: Tensor) -> Tensor:
-        """RGB 0..255 (uint8 or float) -> what `forward` takes."""
-        scaled = images_B3HW.to(self.mean.dtype) / 255.0
+        """RGB 0..255 (or 0..`highest`; integers or floats) -> what `forward` takes."""
+        scaled = images_B3HW.to(self.mean.dtype) / float(self.highest)
         return (scaled - self.mean) / self.std
 
     def config_dict(self) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from maskwright.architectures.contract import Network
 def deploy_run(
     network: Network, deploy: Callable[[Tensor], dict[str, Tensor]] | None = None
 ) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
-    """The network's deploy path as a function of uint8 RGB [1, 3, H, W].
+    """The network's deploy path as a function of uint8 RGB [1, 3, H, W], or what it `expects`.
 
     Without gradients, in evaluation mode and channels-last, on the network's device. Each module's
     own mode is given back after every call, so that it can be used in the middle of training.

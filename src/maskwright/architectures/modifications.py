@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from maskwright.architectures.catalogue import build
+from maskwright.architectures.channels import set_input_channels
 from maskwright.architectures.contract import Network
 from maskwright.architectures.fusing import fuse_batch_norms
 from maskwright.architectures.pruning import keep_channels
@@ -23,6 +24,7 @@ from maskwright.core.errors import ConfigError, MaskwrightError, ModelFileError
 MODIFICATIONS: dict[str, Callable[[Network, Mapping[str, Any]], None]] = {
     "fuse-batch-norm": fuse_batch_norms,
     "keep-channels": keep_channels,
+    "input-channels": set_input_channels,
 }
 """Name -> function of a network, which it changes in place, and the parameters."""
 

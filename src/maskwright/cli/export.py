@@ -109,9 +109,10 @@ def _postprocess(name: str, pairs: list[str]) -> Postprocess | None:
 
 
 def _plain(checkpoint: Path, images: Path, out: Path, count: int, **settings: Any) -> ExportReport:
+    from maskwright.architectures import read_card
     from maskwright.cli.console import find_checkpoint
     from maskwright.core.errors import ConfigError
-    from maskwright.core.image import read_image
+    from maskwright.core.pixels import read_as
     from maskwright.export import export_checkpoint
     from maskwright.jobs import find_inputs
 
@@ -119,10 +120,11 @@ def _plain(checkpoint: Path, images: Path, out: Path, count: int, **settings: An
         raise ConfigError(f"expected --count 1 or more for the gate to compare, got {count}.")
     photos = list(find_inputs(images).values())
     chosen = photos[:: max(1, len(photos) // count)][:count]
+    pixels = read_card(find_checkpoint(checkpoint)).pixels
     return export_checkpoint(
         find_checkpoint(checkpoint),
         out,
-        [read_image(photo) for photo in chosen],
+        [read_as(photo, pixels) for photo in chosen],
         **settings,
     )
 

@@ -80,6 +80,12 @@ def train(
         Path | None,
         typer.Option(help="A file of settings, such as a run's recipe.yaml; options come first."),
     ] = None,
+    channels: Annotated[
+        int, typer.Option(help="Of the images: 1 grey, 3 RGB, 4 such as RGB-NIR.")
+    ] = 3,
+    highest: Annotated[
+        int, typer.Option(help="Their value of full brightness: 255, 4095 of 12 bits, 65535.")
+    ] = 255,
     set_: Annotated[
         list[str] | None,
         typer.Option(
@@ -100,6 +106,7 @@ def train(
     torchrun --nproc-per-node 2 -m maskwright train DATA.
     """
     from maskwright.cli.console import console, parse_settings, parse_size
+    from maskwright.core import Pixels, with_pixels
     from maskwright.training import Terminal, parse_duration, read_recipe
     from maskwright.training import resolve as resolve_settings
     from maskwright.training import train as run
@@ -132,6 +139,7 @@ def train(
 
     refuse_output(out, "run", [data, weights or None])
     dataset = formats.read(data, ignore=ignore or ())
+    dataset = with_pixels(dataset, Pixels(channels=channels, highest=highest))
     for note in dataset.notes:
         _say(note)
     config = resolve_settings(dataset, model, settings, pretrained=not weights)

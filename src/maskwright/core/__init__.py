@@ -12,8 +12,9 @@ from maskwright.core.errors import (
     ModelFileError,
 )
 from maskwright.core.mask import Mask
+from maskwright.core.pixels import Pixels
 from maskwright.core.resize import Geometry, Resize
-from maskwright.core.sample import Dataset, Sample, Task
+from maskwright.core.sample import Dataset, Sample, Task, with_pixels
 from maskwright.core.segmentation import Instance, Label, Panoptic, Segmentation
 
 __all__ = [
@@ -32,9 +33,11 @@ __all__ = [
     "ModelFileError",
     "Modification",
     "Panoptic",
+    "Pixels",
     "Postprocess",
     "Resize",
     "Sample",
     "Segmentation",
     "Task",
+    "with_pixels",
 ]

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from maskwright.core.classes import Classes
 from maskwright.core.errors import MaskwrightError, ModelFileError
+from maskwright.core.pixels import RGB, Pixels
 from maskwright.core.resize import Resize
 
 FORMAT_VERSION = 3
@@ -74,6 +75,7 @@ class ModelCard:
         postprocess: the step that improves the class map after the network, if any.
         mean, std: of each channel, 0..1, that the network normalises images with; None where a card
             tells only what the architecture is: its own.
+        pixels: what the images are that it takes; RGB of 8 bits unless told.
         modifications: what was done to the network after it was built, in order.
         measured: accuracy, latency, agreement; every entry names its data and machine.
         training: recipe, data, steps, seed, where the first weights came from.
@@ -92,6 +94,7 @@ class ModelCard:
     postprocess: Postprocess | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+    pixels: Pixels = RGB
     modifications: tuple[Modification, ...] = ()
     measured: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
@@ -114,6 +117,7 @@ class ModelCard:
             **({} if step is None else {"postprocess": step.to_dict()}),
             **({} if self.mean is None else {"mean": list(self.mean)}),
             **({} if self.std is None else {"std": list(self.std)}),
+            **({} if self.pixels == RGB else {"pixels": self.pixels.to_dict()}),
             **({"modifications": [each.to_dict() for each in changes]} if changes else {}),
             "measured": dict(self.measured),
             "training": dict(self.training),
@@ -123,7 +127,7 @@ class ModelCard:
 
     def _version(self) -> int:
         """The oldest format whose readers use such a card rightly."""
-        if self.modifications:
+        if self.modifications or self.pixels != RGB:
             return FORMAT_VERSION
         return _PLAIN_VERSION if self.postprocess is None else _POSTPROCESS_VERSION
 
@@ -160,6 +164,7 @@ class ModelCard:
                 postprocess=None if step is None else Postprocess.from_dict(step),
                 mean=_numbers(data.get("mean")),
                 std=_numbers(data.get("std")),
+                pixels=Pixels.from_dict(data["pixels"]) if "pixels" in data else RGB,
                 modifications=tuple(map(Modification.from_dict, data.get("modifications", ()))),
                 measured=dict(data["measured"]),
                 training=dict(data["training"]),

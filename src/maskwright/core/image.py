@@ -37,7 +37,7 @@ def read_image(path: Path | str) -> np.ndarray:
         DataError: the file is missing, truncated or no image.
     """
     # IMREAD_COLOR applies EXIF and drops alpha; ANYDEPTH keeps 16 bits, for a rounded reduction.
-    pixels = _decode(path, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+    pixels = decode_image(path, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
     if pixels.dtype == np.uint16:
         pixels = eight_bits(pixels)
     elif pixels.dtype != np.uint8:
@@ -71,7 +71,7 @@ def read_index_png(path: Path | str) -> np.ndarray:
     """
     ids = _read_unscaled_ids(path)
     if ids is None:
-        ids = _decode(path, cv2.IMREAD_UNCHANGED)
+        ids = decode_image(path, cv2.IMREAD_UNCHANGED)
     if ids.ndim == 3 and ids.shape[2] >= 3 and (ids[..., :1] == ids[..., 1:3]).all():
         ids = ids[..., 0]  # grey saved as colour: the ids are the same in each channel
     if ids.ndim != 2:
@@ -160,7 +160,12 @@ def read_bytes(path: Path | str) -> bytes:
     return data
 
 
-def _decode(path: Path | str, flags: int) -> np.ndarray:
+def decode_image(path: Path | str, flags: int) -> np.ndarray:
+    """A file's pixels as OpenCV reads them with these flags: colours are BGR.
+
+    Raises:
+        DataError: missing, truncated or no image.
+    """
     data = read_bytes(path)
     _refuse_truncated(path, data)
     try:

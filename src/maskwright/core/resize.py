@@ -46,7 +46,7 @@ class Resize:
         interpolation: "linear", "cubic" or "nearest".
         antialias: average over pixels (OpenCV's area mode) where the image shrinks in both
             directions; without it thin lines can vanish.
-        fill: grey value 0..255 of the letterbox's border.
+        fill: value of the letterbox's border, in the image's own range (`Pixels.grey`).
     """
 
     size: tuple[int, int]
@@ -82,12 +82,12 @@ class Resize:
         """Bring an image to the network's size.
 
         Args:
-            image: uint8 [H, W, 3] or [H, W].
+            image: uint8 or uint16 [H, W, 3], [H, W] or of other channels.
             out: buffer of the input's size to write into, where given; it is returned.
 
         Returns:
-            The input, uint8 [height, width, 3] (the image itself where nothing is to be done and
-            no `out` is given), and where the image lies in it.
+            The input, of the image's type and channels (the image itself where nothing is to be
+            done and no `out` is given), and where the image lies in it.
         """
         geometry = self.geometry((image.shape[0], image.shape[1]))
         if geometry.content == self.size:
@@ -113,7 +113,9 @@ class Resize:
             return resize_nearest(image, size, out)
         area = self.antialias and shrinks
         how = cv2.INTER_AREA if area else _INTERPOLATION[self.interpolation]
-        return cv2.resize(image, (size[1], size[0]), dst=out, interpolation=how)
+        if image.ndim == 2 or image.shape[2] in (3, 4):
+            return cv2.resize(image, (size[1], size[0]), dst=out, interpolation=how)
+        return _by_channel(image, size, out, how)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON; `from_dict` reads it back."""
@@ -123,6 +125,19 @@ class Resize:
     def from_dict(cls, data: dict[str, Any]) -> Resize:
         """Inverse of `to_dict`."""
         return cls(**(data | {"size": (int(data["size"][0]), int(data["size"][1]))}))
+
+
+def _by_channel(
+    image: np.ndarray, size: tuple[int, int], out: np.ndarray | None, interpolation: int
+) -> np.ndarray:
+    """`cv2.resize` takes 1 to 4 channels, and of one it drops the axis."""
+    if out is None:
+        out = np.empty((*size, image.shape[2]), image.dtype)
+    for channel in range(image.shape[2]):
+        out[:, :, channel] = cv2.resize(
+            image[:, :, channel], (size[1], size[0]), interpolation=interpolation
+        )
+    return out
 
 
 def restore_class_map(

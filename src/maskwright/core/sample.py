@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from maskwright.core.classes import Classes
 from maskwright.core.errors import ConfigError, DataError
-from maskwright.core.image import read_image
+from maskwright.core.pixels import RGB, Pixels, read_as
 from maskwright.core.segmentation import Segmentation
 
 if TYPE_CHECKING:
@@ -28,15 +28,17 @@ class Sample:
 
     Attributes:
         name: unique within its split; a relative path without suffix, "/" between folders.
-        image: where the image lies, or the image itself: uint8 RGB [H, W, 3].
+        image: where the image lies, or the image itself: uint8 RGB [H, W, 3], or as `pixels` tells.
         truth_of: the truth, or a picklable function that reads it.
         tasks: what is labelled here; a set may hold samples that lack a task.
+        pixels: what the image is read as.
     """
 
     name: str
     image: Path | np.ndarray
     truth_of: Segmentation | Callable[[], Segmentation]
     tasks: frozenset[Task]
+    pixels: Pixels = RGB
 
     def __repr__(self) -> str:
         if isinstance(self.image, Path):
@@ -46,12 +48,22 @@ class Sample:
         return f"Sample({self.name!r}, image {image}, tasks {_listed(sorted(self.tasks))})"
 
     def read_image(self) -> np.ndarray:
-        """The image as uint8 RGB [H, W, 3], EXIF orientation applied.
+        """The image, EXIF orientation applied: uint8 RGB [H, W, 3], or as `pixels` tells.
 
         Raises:
-            DataError: the file is missing, truncated or no image.
+            DataError: the file is missing, truncated, no image, or one of other channels or bits.
         """
-        return self.image if isinstance(self.image, np.ndarray) else read_image(self.image)
+        if not isinstance(self.image, np.ndarray):
+            return read_as(self.image, self.pixels)
+        return self.image if self.pixels == RGB else self.pixels.check(self.image, self.name)
+
+    def read_picture(self) -> np.ndarray:
+        """The image to be looked at: uint8 RGB [H, W, 3], whatever its channels and bits.
+
+        Raises:
+            DataError: as `read_image`.
+        """
+        return self.pixels.viewable(self.read_image())
 
     def read_truth(self) -> Segmentation:
         """The truth, in the pixels of `read_image()`.
@@ -71,6 +83,7 @@ class Dataset:
         format: the key in `formats.FORMATS` that read it.
         classes: names and colours; ignored source classes are void and not among them.
         splits: split name -> samples, sorted by name.
+        pixels: what the images are, as every sample tells it, too.
         notes: what the reader had to decide or guess, one sentence each, to be shown to the user.
     """
 
@@ -79,6 +92,7 @@ class Dataset:
     classes: Classes
     splits: Mapping[str, tuple[Sample, ...]]
     notes: tuple[str, ...] = field(default=())
+    pixels: Pixels = RGB
 
     def split(self, *wanted: str) -> tuple[Sample, ...]:
         """The samples of the first split that exists among `wanted`.
@@ -135,7 +149,7 @@ class Dataset:
         for split, own in self.splits.items():
             for one in own[: 4 - len(pictures)]:
                 with contextlib.suppress(DataError):  # a faulty sample: `data check` tells
-                    shown = thumbnail(one.read_image(), one.read_truth())
+                    shown = thumbnail(one.read_picture(), one.read_truth())
                     pictures.append((f"{split}/{one.name}", shown))
         return set_html(f"{self.root} ({self.format})", counts, self.classes, pictures)
 
@@ -144,3 +158,17 @@ def _listed(names: Sequence[str], most: int = 5) -> str:
     """The first names, and how many more there are."""
     shown = ", ".join(names[:most]) or "none"
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+
+
+def with_pixels(dataset: Dataset, pixels: Pixels) -> Dataset:
+    """The same set, its images read as what they are told to be.
+
+    Args:
+        dataset: read from anywhere; no image is opened.
+        pixels: such as `Pixels(channels=4, highest=65535)` for RGB-NIR of 16 bits.
+    """
+    splits = {
+        name: tuple(replace(sample, pixels=pixels) for sample in samples)
+        for name, samples in dataset.splits.items()
+    }
+    return replace(dataset, splits=splits, pixels=pixels)

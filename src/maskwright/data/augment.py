@@ -201,7 +201,7 @@ def apply_change(example: Example, change: Change) -> Example:
     """Do what was drawn."""
     found = place(example, change.placement)
     found = found.keep(_large_enough(found, change.smallest_box))
-    image = change_colour(found.image, change.colour)
+    image = change_colour(found.image, change.colour, found.pixels)
     if change.blur:
         image = cv2.GaussianBlur(image, (0, 0), change.blur).reshape(image.shape)
     return replace(found, image=image)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from maskwright.core.pixels import RGB, Pixels
+
 
 @dataclass(frozen=True, kw_only=True)
 class Colour:
@@ -43,13 +45,18 @@ def draw_colour(
     )
 
 
-def change_colour(image: np.ndarray, colour: Colour) -> np.ndarray:
-    """uint8 RGB [H, W, 3] -> the same with its colours changed; by two look-up tables and HSV."""
+def change_colour(image: np.ndarray, colour: Colour, pixels: Pixels = RGB) -> np.ndarray:
+    """An image [H, W, C] with its colours changed; by two look-up tables and HSV.
+
+    Of images with other channels or bits than RGB's, brightness and contrast of all channels alike.
+    """
     if colour.brightness is not None:
         middle = float(image[::8, ::8].mean())
-        table = (np.arange(256) * colour.brightness - middle) * colour.contrast + middle
-        image = cv2.LUT(image, np.clip(np.round(table), 0, 255).astype(np.uint8))
-    if colour.saturation is not None:
+        levels = np.arange(pixels.highest + 1)
+        table = (levels * colour.brightness - middle) * colour.contrast + middle
+        table = np.clip(np.round(table), 0, pixels.highest).astype(image.dtype)
+        image = cv2.LUT(image, table) if pixels == RGB else table[image]
+    if colour.saturation is not None and pixels == RGB:
         hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV_FULL)
         levels = np.arange(256)
         tables = np.stack(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from maskwright.core.mask import Mask
+from maskwright.core.pixels import RGB, Pixels
 from maskwright.core.sample import Sample
 from maskwright.core.segmentation import Segmentation
 from maskwright.losses.targets import Need
@@ -26,7 +27,7 @@ class Example:
     """Arrays of one image; a part is None where the sample is not labelled for it.
 
     Attributes:
-        image: [H, W, C], uint8 RGB unless the set has other channels or depths.
+        image: [H, W, C], as `pixels` tells: uint8 RGB unless the set says otherwise.
         class_map: class ids [H, W], void where nothing is known.
         boxes: float32 [N, 4], x1 y1 x2 y2 in pixels.
         class_ids: int64 [N].
@@ -36,6 +37,7 @@ class Example:
         made: what was made of the truth for a loss, in the image's pixels; see `data.derived`.
         void: the class map's id for nothing.
         objects_known: whether the image is labelled for objects at all; where not, there are none.
+        pixels: what the image is.
     """
 
     image: np.ndarray
@@ -48,6 +50,7 @@ class Example:
     made: Mapping[Need, np.ndarray] = field(default_factory=dict)
     void: int = 255
     objects_known: bool = False
+    pixels: Pixels = RGB
 
     @property
     def size(self) -> tuple[int, int]:
@@ -130,6 +133,7 @@ def read_packed(sample: Sample) -> PackedExample:
         labels=_labels(truth),
         void=truth.classes.void,
         objects_known=truth.instances is not None,
+        pixels=sample.pixels,
     )
     with_masks = "instances" in sample.tasks and example.objects_known
     return PackedExample(

@@ -11,12 +11,13 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
+from maskwright.core.pixels import RGB
 from maskwright.core.resize import Resize
 from maskwright.data.derived import DERIVED
 from maskwright.data.example import Example
 from maskwright.losses.targets import Need
 
-FILL = 114
+FILL = RGB.grey
 """Of 0..255: the grey beyond the image's edges, as in the letterbox of `core.resize`."""
 
 
@@ -97,7 +98,7 @@ def crop(
     _take_boxes(boxes, masks, (boxes != whole).any(axis=1))
     return replace(
         example,
-        image=cut(image, fill_of(example.image)),
+        image=cut(image, example.pixels.grey),
         class_map=None if example.class_map is None else ids(example.class_map, example.void),
         boxes=boxes,
         masks=masks,
@@ -128,7 +129,7 @@ def warp(
     def ids(pixels: np.ndarray, fill: int) -> np.ndarray:
         return _warp(pixels, to_source, size, cv2.INTER_NEAREST, fill)
 
-    image, fill = _scaled_image(example, scaled), fill_of(example.image)
+    image, fill = _scaled_image(example, scaled), example.pixels.grey
     if image.shape[2] <= 4:
         image = _warp(image, matrix, size, cv2.INTER_LINEAR, fill)
     else:  # more than OpenCV takes
@@ -198,11 +199,6 @@ def turned(
 def nearest_pixels(numbers: np.ndarray, source: int, scaled: int) -> np.ndarray:
     """Which of `source` pixels in a line each of these of `scaled` shows; as `resize_nearest`."""
     return (2 * numbers + 1) * source // (2 * scaled)
-
-
-def fill_of(image: np.ndarray) -> int:
-    """The value beyond an image's edges: the same grey in 8 and in 16 bits."""
-    return FILL if image.dtype == np.uint8 else FILL * 257
 
 
 def box_of(mask: np.ndarray) -> tuple[int, int, int, int]:

@@ -28,7 +28,7 @@ class Batch:
     """B images of one size and their truth.
 
     Attributes:
-        images_B3HW: uint8 RGB, channels last in memory.
+        images_B3HW: uint8 RGB, or as the samples' `pixels` tell; channels last in memory.
         targets: in the same pixels.
     """
 

@@ -12,7 +12,7 @@ import numpy as np
 from maskwright.architectures.checkpoint import load_checkpoint
 from maskwright.architectures.contract import Network
 from maskwright.core.card import ModelCard, Postprocess
-from maskwright.core.sample import Dataset
+from maskwright.core.sample import Dataset, with_pixels
 from maskwright.export.bundle import ExportReport, export
 from maskwright.export.precision import PrecisionReport, Tell, export_precise
 from maskwright.export.routes import PrecisionName
@@ -32,7 +32,7 @@ def export_checkpoint(
     Args:
         checkpoint: a .safetensors file that `train` wrote.
         path: of the bundle, ".mask".
-        images: real ones for the gate, uint8 RGB [H, W, 3].
+        images: real ones for the gate, uint8 RGB [H, W, 3] or as the pixels of its card tell.
         threads: for the comparison; None takes every core.
         probabilities: see `export`.
         postprocess: for the card: the bundle is exported with probabilities then, and what it
@@ -64,7 +64,7 @@ def export_checkpoint_precise(
     Args:
         checkpoint: a .safetensors file that `train` wrote.
         path: of the bundle, ".mask".
-        dataset: that it was trained on, with its splits.
+        dataset: that it was trained on, with its splits; read as the pixels of the card tell.
         precision, max_drop, threads, probabilities, progress: see `export_precise`.
         postprocess: see `export_checkpoint`.
 
@@ -79,7 +79,7 @@ def export_checkpoint_precise(
         network,
         card,
         path,
-        dataset,
+        with_pixels(dataset, card.pixels),
         precision=precision,
         max_drop=max_drop,
         threads=threads,

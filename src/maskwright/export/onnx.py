@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import onnx
 import torch
 from torch import Tensor, nn
@@ -30,13 +31,16 @@ def to_onnx(network: Network, size: tuple[int, int], *, probabilities: bool = Fa
             are another output.
 
     Returns:
-        A serialised ONNX model: input "images" uint8 [1, 3, height, width], outputs named as the
+        A serialised ONNX model: input "images" uint8 [1, 3, height, width], or uint16 and of other
+        channels as the network expects; outputs named as the
         deploy path names them; weights inside, batch norms folded, no paths of this machine.
 
     Raises:
         ConfigError: probabilities of a network that has none.
     """
-    images_B3HW = torch.zeros((1, 3, *size), dtype=torch.uint8, device=network.mean.device)
+    pixels = network.expects
+    dtype = torch.uint8 if pixels.dtype == np.uint8 else torch.uint16
+    images_B3HW = torch.zeros((1, pixels.channels, *size), dtype=dtype, device=network.mean.device)
     deploy = network.deploy_soft if probabilities else network.deploy
     with Deploy.of(network, images_B3HW, deploy) as wrapped, quiet(*_LOGGERS):
         program = torch.onnx.export(

@@ -79,7 +79,7 @@ def check(dataset: Dataset, progress: Progress | None = None) -> list[Finding]:
 
 def _check_image(name: str, sample: Sample, prints: dict[str, Fingerprint]) -> Iterator[Finding]:
     try:
-        prints[name] = fingerprint(sample.read_image())
+        prints[name] = fingerprint(sample.read_picture())
     except DataError as error:
         yield Finding(severity="error", kind="unreadable-image", file=name, message=str(error))
 

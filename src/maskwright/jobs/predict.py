@@ -11,7 +11,8 @@ from pathlib import Path
 from maskwright.core import draw
 from maskwright.core.errors import DataError
 from maskwright.core.files import refuse_output, write_bytes, write_json
-from maskwright.core.image import JPEG_SIDE, read_image, write_image
+from maskwright.core.image import JPEG_SIDE, write_image
+from maskwright.core.pixels import read_as
 from maskwright.core.segmentation import Segmentation
 from maskwright.formats import coco
 from maskwright.formats.class_ids import write_classes
@@ -176,13 +177,14 @@ def _predict_one(
     predictor: Predictor | Tiled, path: Path, out: Path, name: str, opacity: float | None
 ) -> Segmentation:
     started = time.perf_counter()
-    image = read_image(path)
+    pixels = predictor.card.pixels
+    image = read_as(path, pixels)
     read = time.perf_counter() - started
     found = predictor.predict(image)
     if found.semantic is not None:
         write_bytes(out / _MASKS / f"{name}.png", draw.index_png(found.semantic, found.classes))
     if opacity is not None:
-        picture = draw.overlay(image, found, opacity=opacity)
+        picture = draw.overlay(pixels.viewable(image), found, opacity=opacity)
         suffix = "jpg" if max(found.size) <= JPEG_SIDE else "png"
         write_image(out / _OVERLAYS / f"{name}.{suffix}", picture)
     found.times["read"] = read

@@ -54,7 +54,7 @@ def contact_sheet(
     titles = [f"{pool[index][0]}/{pool[index][1].name}" for index in chosen]
     pictures, captions, shown = [], [], set()
     for index, title in zip(chosen, titles):
-        image, truth = pool[index][1].read_image(), pool[index][1].read_truth()
+        image, truth = pool[index][1].read_picture(), pool[index][1].read_truth()
         pictures.append(draw.overlay(image, truth))
         labels = ", ".join(truth.classes.names[label.class_id] for label in truth.labels or ())
         captions.append(f"{title}: {labels}" if labels else title)

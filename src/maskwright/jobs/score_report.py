@@ -176,7 +176,7 @@ def _example(sample: Sample, score: float, find: Find) -> Example | None:
         return None
     return Example(
         name=sample.name,
-        image=sample.read_image(),
+        image=sample.read_picture(),
         truth=truth.semantic,
         prediction=found.semantic,
         score=score,
@@ -206,5 +206,5 @@ def _worst_objects(objects: ObjectScores, by_name: Mapping[str, Sample], find: F
             replace(truth, semantic=None),
             replace(found, semantic=None, instances=sure),
         )
-        examples.append((sample.name, said, sample.read_image(), *shown))
+        examples.append((sample.name, said, sample.read_picture(), *shown))
     return object_gallery(examples)

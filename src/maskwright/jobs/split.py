@@ -222,7 +222,7 @@ def _matched(pattern: re.Pattern[str], name: str) -> str:
 
 def _by_duplicates(samples: Sequence[Sample]) -> dict[str, str]:
     """The first name of each cluster of near-duplicates."""
-    prints = [fingerprint(sample.read_image()) for sample in samples]
+    prints = [fingerprint(sample.read_picture()) for sample in samples]
     first = list(range(len(samples)))
 
     def find(index: int) -> int:

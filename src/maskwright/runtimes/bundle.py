@@ -1,7 +1,7 @@
 """`NAME.mask`: one zip that holds a model and its card.
 
     card.json       the `ModelCard`: classes, resize, tasks, what was measured
-    graph.onnx      uint8 RGB [1, 3, H, W] -> the standard outputs
+    graph.onnx      uint8 RGB [1, 3, H, W], or as the card's pixels tell -> the standard outputs
     openvino/*      OpenVINO IR, only where conversion from ONNX fails or is measured slower
 
 A bundle is data from strangers: it is read into memory, nothing is extracted to disk, and it holds

@@ -72,7 +72,7 @@ def open_bundle(
         session = RUNTIMES[chosen](bundle, len(cores) or threads, floats, cores)
         check_session(session, bundle.card, bundle.source)
         if cores:
-            pinning.warm_up(session)
+            pinning.warm_up(session, bundle.card.pixels.dtype)
             session = pinning.pin_session(
                 session, cores, lambda: pinning.threads_since(known, chosen)
             )

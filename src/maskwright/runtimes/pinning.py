@@ -72,9 +72,9 @@ def check_pin(pin: Sequence[int], threads: int | None) -> tuple[int, ...]:
     return cores
 
 
-def warm_up(session: Session) -> None:
+def warm_up(session: Session, dtype: np.dtype | type = np.uint8) -> None:
     """Answer until no more threads are born: OpenVINO's start when they are first needed."""
-    empty_B3HW = np.zeros(session.inputs[INPUT], np.uint8)
+    empty_B3HW = np.zeros(session.inputs[INPUT], dtype)
     before: frozenset[int] | None = None
     for _ in range(_ANSWERS):
         if before == (before := thread_ids()):

@@ -9,41 +9,54 @@ import cv2
 import numpy as np
 
 from maskwright.core.errors import ConfigError, DataError
-from maskwright.core.image import eight_bits, read_image
+from maskwright.core.image import eight_bits
+from maskwright.core.pixels import RGB, Pixels, read_as
 
 ColourOrder = Literal["rgb", "bgr"]
 
 
-def read_pixels(image: Path | str | np.ndarray, colour_order: ColourOrder) -> np.ndarray:
+def read_pixels(
+    image: Path | str | np.ndarray, colour_order: ColourOrder, kind: Pixels = RGB
+) -> np.ndarray:
     """Read a file, or check an array.
 
     Args:
         image: a path; or uint8 or uint16 [H, W] (grey), [H, W, 1], [H, W, 3], or [H, W, 4], whose
-            alpha is dropped. 16-bit values are divided by 257.
+            alpha is dropped. 16-bit values are divided by 257. Of another kind than RGB of 8
+            bits: exactly that.
         colour_order: of an array's channels; files say theirs themselves.
+        kind: what the model takes.
 
     Returns:
-        uint8 [H, W, 3]: RGB of a file, else in the array's own order.
+        uint8 [H, W, 3], or what `kind` tells: RGB of a file, else in the array's own order.
 
     Raises:
         DataError: no image, or an array of another type or shape.
         ConfigError: an unknown colour order.
     """
-    pixels = open_pixels(image, colour_order)
+    pixels = open_pixels(image, colour_order, kind)
+    if kind != RGB:
+        return pixels
     return _three_channels(eight_bits(pixels) if pixels.dtype == np.uint16 else pixels)
 
 
-def open_pixels(image: Path | str | np.ndarray, colour_order: ColourOrder) -> np.ndarray:
+def open_pixels(
+    image: Path | str | np.ndarray, colour_order: ColourOrder, kind: Pixels = RGB
+) -> np.ndarray:
     """`read_pixels` up to the conversion: an array comes back as it is, once it was checked."""
     if colour_order not in ("rgb", "bgr"):
         raise ConfigError(f"expected colour_order 'rgb' or 'bgr', got {colour_order!r}.")
     if isinstance(image, str | Path):
-        return read_image(image)
+        return read_as(image, kind)
     if not isinstance(image, np.ndarray):
         raise DataError(
             "expected an image as a path or a numpy array [height, width, 3], got "
             f"{type(image).__name__}; convert it with numpy.asarray."
         )
+    if kind != RGB:
+        if 0 in image.shape:
+            raise DataError(f"expected an image with pixels, got the shape {image.shape}.")
+        return kind.check(image)
     _refuse_shape(image.shape)
     _refuse_type(image.dtype)
     return image

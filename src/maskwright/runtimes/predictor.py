@@ -35,7 +35,7 @@ from maskwright.refine import STEPS, Refinement, most_probable
 from maskwright.runtimes.pixels import ColourOrder, read_pixels
 
 Run = Callable[[np.ndarray], dict[str, np.ndarray]]
-"""uint8 RGB [1, 3, H, W] -> the standard outputs that the network has, by name:
+"""uint8 RGB [1, 3, H, W], or as the card's pixels tell -> the outputs that the network has:
 
     class_map           [1, H, W]  uint8 class ids
     probabilities       [1, K, H, W]  float32, of each class; only where the graph has them
@@ -108,9 +108,11 @@ class Predictor:
         self._run_soft = run_soft
         self._lock = threading.Lock()
         height, width = card.resize.size
-        self._resized_HW3 = np.empty((height, width, 3), np.uint8)
-        self._input_B3HW = np.empty((1, 3, height, width), np.uint8)
-        self._planes = [self._input_B3HW[0, channel] for channel in range(3)]
+        channels, dtype = card.pixels.channels, card.pixels.dtype
+        self._resized_HW3 = np.empty((height, width, channels), dtype)
+        self._input_B3HW = np.empty((1, channels, height, width), dtype)
+        self._planes = [self._input_B3HW[0, channel] for channel in range(channels)]
+        self._swapped = [*self._planes[2::-1], *self._planes[3:]]
         self._nearest: tuple[Geometry, NearestPlan] | None = None
         self.refinement = _refinement_of(card)
 
@@ -144,7 +146,8 @@ class Predictor:
 
         Args:
             image: a path; or uint8 or uint16 [H, W, 3] in `colour_order`, [H, W, 4] with alpha
-                (dropped), [H, W] grey.
+                (dropped), [H, W] grey. A model for other images than RGB of 8 bits takes exactly
+                what its card's `pixels` tell, the first three channels in `colour_order`.
             colour_order: of an array: "rgb", or "bgr" as OpenCV reads. A file knows its own.
             score_threshold: objects and labels below it are left out; the card's unless given.
             out: an earlier answer for an image of this size, which is no longer needed: its class
@@ -204,7 +207,7 @@ class Predictor:
         soft: bool,
     ) -> tuple[Segmentation, Geometry, np.ndarray]:
         started = time.perf_counter()
-        pixels = read_pixels(image, colour_order)
+        pixels = read_pixels(image, colour_order, self.card.pixels)
         swap = colour_order == "bgr" and isinstance(image, np.ndarray)
         threshold = self.card.score_threshold if score_threshold is None else score_threshold
         if out is not None:
@@ -245,7 +248,11 @@ class Predictor:
             pixels, out=None if fits else self._resized_HW3
         )
         # Channels are resized alike, so it is cheaper to swap them here, on the smaller image.
-        cv2.split(resized_HW3, self._planes[::-1] if swap else self._planes)
+        planes = self._swapped if swap else self._planes
+        if len(planes) > 1:
+            cv2.split(resized_HW3, planes)
+        else:
+            np.copyto(planes[0], resized_HW3[:, :, 0])
         return geometry
 
     def _refined(
@@ -256,6 +263,7 @@ class Predictor:
         What the image fills of the network's frame is refined, by that part of the resized image.
         """
         image_hw3 = cv2.merge([content_of(plane_HW, geometry) for plane_HW in self._planes])
+        image_hw3 = self.card.pixels.viewable(np.atleast_3d(image_hw3))
         class_map_BHW = outputs["class_map"].copy()
         ids_hw = content_of(class_map_BHW[0], geometry)
         if "probabilities" in outputs:

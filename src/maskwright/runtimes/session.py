@@ -48,7 +48,7 @@ def check_session(session: Session, card: ModelCard, source: str) -> None:
     Raises:
         ModelFileError: another input, or outputs that the card's tasks need are missing.
     """
-    expected = {INPUT: (1, 3, *card.resize.size)}
+    expected = {INPUT: (1, card.pixels.channels, *card.resize.size)}
     if dict(session.inputs) != expected:
         raise ModelFileError(
             f"{source}: the card promises the input {expected}, the graph takes "

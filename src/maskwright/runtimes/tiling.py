@@ -109,7 +109,7 @@ class Tiled:
             ConfigError: an unknown colour order.
         """
         started = time.perf_counter()
-        image_HWC = open_pixels(image, colour_order)
+        image_HWC = open_pixels(image, colour_order, self.card.pixels)
         order: ColourOrder = colour_order if isinstance(image, np.ndarray) else "rgb"
         size = (image_HWC.shape[0], image_HWC.shape[1])
         answer, class_map_HW = self._answer_for(size, out)
@@ -174,5 +174,9 @@ class Tiled:
         if (height, width) == self.tile:
             return part_hwC, inside
         edges = (top, self.tile[0] - height - top, left, self.tile[1] - width - left)
+        if part_hwC.ndim == 3 and part_hwC.shape[2] not in (3, 4):  # OpenCV drops one, refuses five
+            planes = [np.ascontiguousarray(plane_hw) for plane_hw in np.moveaxis(part_hwC, 2, 0)]
+            framed = [cv2.copyMakeBorder(one, *edges, cv2.BORDER_REFLECT_101) for one in planes]
+            return np.stack(framed, axis=2), inside
         part_hwC = np.ascontiguousarray(part_hwC)
         return cv2.copyMakeBorder(part_hwC, *edges, cv2.BORDER_REFLECT_101), inside

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from maskwright.architectures import architecture, read_card, rebuild
+from maskwright.architectures.channels import adapt_weight, for_channels
 from maskwright.architectures.contract import Checkpoint, Network
 from maskwright.architectures.weights import load_weights, read_weights
 from maskwright.core.card import Modification
@@ -51,18 +52,35 @@ def load_first_weights(
     Raises:
         ModelFileError: nothing fits, or a tensor outside of the head has another shape.
     """
-    note(str(load_weights(network, weights)))
+    note(str(load_weights(network, _for_pixels(network, weights))))
     checkpoint = weights.checkpoint if isinstance(weights, FirstWeights) else None
     if checkpoint is not None and checkpoint.mean is not None and checkpoint.std is not None:
-        network.normalise_by(checkpoint.mean, checkpoint.std)
+        count = network.expects.channels
+        mean, std = (for_channels(each, count) for each in (checkpoint.mean, checkpoint.std))
+        network.normalise_by(mean, std)
     if checkpoint is None or network.normalisation != network.built_normalisation:
-        mean, std = (", ".join(f"{one:.4g}" for one in each) for each in network.normalisation)
+        told = ["(" + ", ".join(f"{v:.4g}" for v in each) + ")" for each in network.normalisation]
         why = (
             "nobody tells what the weights were trained with, so"
             if checkpoint is None
             else "as the weights want it,"
         )
-        note(f"{why} images are normalised with mean ({mean}) and std ({std}).")
+        note(f"{why} images are normalised with mean {told[0]} and std {told[1]}.")
+
+
+def _for_pixels(network: Network, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights that read RGB, for the images that the network was adapted to."""
+    adapted, channels = dict(weights), network.expects.channels
+    own = network.state_dict()
+    for modification in network.modifications:
+        layers = modification.parameters["layers"] if modification.name == "input-channels" else ()
+        for name in (f"{layer}.weight" for layer in layers):
+            came = weights.get(name)
+            if came is None or came.ndim < 2 or came.shape[1] % 3:
+                continue
+            if came.shape[1] * channels == own[name].shape[1] * 3 and channels != 3:
+                adapted[name] = adapt_weight(came, 3, channels)
+    return adapted
 
 
 def read_first_weights(

@@ -18,7 +18,8 @@ from maskwright.architectures.contract import Network
 from maskwright.architectures.deploy import deploy_run
 from maskwright.core.errors import MaskwrightError
 from maskwright.core.interrupt import HeldInterrupt
-from maskwright.core.sample import Dataset
+from maskwright.core.pixels import Pixels
+from maskwright.core.sample import Dataset, with_pixels
 from maskwright.data.loader import Batch, batches, ended_workers_told
 from maskwright.jobs.scores import Scores
 from maskwright.runtimes.predictor import Predictor
@@ -166,6 +167,8 @@ def resume(
     kind, note = RunFolder if processes.first else WatchedFolder, progress.note
     run = processes.agree(lambda: kind.reopen(folder))
     settings = processes.agree(run.settings)
+    if "pixels" in settings:
+        dataset = with_pixels(dataset, Pixels.from_dict(settings["pixels"]))
     if processes.same(run.finished):
         note(f"{run.path} is finished: nothing is left to do, and nothing was changed.")
         seconds = max((row["seconds"] for row in run.history), default=0.0)

@@ -96,7 +96,9 @@ class Setup:
         keep_memory_mapped()
         if config.deterministic:
             make_deterministic()
-        self.network = first_network(config, len(dataset.classes), weights, remembered, note)
+        self.network = first_network(
+            config, len(dataset.classes), dataset.pixels, weights, remembered, note
+        )
         self.network.freeze(*config.freeze)
         self.network.to(self.device).to(memory_format=torch.channels_last)
         if isinstance(self.network, SemanticNetwork):
@@ -169,7 +171,7 @@ class Setup:
             config=self.network.config_dict(),
             classes=self.dataset.classes,
             tasks=self.tasks,
-            resize=Resize(size=self.config.size, mode=self.fit),
+            resize=Resize(size=self.config.size, mode=self.fit, fill=self.dataset.pixels.grey),
             measured=measured,
             training={"step": step, "seed": self.config.seed, "data": self.dataset.root.name},
             licence=self.licence,
@@ -186,6 +188,7 @@ class Setup:
             "validation_images": len(self.validation),
             "licence": self.licence,
             "processes": self.processes.count,
+            "pixels": self.dataset.pixels.to_dict(),
             "network": remember(self.network),
         }
 
