@@ -11,7 +11,7 @@ import numpy as np
 from maskwright.core.errors import ConfigError
 from maskwright.core.sample import Sample
 from maskwright.core.segmentation import Segmentation
-from maskwright.runtimes import Predictor, SoftAnswer
+from maskwright.runtimes import Predictor, ProbabilisticAnswer
 
 _T = TypeVar("_T")
 
@@ -31,7 +31,7 @@ class Case:
     name: str
     photo_HW3: np.ndarray
     frame_hw3: np.ndarray
-    answer: SoftAnswer
+    answer: ProbabilisticAnswer
     truth: Segmentation
 
     @property
@@ -54,7 +54,7 @@ def cases_of(predictor: Predictor, samples: Sequence[Sample]) -> Iterator[Case]:
     """
     for sample in samples:
         photo_HW3 = sample.read_image()
-        answer = predictor.predict_soft(photo_HW3)
+        answer = predictor.predict_probabilities(photo_HW3)
         (top, left), (height, width) = answer.geometry.offset, answer.geometry.content
         frame = predictor.card.resize.apply(photo_HW3)[0]
         yield Case(

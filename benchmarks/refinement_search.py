@@ -95,7 +95,10 @@ def search_confidence(
     return {
         name: {
             str(confidence): _score(
-                Refinement.of(name, {**own, "confidence": confidence}), cases, classes, soft=False
+                Refinement.of(name, {**own, "confidence": confidence}),
+                cases,
+                classes,
+                probabilities=False,
             )
             for confidence in CONFIDENCES
         }
@@ -104,16 +107,18 @@ def search_confidence(
 
 
 def _score(
-    step: Refinement | None, cases: Sequence[Case], classes: Classes, *, soft: bool = True
+    step: Refinement | None, cases: Sequence[Case], classes: Classes, *, probabilities: bool = True
 ) -> float:
     totals: list[np.ndarray | int] = [0, 0, 0]
     for case in cases:
-        soft_Khw = case.answer.probabilities_Khw
-        if step is not None and soft:
-            soft_Khw = step.refine(soft_Khw, case.frame_hw3)
+        probabilities_Khw = case.answer.probabilities_Khw
+        if step is not None and probabilities:
+            probabilities_Khw = step.refine(probabilities_Khw, case.frame_hw3)
         elif step is not None:
-            soft_Khw = step.refine_labels(most_probable(soft_Khw), len(classes), case.frame_hw3)
-        found_HW = resize_nearest(most_probable(soft_Khw), case.truth.size)
+            probabilities_Khw = step.refine_labels(
+                most_probable(probabilities_Khw), len(classes), case.frame_hw3
+            )
+        found_HW = resize_nearest(most_probable(probabilities_Khw), case.truth.size)
         maps = (case.truth_map, found_HW, len(classes), classes.void)
         for index, count in enumerate((confusion_matrix, boundary_overlaps, boundary_matches)):
             totals[index] = totals[index] + count(*maps)

@@ -62,7 +62,7 @@ def measure_tiling(
         ModelFileError: the bundle can't be used.
     """
     model = load(bundle, threads=threads, runtime=runtime)
-    if not model.soft:
+    if not model.gives_probabilities:
         raise ConfigError(f"expected a bundle with probabilities to blend, got {bundle} without.")
     before = cv2.getNumThreads()
     cv2.setNumThreads(1)
@@ -162,7 +162,9 @@ def _by_brightness(classes: int, tile: tuple[int, int]) -> Predictor:
             np.equal(ids_BHW, class_id, out=probabilities_BKHW[:, class_id], casting="unsafe")
         return {"class_map": ids_BHW, "probabilities": probabilities_BKHW}
 
-    return Predictor(_card("brightness", classes, tile), run, {"name": "numpy"}, run_soft=run)
+    return Predictor(
+        _card("brightness", classes, tile), run, {"name": "numpy"}, run_probabilities=run
+    )
 
 
 def _card(name: str, classes: int, tile: tuple[int, int]) -> ModelCard:

@@ -158,7 +158,7 @@ def ship(run: Path, data: Dataset, path: Path) -> dict[str, object]:
             **card.training,
             "recipe": "recipes/pitch.py",
             "data": "generated scenes and fieldlines_msl (Apache-2.0)",
-            "first_weights": "EfficientNet-Lite0, ImageNet (Apache-2.0)",
+            "initial_weights": "EfficientNet-Lite0, ImageNet (Apache-2.0)",
         },
     )
     images = [sample.read_image() for sample in data.splits["val"]]

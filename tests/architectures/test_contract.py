@@ -100,7 +100,7 @@ def test_probabilities_are_the_softmax_of_what_the_class_map_is_taken_from(name)
     images_B3HW = random_images(33, 70)
     with torch.no_grad():
         logits_BKhw = network(network.normalise(images_B3HW))["logits"]
-        outputs = network.deploy_soft(images_B3HW)
+        outputs = network.deploy_probabilities(images_B3HW)
         plain = network.deploy(images_B3HW)
     assert set(outputs) == {"class_map", "probabilities"}
     assert outputs["probabilities"].dtype == torch.float32

@@ -26,7 +26,7 @@ def test_the_numbers_are_those_of_deploy():
 
 def test_a_path_may_be_named():
     network = make_network()
-    outputs = deploy_run(network, network.deploy_soft)(IMAGES)
+    outputs = deploy_run(network, network.deploy_probabilities)(IMAGES)
     assert set(outputs) == {"class_map", "probabilities"}
     with torch.no_grad():
         logits = network(network.normalise(torch.from_numpy(IMAGES)))["logits"]
@@ -37,7 +37,7 @@ def test_a_path_may_be_named():
 def test_a_network_without_probabilities_says_so():
     network = make_network()
     with pytest.raises(ConfigError, match=r"expected a semantic network .*got Standin"):
-        Network.deploy_soft(network, torch.from_numpy(IMAGES))
+        Network.deploy_probabilities(network, torch.from_numpy(IMAGES))
 
 
 def test_training_goes_on_as_before():

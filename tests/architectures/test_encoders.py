@@ -62,7 +62,7 @@ def test_a_pretrained_encoder_has_the_packaged_weights_and_opens_no_connection(n
         assert feature.shape == (1, channels, 64 // stride, 96 // stride)
 
 
-def test_first_weights_are_random_unless_asked():
+def test_initial_weights_are_random_unless_asked():
     torch.manual_seed(0)
     one = TimmEncoder("test_efficientnet").network.state_dict()
     other = TimmEncoder("test_efficientnet").network.state_dict()

@@ -63,7 +63,7 @@ def blurred(images_B3HW):
 
 def coarse(size=SIZE):
     card = make_card(classes=small_sets.CLASSES, resize=Resize(size=size))
-    return Predictor(card, blurred, {"name": "by hand"}, run_soft=blurred)
+    return Predictor(card, blurred, {"name": "by hand"}, run_probabilities=blurred)
 
 
 def test_scores_gains_and_agreements_are_those_of_the_maps():
@@ -78,7 +78,7 @@ def test_scores_gains_and_agreements_are_those_of_the_maps():
     step = Refinement.of("guided-filter", settings["guided-filter"])
     counted, same = {name: ConfusionMatrix(3) for name in (NETWORK, "guided-filter")}, 0
     for sample in samples:
-        answer = predictor.predict_soft(sample.image)
+        answer = predictor.predict_probabilities(sample.image)
         refined = most_probable(step.refine(answer.probabilities_Khw, sample.image))
         counted[NETWORK].update(sample.truth_of.semantic, answer.found.semantic)
         counted["guided-filter"].update(sample.truth_of.semantic, refined)

@@ -119,7 +119,7 @@ def served(trained, monkeypatch, tmp_path):
         thread.join()
 
 
-def test_train_takes_first_weights_from_an_address(run, original, served, tmp_path):
+def test_train_takes_initial_weights_from_an_address(run, original, served, tmp_path):
     address = f"{served}/best.safetensors"
     arguments = ("train", original, *QUICK, "--steps", 1, "--out", tmp_path / "run")
     result = run(*arguments, "--weights", address)
@@ -148,10 +148,10 @@ def test_evaluate_tells_the_same_for_weights_and_bundle(run, original, trained, 
 def test_probabilities_are_exported_where_asked(original, trained, bundle, soft_bundle):
     image = read_image(original / "val" / "images" / "im0.png")
     eager, shipped = checkpoint_predictor(trained / "best.safetensors", 1), load(soft_bundle)
-    assert eager.soft
-    assert shipped.soft
-    assert not load(bundle).soft
-    wanted, answer = (each.predict_soft(image).restored() for each in (eager, shipped))
+    assert eager.gives_probabilities
+    assert shipped.gives_probabilities
+    assert not load(bundle).gives_probabilities
+    wanted, answer = (each.predict_probabilities(image).restored() for each in (eager, shipped))
     assert answer.shape == (3, 64, 64)
     np.testing.assert_allclose(answer, wanted, atol=1e-4)
 

@@ -43,7 +43,7 @@ def test_predict_refines(run, original, soft_bundle, tmp_path):
     model = load(soft_bundle, threads=1)
     for photo in photos.iterdir():
         image = read_image(photo)
-        answer = model.predict_soft(image)
+        answer = model.predict_probabilities(image)
         resized, _ = model.card.resize.apply(image)
         small = most_probable(CRF.refine(answer.probabilities_Khw, resized))
         found = np.array(Image.open(tmp_path / "masks" / f"{photo.stem}.png"))
@@ -77,7 +77,7 @@ def test_a_bundle_names_its_step(original, trained, refined):
     card = read_bundle(refined).card
     assert Refinement.of(card.postprocess.name, card.postprocess.parameters) == CRF
     model = load(refined, threads=1)
-    assert model.soft
+    assert model.gives_probabilities
     assert model.refinement == CRF
     weights = checkpoint_predictor(trained / "best.safetensors", 1)
     weights.refinement = CRF

@@ -102,12 +102,12 @@ def test_a_bundle_with_probabilities_gives_those_of_torch(soft):
     assert set(errors) == set(report.agreement)
     assert all(0 <= error < 1e-5 for error in errors.values())
     network = make_network()
-    run = deploy_run(network, network.deploy_soft)
-    eager = Predictor(make_card(), run, {}, run_soft=run)
+    run = deploy_run(network, network.deploy_probabilities)
+    eager = Predictor(make_card(), run, {}, run_probabilities=run)
     for runtime in report.agreement:
         shipped = load(path, threads=1, runtime=runtime)
         for image in make_images(2):
-            wanted, answer = (each.predict_soft(image) for each in (eager, shipped))
+            wanted, answer = (each.predict_probabilities(image) for each in (eager, shipped))
             np.testing.assert_allclose(answer.restored(), wanted.restored(), atol=1e-4)
 
 

@@ -80,7 +80,7 @@ def test_probabilities_leave_the_class_map_as_it_was(graphs, runtime, name):
         for graph in (soft, small)
     )
     for image in make_images(2):
-        wanted, answer = (each.predict_soft(image) for each in (full, less))
+        wanted, answer = (each.predict_probabilities(image) for each in (full, less))
         np.testing.assert_array_equal(answer.probabilities_Khw.argmax(0), _frame(less, image))
         assert np.abs(answer.probabilities_Khw - wanted.probabilities_Khw).mean() < 0.02
 
@@ -285,7 +285,7 @@ def test_a_precision_ships_with_probabilities(tmp_path, photos):
     )  # fmt: skip
     assert report.export.card.measured["export"]["probability_error"]
     model = load(tmp_path / "m.mask", threads=1)
-    answer = model.predict_soft(make_images(1)[0])
+    answer = model.predict_probabilities(make_images(1)[0])
     np.testing.assert_allclose(answer.probabilities_Khw.sum(0), 1, atol=1e-5)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from standin import make_card, make_images
 from test_loading import RUNTIMES, SIZE, by_hand, make_graph, needs
-from test_soft import FACTS, by_place, make_soft_graph, soft_by_hand
+from test_probabilities import FACTS, by_place, make_soft_graph, soft_by_hand
 
 from maskwright.core.card import Postprocess
 from maskwright.core.errors import ConfigError, ModelFileError
@@ -35,7 +35,7 @@ def test_a_bundle_does_what_its_card_names(tmp_path, runtime, refinement):
         expected = refinement.refine(soft_by_hand(image), image)
         found = model.predict(image)
         assert (found.semantic == expected.argmax(axis=0)).mean() > 0.999
-        soft = model.predict_soft(image)
+        soft = model.predict_probabilities(image)
         np.testing.assert_allclose(soft.probabilities_Khw, expected, atol=2e-3)
         np.testing.assert_array_equal(soft.found.semantic, found.semantic)
         changed += np.count_nonzero(found.semantic != by_hand(image))
@@ -69,12 +69,15 @@ def test_colour_orders_and_kept_answers_are_alike(tmp_path):
 def test_only_what_the_image_fills_is_refined():
     """A letterbox's grey border would be near and of one colour."""
     model = Predictor(
-        make_card(resize=Resize(size=SIZE, mode="letterbox")), by_place, FACTS, run_soft=by_place
+        make_card(resize=Resize(size=SIZE, mode="letterbox")),
+        by_place,
+        FACTS,
+        run_probabilities=by_place,
     )
     image = make_images(1, (20, 30))[0]
-    plain = model.predict_soft(image)
+    plain = model.predict_probabilities(image)
     model.refinement = CRF
-    refined = model.predict_soft(image)
+    refined = model.predict_probabilities(image)
     resized, geometry = model.card.resize.apply(image)
     (top, left), (height, width) = geometry.offset, geometry.content
     content = resized[top : top + height, left : left + width]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from standin import make_card, make_images
 from test_loading import RUNTIMES, SIZE, bundle, by_hand, make_graph, needs  # noqa: F401
 from test_predictor import objects
-from test_soft import make_soft_graph, soft_bundle  # noqa: F401
+from test_probabilities import make_soft_graph, soft_bundle  # noqa: F401
 
 from maskwright.core.classes import Classes
 from maskwright.core.errors import ConfigError, DataError, ModelFileError
@@ -114,9 +114,11 @@ def blurred(images_B3HW: np.ndarray) -> dict[str, np.ndarray]:
     return {"class_map": soft_KHW.argmax(0)[None].astype(np.uint8), "probabilities": soft_KHW[None]}
 
 
-def predictor(resize: Resize | None = None, run=blurred, soft=True, **changes) -> Predictor:
+def predictor(
+    resize: Resize | None = None, run=blurred, probabilities=True, **changes
+) -> Predictor:
     card = make_card(resize=resize or Resize(size=SIZE), **changes)
-    return Predictor(card, run, FACTS, run_soft=run if soft else None)
+    return Predictor(card, run, FACTS, run_probabilities=run if probabilities else None)
 
 
 def quietly(*arguments, **settings) -> Tiled:
@@ -149,7 +151,7 @@ def dense(tiled: Tiled, model: Predictor, image: np.ndarray) -> np.ndarray:
     before = [max(0, tile - side) // 2 for tile, side in zip(tiled.tile, image.shape)]
     for row, top in enumerate(rows.starts):
         for column, left in enumerate(columns.starts):
-            soft_KHW = model.predict_soft(pixels_of(image, tiled, top, left)).restored()
+            soft_KHW = model.predict_probabilities(pixels_of(image, tiled, top, left)).restored()
             soft_KHW = soft_KHW[:, before[0] :, before[1] :][:, : rows.tile, : columns.tile]
             place = slice(top, top + rows.tile), slice(left, left + columns.tile)
             down = [depth(rows, row, pixel) for pixel in range(height)[place[0]]]
@@ -187,7 +189,7 @@ def test_blending_is_seen():
     """So that a blend which changes nothing is not taken for one that does."""
     [image] = make_images(1, (150, 200))
     blended = Tiled(predictor()).predict(image).semantic
-    joined = quietly(predictor(soft=False)).predict(image).semantic
+    joined = quietly(predictor(probabilities=False)).predict(image).semantic
     assert 0.001 < (blended != joined).mean() < 0.2
     assert len(np.unique(blended)) == 3
 
@@ -195,7 +197,7 @@ def test_blending_is_seen():
 @pytest.mark.parametrize("overlap", [0.0, 0.25, 0.7])
 @pytest.mark.parametrize("size", [(97, 131), (30, 200), (48, 65)])
 def test_without_probabilities_each_pixel_comes_from_where_it_lies_deepest(size, overlap):
-    model = predictor(soft=False)
+    model = predictor(probabilities=False)
     tiled = quietly(model, overlap=overlap)
     [image] = make_images(1, size)
     found = tiled.predict(image).semantic
@@ -338,12 +340,12 @@ def test_a_given_answer_is_written_over():
 
 def test_hard_seams_are_told_once_and_how_to_soften_them():
     with pytest.warns(UserWarning, match=r"stand-in was exported without.*--probabilities") as told:
-        tiled = Tiled(predictor(soft=False))
+        tiled = Tiled(predictor(probabilities=False))
     assert len(told) == 1
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         tiled.predict(make_images(1, (97, 131))[0])
-        assert Tiled(predictor()).soft
+        assert Tiled(predictor()).gives_probabilities
 
 
 @pytest.mark.parametrize("overlap", [-0.1, 1.0, 25, float("nan"), float("inf")])
@@ -367,7 +369,7 @@ def test_objects_are_refused():
 
 def test_a_network_that_breaks_its_cards_promise_is_told():
     with pytest.raises(ModelFileError, match="promises a class map"):
-        quietly(predictor(run=objects, soft=False)).predict(make_images(1)[0])
+        quietly(predictor(run=objects, probabilities=False)).predict(make_images(1)[0])
 
 
 @pytest.mark.parametrize("image", [np.zeros((5, 48, 64), np.uint8), np.zeros((9, 9), np.float32)])

@@ -16,7 +16,7 @@ from maskwright.export import export_checkpoint
 from maskwright.runtimes import Tiled, load
 from maskwright.training import TrainConfig, resume, train
 from maskwright.training.checkpoint_predictor import checkpoint_predictor
-from maskwright.training.first_network import first_network
+from maskwright.training.initial_network import initial_network
 
 RGB_NIR = Pixels(channels=4, highest=4095)
 SIZE = (32, 48)
@@ -103,11 +103,11 @@ def test_brightness_and_contrast_of_many_bits_are_those_of_eight():
 
 def test_a_network_made_for_other_images_is_told():
     config = quick(options={"width": 4, "levels": 2, "channels": 4})
-    assert first_network(config, 3, RGB_NIR).modifications == ()
+    assert initial_network(config, 3, RGB_NIR).modifications == ()
     with pytest.raises(ConfigError, match=r"made for 4 channels.*images have 3 channels"):
-        first_network(config, 3)
+        initial_network(config, 3)
     told = []
-    first_network(quick(), 3, Pixels(channels=1), note=told.append)
+    initial_network(quick(), 3, Pixels(channels=1), note=told.append)
     assert "1 channel of 0..255: the weights that read RGB are taken over, their sum" in told[0]
 
 

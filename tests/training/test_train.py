@@ -236,7 +236,7 @@ def test_accumulation_updates_after_so_many_steps_and_at_the_end(dataset, tmp_pa
     assert updates == [3, 6, 7]
 
 
-# --- first weights --------------------------------------------------------------------------------
+# --- initial weights ------------------------------------------------------------------------------
 
 
 def test_a_head_for_other_classes_is_swapped_and_said(finished, dataset, tmp_path):

@@ -193,7 +193,7 @@ def _gate(width: int, hidden: int, depth: int) -> nn.Sequential:
 
 
 def _open_gates(module: nn.Module) -> None:
-    """Through six layers small first weights would leave nothing of the input."""
+    """Through six layers small initial weights would leave nothing of the input."""
     if isinstance(module, nn.Linear):
         nn.init.xavier_uniform_(module.weight)
 

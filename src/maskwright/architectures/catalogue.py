@@ -314,7 +314,7 @@ def architecture(name: str) -> Architecture:
 
 
 def build(name: str, classes: int, **overrides: Any) -> Network:
-    """A network with first weights, in training mode.
+    """A network with initial weights, in training mode.
 
     Args:
         name: a key of `ARCHITECTURES`.

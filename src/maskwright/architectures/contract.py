@@ -7,7 +7,8 @@
     losses(outputs, targets)    -> dict of scalars with "total"; a connected zero for every task
                                    that no image of the batch is labelled for
     deploy(images_B3HW uint8)   -> the standard outputs, one exportable graph
-    deploy_soft(images)         -> the same, and of semantic networks "probabilities" BKHW, to blend
+    deploy_probabilities(images)
+                                -> the same, and of semantic networks "probabilities" BKHW, to blend
                                    tiles with or to refine
 
 Legend of shape suffixes: B batch, 3 colours (RGB), C channels, K classes, H W height and width of
@@ -214,7 +215,7 @@ class Network(nn.Module, ABC):
     def deploy(self, images_B3HW: Tensor) -> dict[str, Tensor]:
         """uint8 RGB 0..255, or what `expects` tells -> the standard outputs."""
 
-    def deploy_soft(self, images_B3HW: Tensor) -> dict[str, Tensor]:
+    def deploy_probabilities(self, images_B3HW: Tensor) -> dict[str, Tensor]:
         """`deploy` with "probabilities" beside the rest, where the network has them.
 
         Raises:
@@ -327,7 +328,7 @@ class SemanticNetwork(Network):
         """
         return {"class_map": _class_map(self._logits(images_B3HW))}
 
-    def deploy_soft(self, images_B3HW: Tensor) -> dict[str, Tensor]:
+    def deploy_probabilities(self, images_B3HW: Tensor) -> dict[str, Tensor]:
         """uint8 RGB -> {"class_map": BHW, "probabilities": float32 BKHW}, of the same logits.
 
         The softmax is taken at the input's size, so the class map is its argmax, up to ties.

@@ -22,7 +22,7 @@ def deploy_run(
 
     Args:
         network: whose deploy path it is.
-        deploy: what runs in its place, such as `network.deploy_soft` or
+        deploy: what runs in its place, such as `network.deploy_probabilities` or
             `torch.compile(network.deploy)`.
     """
     answer = network.deploy if deploy is None else deploy

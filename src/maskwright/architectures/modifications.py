@@ -64,7 +64,7 @@ def rebuild(
     options: Mapping[str, Any] | None = None,
     modifications: Iterable[Modification] = (),
 ) -> Network:
-    """A network with first weights, as it was built and then changed.
+    """A network with initial weights, as it was built and then changed.
 
     Args:
         architecture: a key of `ARCHITECTURES`.

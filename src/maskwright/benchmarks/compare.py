@@ -188,7 +188,7 @@ def _row(name: str, trial: Trial, config: TrainConfig, classes: int, jobs: int) 
     row = ComparisonRow(
         name=name,
         title=architecture(name).card.title,
-        first_weights="ImageNet" if starts_from_imagenet(name) else "random",
+        initial_weights="ImageNet" if starts_from_imagenet(name) else "random",
         jobs=jobs,
     )
     try:

@@ -23,13 +23,14 @@ from maskwright.training.run_folder import environment
 FILE = "comparison.json"
 
 _RENAMED = {
+    "first_weights": "initial_weights",
     "miou": "score",
     "iou": "of_classes",
     "test_miou": "test_score",
     "test_iou": "test_of_classes",
     "best_miou": "best_score",
 }
-"""Fields of records that knew class maps only."""
+"""Fields that earlier records had under other names."""
 
 _SPANS = ("interval", "basic_span", "best_span")
 
@@ -41,7 +42,7 @@ class ComparisonRow:
     Attributes:
         name: key of `ARCHITECTURES`.
         title: as the paper writes it.
-        first_weights: "ImageNet" or "random".
+        initial_weights: "ImageNet" or "random".
         parameters: auxiliary heads included.
         gflops: 1e9 operations of one answer, 2 a multiply-add.
         jobs: networks that trained side by side, this one among them.
@@ -70,7 +71,7 @@ class ComparisonRow:
 
     name: str
     title: str = ""
-    first_weights: str = "random"
+    initial_weights: str = "random"
     parameters: int | None = None
     gflops: float | None = None
     jobs: int | None = None

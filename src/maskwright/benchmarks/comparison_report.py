@@ -204,7 +204,7 @@ def _table(rows: Sequence[ComparisonRow]) -> Table:
 def _training(rows: Sequence[ComparisonRow]) -> Table:
     columns: list[tuple[Column, Callable[[ComparisonRow], Cell]]] = [
         (Column(name="Network"), lambda row: row.name),
-        (Column(name="Initial weights", hint="of the encoder"), lambda row: row.first_weights),
+        (Column(name="Initial weights", hint="of the encoder"), lambda row: row.initial_weights),
         (Column(name="Epochs", format=".1f"), lambda row: row.epochs),
         (Column(name="GiB", format=".1f", hint="that training had resident at most"),
          lambda row: None if row.training_mib is None else row.training_mib / 1024),

@@ -60,7 +60,7 @@ def refine_as_asked(predictor: Predictor, asked: Asked) -> None:
     predictor.refinement = (
         None if asked.name == NONE else read_refinement(asked.name, asked.settings)
     )
-    if predictor.refinement is not None and not predictor.soft:
+    if predictor.refinement is not None and not predictor.gives_probabilities:
         say(
             f"{predictor.card.name} gives no probabilities (export --probabilities): refined from "
             f"its class map, each pixel {predictor.refinement.confidence:.0%} sure"

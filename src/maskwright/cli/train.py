@@ -144,7 +144,7 @@ def train(
         _say(note)
     config = resolve_settings(dataset, model, settings, pretrained=not weights)
     given = frozenset(settings)
-    first = _first_weights(weights, config) if weights else None
+    first = _initial_weights(weights, config) if weights else None
     result = run(
         config,
         dataset,
@@ -171,13 +171,13 @@ def _show_settings(model: str) -> None:
     say("Give one with --set NAME=VALUE, or in a file with --recipe FILE.")
 
 
-def _first_weights(source: str, config: TrainConfig) -> Mapping[str, Tensor]:
+def _initial_weights(source: str, config: TrainConfig) -> Mapping[str, Tensor]:
     from maskwright.cli.console import bar
-    from maskwright.training import find_weights, read_first_weights
+    from maskwright.training import find_weights, read_initial_weights
 
     with bar("initial weights") as step:
         path = find_weights(source, config.architecture, _say, step)
-    return read_first_weights(path, config.architecture, config.options)
+    return read_initial_weights(path, config.architecture, config.options)
 
 
 def go_on(data: Path | None, out: Path, given: Mapping[str, Any]) -> None:

@@ -78,7 +78,7 @@ class ModelCard:
         pixels: what the images are that it takes; RGB of 8 bits unless told.
         modifications: what was done to the network after it was built, in order.
         measured: accuracy, latency, agreement; every entry names its data and machine.
-        training: recipe, data, steps, seed, where the first weights came from.
+        training: recipe, data, steps, seed, where the initial weights came from.
         licence: of the weights.
         version: of Maskwright that wrote the card.
     """

@@ -73,8 +73,9 @@ def export(
         images: real ones, uint8 RGB [H, W, 3], any sizes; a few dozen are plenty.
         threads: for the comparison; None takes every core.
         minimum_agreement: share of pixels or objects, 0..1, that must agree.
-        probabilities: whether the bundle can be asked for them, too (`Predictor.predict_soft`). It
-            always can where the card names a postprocess step, which starts from them.
+        probabilities: whether the bundle can be asked for them, too
+            (`Predictor.predict_probabilities`). It always can where the card names a postprocess
+            step, which starts from them.
 
     Raises:
         ModelFileError: they agree on less, or their probabilities differ; nothing is written.
@@ -158,13 +159,15 @@ def torch_predictor(network: Network, card: ModelCard, *, probabilities: bool = 
     facts = {"name": "torch", "version": torch.__version__}
     if not probabilities and card.postprocess is None:
         return Predictor(card, deploy_run(network), facts)
-    run = deploy_run(network, network.deploy_soft)
-    return Predictor(card, run, facts, run_soft=run)
+    run = deploy_run(network, network.deploy_probabilities)
+    return Predictor(card, run, facts, run_probabilities=run)
 
 
 def probability_error(left: Predictor, right: Predictor, image: np.ndarray) -> float:
     """Mean absolute difference of two predictors' probabilities, over pixels and classes: 0..1."""
-    one_Khw, other_Khw = (each.predict_soft(image).probabilities_Khw for each in (left, right))
+    one_Khw, other_Khw = (
+        each.predict_probabilities(image).probabilities_Khw for each in (left, right)
+    )
     return float(np.abs(one_Khw - other_Khw).mean())
 
 

@@ -27,8 +27,8 @@ def to_onnx(network: Network, size: tuple[int, int], *, probabilities: bool = Fa
     Args:
         network: in any mode; it is exported in evaluation mode and left as it was.
         size: (height, width) of the input.
-        probabilities: `network.deploy_soft` instead: "probabilities" float32 [1, K, height, width]
-            are another output.
+        probabilities: `network.deploy_probabilities` instead: "probabilities" float32
+            [1, K, height, width] are another output.
 
     Returns:
         A serialised ONNX model: input "images" uint8 [1, 3, height, width], or uint16 and of other
@@ -41,7 +41,7 @@ def to_onnx(network: Network, size: tuple[int, int], *, probabilities: bool = Fa
     pixels = network.expects
     dtype = torch.uint8 if pixels.dtype == np.uint8 else torch.uint16
     images_B3HW = torch.zeros((1, pixels.channels, *size), dtype=dtype, device=network.mean.device)
-    deploy = network.deploy_soft if probabilities else network.deploy
+    deploy = network.deploy_probabilities if probabilities else network.deploy
     with Deploy.of(network, images_B3HW, deploy) as wrapped, quiet(*_LOGGERS):
         program = torch.onnx.export(
             wrapped,
@@ -94,7 +94,7 @@ class Deploy(nn.Module):
         Args:
             network: in any mode; each module gets its mode back.
             images_B3HW: of the size that is converted, to find the outputs' names.
-            deploy: its deploy path, or `network.deploy_soft`.
+            deploy: its deploy path, or `network.deploy_probabilities`.
         """
         with evaluating(network), torch.no_grad():
             deploy = network.deploy if deploy is None else deploy

@@ -1,4 +1,4 @@
-"""First weights of networks that start from nothing."""
+"""Initial weights of networks that start from nothing."""
 
 from __future__ import annotations
 

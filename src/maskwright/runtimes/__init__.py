@@ -11,7 +11,7 @@ from __future__ import annotations
 from maskwright.runtimes.bundle import Bundle, read_bundle, write_bundle
 from maskwright.runtimes.loading import load, open_bundle
 from maskwright.runtimes.pixels import ColourOrder
-from maskwright.runtimes.predictor import Predictor, Run, SoftAnswer
+from maskwright.runtimes.predictor import Predictor, ProbabilisticAnswer, Run
 from maskwright.runtimes.stream import Stream, StreamResult, stream
 from maskwright.runtimes.tiling import Tiled
 from maskwright.runtimes.zoo import BUNDLED, bundled
@@ -21,8 +21,8 @@ __all__ = [
     "Bundle",
     "ColourOrder",
     "Predictor",
+    "ProbabilisticAnswer",
     "Run",
-    "SoftAnswer",
     "Stream",
     "StreamResult",
     "Tiled",

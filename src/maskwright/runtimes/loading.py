@@ -78,5 +78,5 @@ def open_bundle(
             )
         else:
             pinning.threads_since(known, chosen)  # OpenVINO's are remembered for the next model
-    soft = session.run if "probabilities" in session.outputs else None
-    return Predictor(bundle.card, session.run, session.facts, run_soft=soft)
+    run = session.run if "probabilities" in session.outputs else None
+    return Predictor(bundle.card, session.run, session.facts, run_probabilities=run)

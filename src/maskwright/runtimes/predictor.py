@@ -52,7 +52,7 @@ _NO_PROBABILITIES = np.empty((0, 0, 0), np.float32)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class SoftAnswer:
+class ProbabilisticAnswer:
     """What a network sees, and how sure it is.
 
     Attributes:
@@ -81,8 +81,8 @@ class Predictor:
     Attributes:
         card: the model's card: classes, resize, thresholds, what was measured.
         runtime: facts on what runs the network: name, version, threads, precision, processor.
-        soft: whether `predict_soft` can be asked. A bundle's graph has probabilities only if it was
-            exported with them.
+        gives_probabilities: whether `predict_probabilities` can be asked. A bundle's graph has them
+            only if it was exported with them.
         refinement: how answers are improved by what the image shows: the card's postprocess step,
             until another one, or None, is set.
 
@@ -99,13 +99,13 @@ class Predictor:
         run: Run,
         runtime: Mapping[str, Any],
         *,
-        run_soft: Run | None = None,
+        run_probabilities: Run | None = None,
     ) -> None:
         self.card = card
         self.runtime = dict(runtime)
-        self.soft = run_soft is not None
+        self.gives_probabilities = run_probabilities is not None
         self._run = run
-        self._run_soft = run_soft
+        self._run_probabilities = run_probabilities
         self._lock = threading.Lock()
         height, width = card.resize.size
         channels, dtype = card.pixels.channels, card.pixels.dtype
@@ -165,13 +165,13 @@ class Predictor:
             ConfigError: an unknown colour order.
         """
         run = self._run
-        if self._refinement is not None and self._run_soft is not None:
-            run = self._run_soft
-        return self._answer(run, image, colour_order, score_threshold, out, soft=False)[0]
+        if self._refinement is not None and self._run_probabilities is not None:
+            run = self._run_probabilities
+        return self._answer(run, image, colour_order, score_threshold, out, probabilities=False)[0]
 
-    def predict_soft(
+    def predict_probabilities(
         self, image: Path | str | np.ndarray, colour_order: ColourOrder = "rgb"
-    ) -> SoftAnswer:
+    ) -> ProbabilisticAnswer:
         """What the network sees in an image and the probability of every class at every pixel.
 
         Args:
@@ -182,19 +182,22 @@ class Predictor:
             Arrays of its own, which no later call overwrites.
 
         Raises:
-            ConfigError: the model gives no probabilities (`soft` tells), or an unknown order.
+            ConfigError: the model gives no probabilities (`gives_probabilities` tells), or an
+                unknown order.
             DataError: as of `predict`.
             ModelFileError: probabilities of other classes or of another size than the card's.
         """
-        if self._run_soft is None:
+        if self._run_probabilities is None:
             raise ConfigError(
                 f"expected a model that gives probabilities, but {self.card.name} was exported "
                 "without; export it with --probabilities."
             )
-        found, geometry, soft_Khw = self._answer(
-            self._run_soft, image, colour_order, None, None, soft=True
+        found, geometry, probabilities_Khw = self._answer(
+            self._run_probabilities, image, colour_order, None, None, probabilities=True
         )
-        return SoftAnswer(found=found, probabilities_Khw=soft_Khw, geometry=geometry)
+        return ProbabilisticAnswer(
+            found=found, probabilities_Khw=probabilities_Khw, geometry=geometry
+        )
 
     def _answer(
         self,
@@ -204,7 +207,7 @@ class Predictor:
         score_threshold: float | None,
         out: Segmentation | None,
         *,
-        soft: bool,
+        probabilities: bool,
     ) -> tuple[Segmentation, Geometry, np.ndarray]:
         started = time.perf_counter()
         pixels = read_pixels(image, colour_order, self.card.pixels)
@@ -218,11 +221,11 @@ class Predictor:
             prepared = time.perf_counter()
             outputs = run(self._input_B3HW)
             answered = time.perf_counter()
-            soft_Khw = _NO_PROBABILITIES
+            probabilities_Khw = _NO_PROBABILITIES
             if self._refinement is not None:
-                outputs, soft_Khw = self._refined(self._refinement, outputs, geometry)
-            elif soft:
-                soft_Khw = self._probabilities(outputs, geometry)
+                outputs, probabilities_Khw = self._refined(self._refinement, outputs, geometry)
+            elif probabilities:
+                probabilities_Khw = self._probabilities(outputs, geometry)
             semantic = self._class_map(outputs, geometry, None if out is None else out.semantic)
             parts = self._parts(outputs, geometry, threshold)
             done = time.perf_counter()
@@ -232,7 +235,7 @@ class Predictor:
         times["network"] = answered - prepared
         times["postprocess"] = done - answered
         if out is not None and out.semantic is semantic and not parts:
-            return out, geometry, soft_Khw
+            return out, geometry, probabilities_Khw
         found = Segmentation(
             size=geometry.source,
             classes=self.card.classes,
@@ -240,7 +243,7 @@ class Predictor:
             times=times,
             **parts,
         )
-        return found, geometry, soft_Khw
+        return found, geometry, probabilities_Khw
 
     def _fill_input(self, pixels: np.ndarray, swap: bool) -> Geometry:
         fits = pixels.shape[:2] == self.card.resize.size
@@ -267,11 +270,11 @@ class Predictor:
         class_map_BHW = outputs["class_map"].copy()
         ids_hw = content_of(class_map_BHW[0], geometry)
         if "probabilities" in outputs:
-            soft_Khw = refinement.refine(self._probabilities(outputs, geometry), image_hw3)
+            probabilities_Khw = refinement.refine(self._probabilities(outputs, geometry), image_hw3)
         else:
-            soft_Khw = refinement.refine_labels(ids_hw, len(self.card.classes), image_hw3)
-        ids_hw[...] = most_probable(soft_Khw)
-        return {**outputs, "class_map": class_map_BHW}, soft_Khw
+            probabilities_Khw = refinement.refine_labels(ids_hw, len(self.card.classes), image_hw3)
+        ids_hw[...] = most_probable(probabilities_Khw)
+        return {**outputs, "class_map": class_map_BHW}, probabilities_Khw
 
     def _class_map(
         self, outputs: Mapping[str, np.ndarray], geometry: Geometry, out: np.ndarray | None
@@ -339,10 +342,10 @@ class Predictor:
     def _mask(self, mask_hw: np.ndarray, geometry: Geometry) -> Mask:
         """The card's rule: enlarged in the input's frame, cut at the threshold, then restored."""
         height, width = self.card.resize.size
-        soft_hw: np.ndarray = mask_hw.astype(np.float32)
-        if soft_hw.shape != (height, width):
-            soft_hw = cv2.resize(soft_hw, (width, height), interpolation=cv2.INTER_LINEAR)
-        inside_HW = (soft_hw > self.card.mask_threshold).astype(np.uint8)
+        values_hw: np.ndarray = mask_hw.astype(np.float32)
+        if values_hw.shape != (height, width):
+            values_hw = cv2.resize(values_hw, (width, height), interpolation=cv2.INTER_LINEAR)
+        inside_HW = (values_hw > self.card.mask_threshold).astype(np.uint8)
         return Mask.encode(restore_class_map(inside_HW, geometry))
 
 

@@ -37,8 +37,8 @@ class Tiled:
         runtime: the predictor's.
         tile: (height, width) of a tile in pixels of the image.
         overlap: share of a tile's side that it has in common with the next, at least.
-        soft: whether probabilities are blended. Else, with a warning, each pixel is answered by the
-            tile in which it lies deepest.
+        gives_probabilities: whether probabilities are blended. Else, with a warning, each pixel is
+            answered by the tile in which it lies deepest.
     """
 
     def __init__(
@@ -67,10 +67,10 @@ class Tiled:
         height, width = predictor.card.resize.size if tile is None else tile
         self.tile = (height, width)
         self.overlap = overlap
-        self.soft = predictor.soft
+        self.gives_probabilities = predictor.gives_probabilities
         self._predictor = predictor
         self.grid(self.tile)  # refuses what is out of range
-        if not self.soft:
+        if not self.gives_probabilities:
             warnings.warn(
                 f"{self.card.name} was exported without probabilities, so tiles can't be blended: "
                 "each pixel is answered by the tile in which it lies deepest, and seams may show. "
@@ -139,9 +139,9 @@ class Tiled:
     ) -> dict[str, float]:
         """Answer every tile; the seconds that the predictor tells of, summed."""
         grid = self.grid((out_HW.shape[0], out_HW.shape[1]))
-        soft = self.soft and grid.tiles > 1
-        seam = Blend(grid, len(self.card.classes), out_HW) if soft else Join(grid, out_HW)
-        ask = self._ask_soft if soft else self._ask
+        blends = self.gives_probabilities and grid.tiles > 1
+        seam = Blend(grid, len(self.card.classes), out_HW) if blends else Join(grid, out_HW)
+        ask = self._ask_probabilities if blends else self._ask
         times = dict.fromkeys(("read", "preprocess", "network", "postprocess"), 0.0)
         for row, column in grid.places():
             tile_hwC, inside = self._whole(grid.cut(image_HWC, row, column))
@@ -160,10 +160,10 @@ class Tiled:
             )
         return found, found.semantic
 
-    def _ask_soft(
+    def _ask_probabilities(
         self, tile_hwC: np.ndarray, order: ColourOrder
     ) -> tuple[Segmentation, np.ndarray]:
-        answer = self._predictor.predict_soft(tile_hwC, order)
+        answer = self._predictor.predict_probabilities(tile_hwC, order)
         return answer.found, answer.restored()
 
     def _whole(self, part_hwC: np.ndarray) -> tuple[np.ndarray, tuple[slice, slice]]:

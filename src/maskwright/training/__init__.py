@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from maskwright.training.checkpoint_predictor import checkpoint_predictor
 from maskwright.training.config import TrainConfig, parse_duration
-from maskwright.training.first_weights import find_weights, read_first_weights
+from maskwright.training.initial_weights import find_weights, read_initial_weights
 from maskwright.training.loop import TrainResult, resume, train
 from maskwright.training.processes import one_voice
 from maskwright.training.progress import Silent, Terminal
@@ -28,7 +28,7 @@ __all__ = [
     "one_voice",
     "parse_duration",
     "rate_factor",
-    "read_first_weights",
+    "read_initial_weights",
     "read_recipe",
     "resolve",
     "resume",

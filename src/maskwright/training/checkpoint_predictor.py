@@ -33,5 +33,5 @@ def checkpoint_predictor(path: Path | str, threads: int | None = None) -> Predic
         "precision": "f32",
         "processor": machine.processor(),
     }
-    soft = deploy_run(network, network.deploy_soft) if "semantic" in card.tasks else None
-    return Predictor(card, deploy_run(network), facts, run_soft=soft)
+    run = deploy_run(network, network.deploy_probabilities) if "semantic" in card.tasks else None
+    return Predictor(card, deploy_run(network), facts, run_probabilities=run)

@@ -104,7 +104,7 @@ def train(
         config: every setting.
         dataset: with semantic truth.
         folder: for the run's files; new, or `overwrite`.
-        weights: first weights under our names; heads for other classes are swapped.
+        weights: initial weights under our names; heads for other classes are swapped.
         licence: of the weights that come out, for the card.
         overwrite: replace a run that lies in `folder`.
         given: names of the settings that somebody set (`resolve` tells them): the run chooses the

@@ -42,7 +42,7 @@ def build_optimiser(network: Network, config: TrainConfig) -> torch.optim.Optimi
 class AveragedWeights:
     """Exponential moving average of a network's weights and batch statistics.
 
-    The decay rises with the step, min(decay, (1 + n) / (10 + n)), so that the first weights are
+    The decay rises with the step, min(decay, (1 + n) / (10 + n)), so that the initial weights are
     soon forgotten.
 
     Attributes:

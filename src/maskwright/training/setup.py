@@ -28,7 +28,7 @@ from maskwright.jobs.training_check import check_for_training
 from maskwright.losses.choice import pixel_loss
 from maskwright.training.config import TrainConfig
 from maskwright.training.device import find_device, make_deterministic
-from maskwright.training.first_network import first_network, remember
+from maskwright.training.initial_network import initial_network, remember
 from maskwright.training.precision import Precision
 from maskwright.training.preflight import labelled
 from maskwright.training.processes import Processes
@@ -75,7 +75,7 @@ class Setup:
             name: of the run.
             licence: of the weights that come out.
             note: told what the user should know.
-            weights: first weights under our names; heads for other classes are swapped.
+            weights: initial weights under our names; heads for other classes are swapped.
             processes: that train together; None for this one alone.
             remembered: of a run that goes on: "network" of its config.json.
 
@@ -96,7 +96,7 @@ class Setup:
         keep_memory_mapped()
         if config.deterministic:
             make_deterministic()
-        self.network = first_network(
+        self.network = initial_network(
             config, len(dataset.classes), dataset.pixels, weights, remembered, note
         )
         self.network.freeze(*config.freeze)

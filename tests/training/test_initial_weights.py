@@ -1,4 +1,4 @@
-"""First weights from files: whose names they have."""
+"""Initial weights from files: whose names they have."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from maskwright.core.card import ModelCard
 from maskwright.core.classes import Classes
 from maskwright.core.errors import ConfigError
 from maskwright.core.resize import Resize
-from maskwright.training import first_weights
+from maskwright.training import initial_weights
 from maskwright.training.config import TrainConfig
-from maskwright.training.first_network import first_network, remember
-from maskwright.training.first_weights import (
+from maskwright.training.initial_network import initial_network, remember
+from maskwright.training.initial_weights import (
     find_weights,
-    load_first_weights,
-    read_first_weights,
+    load_initial_weights,
+    read_initial_weights,
 )
 
 
@@ -46,7 +46,7 @@ def smp_checkpoint():
 def test_a_checkpoint_that_shares_some_of_our_names_is_still_the_authors(tmp_path):
     named = smp_checkpoint()
     torch.save(named, tmp_path / "smp.pth")
-    found = read_first_weights(tmp_path / "smp.pth", "deeplabv3plus-resnet50")
+    found = read_initial_weights(tmp_path / "smp.pth", "deeplabv3plus-resnet50")
     assert torch.equal(found["encoder.conv1.weight"], named["encoder.conv1.weight"])
     # theirs puts the two narrow channels last, ours first
     theirs = named["decoder.block2.0.1.weight"]
@@ -58,7 +58,7 @@ def test_a_checkpoint_that_shares_some_of_our_names_is_still_the_authors(tmp_pat
 def test_our_own_checkpoint_is_taken_as_it_is(tmp_path):
     state = build("deeplabv3plus-resnet50", 3, encoder="resnet18", width=4).state_dict()
     torch.save(state, tmp_path / "ours.pth")
-    found = read_first_weights(tmp_path / "ours.pth", "deeplabv3plus-resnet50")
+    found = read_initial_weights(tmp_path / "ours.pth", "deeplabv3plus-resnet50")
     assert set(found) == set(state)
     assert all(torch.equal(found[name], tensor) for name, tensor in state.items())
 
@@ -67,7 +67,7 @@ def test_names_are_judged_by_the_settings_that_were_asked_for(tmp_path):
     settings = {"encoder": "mobilenetv2-1280", "width": 4}
     state = build("deeplabv3plus-resnet50", 3, **settings).state_dict()
     torch.save(state, tmp_path / "ours.pth")
-    found = read_first_weights(tmp_path / "ours.pth", "deeplabv3plus-resnet50", settings)
+    found = read_initial_weights(tmp_path / "ours.pth", "deeplabv3plus-resnet50", settings)
     assert set(found) == set(state)
 
 
@@ -78,7 +78,7 @@ def test_a_file_an_address_or_the_cards_name_for_one(tmp_path, monkeypatch):
         asked.append(address)
         return tmp_path / "kept.pth"
 
-    monkeypatch.setattr(first_weights, "download", fetch)
+    monkeypatch.setattr(initial_weights, "download", fetch)
     (tmp_path / "here.pth").touch()
     assert find_weights(str(tmp_path / "here.pth"), "bisenetv2") == tmp_path / "here.pth"
     assert find_weights("gone.pth", "bisenetv2").name == "gone.pth"
@@ -128,11 +128,11 @@ def test_published_weights_are_given_images_as_they_were_trained_with(tmp_path, 
     network = build("bisenetv1", 19)
     file = tmp_path / f"{kept}model_final_v1_city_new.pth"
     torch.save(theirs(network), file)
-    weights = read_first_weights(file, "bisenetv1")
+    weights = read_initial_weights(file, "bisenetv1")
     assert "spatial.0.conv.weight" in weights
     told = []
     found = build("bisenetv1", 19)
-    load_first_weights(found, weights, told.append)
+    load_initial_weights(found, weights, told.append)
     pixels = torch.randint(0, 256, (2, 3, 8, 8), dtype=torch.uint8)
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in CITYSCAPES)
     torch.testing.assert_close(found.normalise(pixels), (pixels / 255 - mean) / std)
@@ -144,11 +144,13 @@ def test_a_file_of_another_name_is_told_to_be_a_guess(tmp_path):
     network = build("bisenetv1", 19)
     torch.save(theirs(network), tmp_path / "mine.pth")
     told = []
-    load_first_weights(network, read_first_weights(tmp_path / "mine.pth", "bisenetv1"), told.append)
+    load_initial_weights(
+        network, read_initial_weights(tmp_path / "mine.pth", "bisenetv1"), told.append
+    )
     assert network.normalisation == network.built_normalisation
     assert told[-1].startswith("nobody tells what the weights were trained with")
     assert "0.485, 0.456, 0.406" in told[-1]
-    load_first_weights(network, dict(network.state_dict()), told.append)
+    load_initial_weights(network, dict(network.state_dict()), told.append)
     assert told[-1].startswith("nobody tells")
 
 
@@ -157,8 +159,10 @@ def test_the_authors_weights_that_want_what_the_architecture_has_need_no_word(tm
     file = tmp_path / "lraspp_mobilenet_v3_large-d234d4ea.pth"
     torch.save(state, file)
     told = []
-    load_first_weights(
-        build("lraspp-mobilenetv3", 21), read_first_weights(file, "lraspp-mobilenetv3"), told.append
+    load_initial_weights(
+        build("lraspp-mobilenetv3", 21),
+        read_initial_weights(file, "lraspp-mobilenetv3"),
+        told.append,
     )
     assert len(told) == 1
 
@@ -177,14 +181,14 @@ def test_our_own_checkpoint_brings_its_normalisation_and_its_modifications(tmp_p
         resize=Resize(size=(16, 16)),
     )
     save_checkpoint(tmp_path / "mine.safetensors", network, card)
-    weights = read_first_weights(tmp_path / "mine.safetensors", "unet", options)
+    weights = read_initial_weights(tmp_path / "mine.safetensors", "unet", options)
     config = TrainConfig(architecture="unet", options=options, steps=1)
-    begun = first_network(config, 5, weights)
+    begun = initial_network(config, 5, weights)
     assert begun.normalisation == network.normalisation
     assert begun.modifications == network.modifications
     assert torch.equal(begun.stem[0].conv.bias, network.stem[0].conv.bias)
     plain = json.loads(json.dumps(remember(begun)))
-    resumed = first_network(config, 5, remembered=plain)
+    resumed = initial_network(config, 5, remembered=plain)
     assert resumed.normalisation == begun.normalisation
     assert resumed.modifications == begun.modifications
     resumed.load_state_dict(begun.state_dict(), strict=True)

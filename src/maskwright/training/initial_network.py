@@ -13,10 +13,10 @@ from maskwright.core.card import Modification
 from maskwright.core.errors import ConfigError
 from maskwright.core.pixels import RGB, Pixels
 from maskwright.training.config import TrainConfig
-from maskwright.training.first_weights import FirstWeights, load_first_weights
+from maskwright.training.initial_weights import InitialWeights, load_initial_weights
 
 
-def first_network(
+def initial_network(
     config: TrainConfig,
     classes: int,
     pixels: Pixels = RGB,
@@ -30,7 +30,7 @@ def first_network(
         config: names the architecture and its options.
         classes: K.
         pixels: what the images are; a network for RGB is adapted to other channels.
-        weights: first weights, whose normalisation and modifications are taken over.
+        weights: initial weights, whose normalisation and modifications are taken over.
         remembered: of a run that goes on, what `remember` gave when it began.
         note: told what the user should know.
 
@@ -41,13 +41,13 @@ def first_network(
     if remembered is not None:
         changes = tuple(map(Modification.from_dict, remembered["modifications"]))
     else:
-        changes = weights.modifications if isinstance(weights, FirstWeights) else ()
+        changes = weights.modifications if isinstance(weights, InitialWeights) else ()
     network = rebuild(config.architecture, classes, config.options, changes)
     if network.expects.channels != pixels.channels:
         _adapt(network, pixels, note)
     network.highest = pixels.highest
     if weights is not None:
-        load_first_weights(network, weights, note)
+        load_initial_weights(network, weights, note)
     if remembered is not None:
         network.normalise_by(remembered["mean"], remembered["std"])
     return network

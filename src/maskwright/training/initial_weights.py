@@ -1,4 +1,4 @@
-"""First weights: our own checkpoints, or the authors' under their names."""
+"""Initial weights: our own checkpoints, or the authors' under their names."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from maskwright.core.download import download, is_address, original_name
 from maskwright.core.errors import ConfigError, MaskwrightError, ModelFileError
 
 
-class FirstWeights(dict[str, Tensor]):
+class InitialWeights(dict[str, Tensor]):
     """Tensors under our names, and what else their file or the architecture's card tells.
 
     Attributes:
@@ -39,21 +39,21 @@ class FirstWeights(dict[str, Tensor]):
         self.source, self.checkpoint, self.modifications = source, checkpoint, modifications
 
 
-def load_first_weights(
+def load_initial_weights(
     network: Network, weights: Mapping[str, Tensor], note: Callable[[str], None]
 ) -> None:
-    """Put first weights into a network, and normalise images as they want it.
+    """Put initial weights into a network, and normalise images as they want it.
 
     Args:
         network: keeps its first values where the tensors lack or don't fit.
-        weights: `FirstWeights`, or tensors under our names, of which nothing else is known.
+        weights: `InitialWeights`, or tensors under our names, of which nothing else is known.
         note: told what was loaded and how images are normalised.
 
     Raises:
         ModelFileError: nothing fits, or a tensor outside of the head has another shape.
     """
     note(str(load_weights(network, _for_pixels(network, weights))))
-    checkpoint = weights.checkpoint if isinstance(weights, FirstWeights) else None
+    checkpoint = weights.checkpoint if isinstance(weights, InitialWeights) else None
     if checkpoint is not None and checkpoint.mean is not None and checkpoint.std is not None:
         count = network.expects.channels
         mean, std = (for_channels(each, count) for each in (checkpoint.mean, checkpoint.std))
@@ -83,9 +83,9 @@ def _for_pixels(network: Network, weights: Mapping[str, Tensor]) -> dict[str, Te
     return adapted
 
 
-def read_first_weights(
+def read_initial_weights(
     path: Path | str, name: str, options: Mapping[str, Any] | None = None
-) -> FirstWeights:
+) -> InitialWeights:
     """Read weights and bring them under our names.
 
     The authors' names go through the card's `from_reference`, ours are taken as they are: whichever
@@ -111,7 +111,7 @@ def read_first_weights(
             del settings["pretrained"]
         network = rebuild(name, entry.config.classes, settings, modifications)
     named = _under_our_names(tensors, set(network.state_dict()), entry.card.from_reference)
-    return FirstWeights(named, str(path), checkpoint, modifications)
+    return InitialWeights(named, str(path), checkpoint, modifications)
 
 
 def _under_our_names(
@@ -158,7 +158,7 @@ def find_weights(
     note: Callable[[str], None] = lambda text: None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Path:
-    """Where first weights lie, brought here if they must be.
+    """Where initial weights lie, brought here if they must be.
 
     Args:
         source: a file; else an address, as `core.download` takes them; else words of the name that

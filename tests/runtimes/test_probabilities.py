@@ -53,9 +53,9 @@ def soft_bundle(tmp_path):
 def test_both_runtimes_give_the_softmax(soft_bundle, runtime):
     needs(runtime)
     model = load(soft_bundle, threads=1, runtime=runtime)
-    assert model.soft
+    assert model.gives_probabilities
     images = make_images(2, SIZE)
-    answers = [model.predict_soft(image) for image in images]
+    answers = [model.predict_probabilities(image) for image in images]
     for image, answer in zip(images, answers):  # an answer outlives the next
         assert answer.probabilities_Khw.dtype == np.float32
         np.testing.assert_allclose(answer.probabilities_Khw, soft_by_hand(image), atol=1e-5)
@@ -70,9 +70,9 @@ def test_a_bundle_without_them_tells_how_to_get_them(tmp_path, runtime):
     needs(runtime)
     write_bundle(tmp_path / "m.mask", make_card(), make_graph())
     model = load(tmp_path / "m.mask", threads=1, runtime=runtime)
-    assert not model.soft
+    assert not model.gives_probabilities
     with pytest.raises(ConfigError, match=r"stand-in was exported without.*--probabilities"):
-        model.predict_soft(make_images(1)[0])
+        model.predict_probabilities(make_images(1)[0])
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
@@ -96,7 +96,9 @@ def by_place(images_B3HW: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def place_predictor(resize: Resize, **changes) -> Predictor:
-    return Predictor(make_card(resize=resize, **changes), by_place, FACTS, run_soft=by_place)
+    return Predictor(
+        make_card(resize=resize, **changes), by_place, FACTS, run_probabilities=by_place
+    )
 
 
 @pytest.mark.parametrize(
@@ -109,7 +111,7 @@ def place_predictor(resize: Resize, **changes) -> Predictor:
 )
 def test_a_letterboxes_border_is_cut_off(image, rows, columns):
     model = place_predictor(Resize(size=SIZE, mode="letterbox"))
-    answer = model.predict_soft(np.zeros((*image, 3), np.uint8))
+    answer = model.predict_probabilities(np.zeros((*image, 3), np.uint8))
     frame_KHW = by_place(np.zeros((1, 3, *SIZE)))["probabilities"][0]
     np.testing.assert_array_equal(answer.probabilities_Khw, frame_KHW[:, rows, columns])
     assert answer.probabilities_Khw.shape[1:] == answer.geometry.content
@@ -121,7 +123,7 @@ def test_a_letterboxes_border_is_cut_off(image, rows, columns):
 def test_restored_they_have_the_images_pixels(mode, size):
     """A plane that rises evenly does so after any resize, up to its borders."""
     model = place_predictor(Resize(size=SIZE, mode=mode))
-    answer = model.predict_soft(np.zeros((*size, 3), np.uint8))
+    answer = model.predict_probabilities(np.zeros((*size, 3), np.uint8))
     restored_KHW = answer.restored()
     assert restored_KHW.shape == (3, *size)
     np.testing.assert_allclose(restored_KHW.sum(0), 1, atol=1e-5)
@@ -137,20 +139,20 @@ def test_restored_they_have_the_images_pixels(mode, size):
 def test_all_forms_of_one_picture_are_answered_alike(soft_bundle):
     model = load(soft_bundle, threads=1)
     image = make_images(1)[0]
-    wanted = model.predict_soft(image).probabilities_Khw
+    wanted = model.predict_probabilities(image).probabilities_Khw
     for form, order in ((image[..., ::-1], "bgr"), (image.astype(np.uint16) * 257, "rgb")):
-        found = model.predict_soft(form, order).probabilities_Khw
+        found = model.predict_probabilities(form, order).probabilities_Khw
         np.testing.assert_array_equal(found, wanted)
     with pytest.raises(DataError, match="got float32"):
-        model.predict_soft(image.astype(np.float32))
+        model.predict_probabilities(image.astype(np.float32))
 
 
 def test_probabilities_of_other_classes_are_told(tmp_path):
     def strange(images_B3HW):
         return by_place(images_B3HW) | {"probabilities": np.zeros((1, 2, *SIZE), np.float32)}
 
-    model = Predictor(make_card(), by_place, FACTS, run_soft=strange)
+    model = Predictor(make_card(), by_place, FACTS, run_probabilities=strange)
     with pytest.raises(
         ModelFileError, match=r"promises .*\(1, 3, 48, 64\).*gives \(1, 2, 48, 64\)"
     ):
-        model.predict_soft(make_images(1)[0])
+        model.predict_probabilities(make_images(1)[0])
