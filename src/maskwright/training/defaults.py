@@ -200,10 +200,9 @@ def _rate(run: _Run) -> Choice:
 
 
 def _encoder_rate(run: _Run) -> Choice:
-    if run.short or not run.pretrained:
-        kept = "a short run has no steps to lose" if run.pretrained else "nothing is pretrained"
-        return Choice(name="encoder_lr", value=1.0, why=kept)
-    return Choice(name="encoder_lr", value=0.5, why="a long run would forget pretrained weights")
+    value = 1.0 if run.short or not run.pretrained else 0.5
+    why = f"what {run.length} runs were tried with" if run.pretrained else "nothing is pretrained"
+    return Choice(name="encoder_lr", value=value, why=why)
 
 
 def _schedule(run: _Run) -> Choice:
@@ -241,18 +240,16 @@ def _changes(run: _Run) -> tuple[Choice, ...]:
 
 
 def _largest_share(run: _Run) -> Choice:
-    most = run.facts.commonest
-    if run.short or most > BACKGROUND:
+    name, most = "augmentation.largest_share", run.facts.commonest
+    if run.short:
+        return Choice(name=name, value=1.0, why="short runs were tried with the first crop drawn")
+    if most > BACKGROUND:
         return Choice(
-            name="augmentation.largest_share",
+            name=name,
             value=1.0,
-            why=f"the first crop is taken: one class has {100 * most:.0f} % of the pixels",
+            why=f"one class has {100 * most:.0f} % of the pixels, and so of nearly every crop",
         )
-    return Choice(
-        name="augmentation.largest_share",
-        value=0.75,
-        why="a crop of one class alone teaches little",
-    )
+    return Choice(name=name, value=0.75, why="what long runs were tried with")
 
 
 def _upside_down(run: _Run) -> Choice:
@@ -275,7 +272,9 @@ def _rare_crops(run: _Run) -> Choice:
     seldom = [share for share in run.facts.shown_K if 0 < share < SELDOM]
     if not seldom or run.facts.commonest <= BACKGROUND:
         return Choice(
-            name="augmentation.rare_crops", value=0.0, why="crops by chance meet every class"
+            name="augmentation.rare_crops",
+            value=0.0,
+            why="no class is seldom shown on a background",
         )
     return Choice(
         name="augmentation.rare_crops",
