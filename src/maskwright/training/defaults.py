@@ -164,6 +164,10 @@ def _batch(run: _Run) -> Choice:
 
 
 def _crop(run: _Run) -> Choice:
+    """Equal work, one seed: quarters beat wholes on cracks, IoU 0.543 to 0.428 (test).
+
+    On street scenes mIoU 0.440 to 0.328 (val); there wholes also had their scale changed.
+    """
     height, width = run.facts.input_size
     if not run.zoomed:
         told = "has no price here" if run.pixels is None else f"pays for {run.steps} steps of it"
