@@ -34,6 +34,11 @@ class DataFacts:
     up_down: float
 
     @property
+    def commonest(self) -> float:
+        """The largest share; 0 where there is no label."""
+        return max(self.shares_K, default=0.0)
+
+    @property
     def rarest(self) -> float:
         """The smallest share among the classes that occur; 0 where none does."""
         return min((share for share in self.shares_K if share > 0), default=0.0)
