@@ -183,7 +183,7 @@ def test_our_own_checkpoint_brings_its_normalisation_and_its_modifications(tmp_p
     save_checkpoint(tmp_path / "mine.safetensors", network, card)
     weights = read_initial_weights(tmp_path / "mine.safetensors", "unet", options)
     config = TrainConfig(architecture="unet", options=options, steps=1)
-    begun = initial_network(config, 5, weights)
+    begun = initial_network(config, 5, weights=weights)
     assert begun.normalisation == network.normalisation
     assert begun.modifications == network.modifications
     assert torch.equal(begun.stem[0].conv.bias, network.stem[0].conv.bias)
