@@ -10,7 +10,8 @@ import small_sets
 import maskwright.formats as formats
 from maskwright.core import Pixels, with_pixels
 from maskwright.core.errors import ConfigError, DataError
-from maskwright.data.augment import Augmentation, augment, change_colour
+from maskwright.data.augment import Augmentation, augment
+from maskwright.data.colour import Colour, change_colour
 from maskwright.data.example import read_example
 from maskwright.export import export_checkpoint
 from maskwright.runtimes import Tiled, load
@@ -53,7 +54,7 @@ def test_from_files_to_both_runtimes(tmp_path):
     dataset = with_pixels(read, RGB_NIR)
     run = tmp_path / "run"
     result = train(quick(), dataset, run)
-    assert result.evaluation.scores.miou > 0.8
+    assert result.scores.headline().value > 0.8
     predictor = checkpoint_predictor(run / "best.safetensors", threads=1)
     assert predictor.card.pixels == RGB_NIR
     samples = dataset.splits["val"]
@@ -93,11 +94,11 @@ def test_augmented_images_keep_kind_and_place(kind):
 
 def test_brightness_and_contrast_of_many_bits_are_those_of_eight():
     image = np.random.default_rng(0).integers(0, 256, (16, 24, 3), np.uint8)
-    settings = Augmentation(saturation=0.0, hue=0.0)
-    wanted = change_colour(image, settings, np.random.default_rng(1))
+    colour = Colour(brightness=1.2, contrast=0.8, saturation=None, turn=0.0)
+    wanted = change_colour(image, colour)
     deep = image.astype(np.uint16) * 257
     kind = Pixels(channels=3, highest=65535)
-    found = change_colour(deep, settings, np.random.default_rng(1), kind)
+    found = change_colour(deep, colour, kind)
     assert np.abs(found / 257 - wanted).max() <= 0.6
 
 
