@@ -33,9 +33,9 @@ from maskwright.core.resize import resize_nearest
 from maskwright.core.sample import Dataset, Sample
 from maskwright.export.bundle import torch_predictor
 from maskwright.formats import read
-from maskwright.jobs.evaluate import require_same_classes
 from maskwright.jobs.inspect import Progress
 from maskwright.jobs.score_maps import MapScorer, MapScores
+from maskwright.jobs.scorer import require_same_classes
 from maskwright.refine import STEPS, Refinement, most_probable
 from maskwright.runtimes import Predictor
 
@@ -149,17 +149,14 @@ def _scored(scorer: MapScorer) -> MapScores:
 
 
 def _row(scores: MapScores, other: MapScores, agreement: float) -> dict[str, Any]:
-    values = {
-        "mIoU": scores.areas.miou,
-        "boundary IoU": scores.boundary.miou,
-        "boundary F": scores.outline.mean_f,
-        "thin IoU": scores.thin.miou,
-    }
+    numbers = scores.numbers()
+    values = {name: numbers[name] for name in ("mIoU", "boundary IoU", "boundary F", "thin IoU")}
     return {
         "scores": {name: _rounded(value) for name, value in values.items()},
         "gains": {
             name: {of: _rounded(getattr(gain, of)) for of in ("value", "low", "high")}
             for name, gain in scores.against(other).items()
+            if name in values
         },
         "agreement": _rounded(agreement),
     }

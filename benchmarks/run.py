@@ -25,11 +25,13 @@ from maskwright.core.machine import describe_machine, load_average
 RESULTS = Path(__file__).parent / "results"
 
 MEASUREMENTS = {
+    "devices": "training on a card, beside a plain PyTorch loop and beside the processor",
     "peers": "forward passes and training steps beside the same networks elsewhere",
     "refinement": "what refining class maps gains and costs",
     "robot": "how late a bad frame is: the tail of the times of thousands of frames",
     "scoring": "counting class maps, beside torchmetrics",
     "scoring-ap": "average precision, beside pycocotools, faster-coco-eval and hotcoco",
+    "sizes": "what installing downloads and takes on disk",
     "startup": "how long a command takes before it does anything",
     "synthesis": "generated images a second",
     "tiling": "what tiles cost on a large image, in time and memory",

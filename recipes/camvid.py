@@ -45,7 +45,7 @@ def recipe(seconds: float = 1800.0, seed: int = 0) -> TrainConfig:
 
 def record(result: TrainResult) -> dict[str, object]:
     """What `benchmarks/results/camvid.json` holds: the run's command, machine, curve and scores."""
-    evaluation = result.evaluation
+    maps = None if result.scores is None else result.scores.maps
     scored = [row for row in result.history if "miou" in row]
     return {
         **environment(),
@@ -53,7 +53,7 @@ def record(result: TrainResult) -> dict[str, object]:
         "seconds": round(result.seconds, 1),
         "config": result.config.to_dict(),
         "curve": scored,
-        "validation": None if evaluation is None else evaluation.scores.to_dict(),
+        "validation": None if maps is None else maps.areas.to_dict(),
     }
 
 

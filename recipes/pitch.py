@@ -26,9 +26,9 @@ from maskwright.core import Classes, Dataset, Instance, Resize, Sample, Segmenta
 from maskwright.core.errors import MaskwrightError
 from maskwright.core.files import write_json
 from maskwright.data import Augmentation
-from maskwright.export import export, pixel_agreement, store_half
+from maskwright.export import answer_agreement, export, store_half
 from maskwright.formats import read
-from maskwright.jobs import evaluate, synthesize
+from maskwright.jobs import answers_of, score, synthesize, tasks_of
 from maskwright.runtimes import Bundle, load, open_bundle, read_bundle, write_bundle
 from maskwright.synthesis import PITCH_CLASSES, pitch_scene
 from maskwright.training import Terminal, TrainConfig, environment, parse_duration, train
@@ -169,15 +169,17 @@ def ship(run: Path, data: Dataset, path: Path) -> dict[str, object]:
         expected = [load(whole, runtime="onnxruntime").predict(image) for image in images]
         half = Bundle(card=bundle.card, graph=store_half(bundle.graph), source=str(path))
         predictor = open_bundle(half, runtime="onnxruntime")
-    agreement = [pixel_agreement(a, predictor.predict(b)) for a, b in zip(expected, images)]
-    scores = evaluate(data.splits["test"], predictor.predict, CLASSES).scores.to_dict()
+    agreement = [answer_agreement(a, predictor.predict(b)) for a, b in zip(expected, images)]
+    find, tasks = answers_of(predictor), tasks_of(predictor.card.tasks)
+    scores = score(data.splits["test"], find, CLASSES, tasks=tasks, detail=False).to_dict()
+    areas = scores["maps"]["areas"]
     measured = {
         **bundle.card.measured,
         "half_precision_weights": {"agreement_with_fp32": float(np.mean(agreement))},
         "test": {
             "data": "fieldlines_msl test",
-            "miou": scores["miou"],
-            "classes": scores["classes"],
+            "miou": areas["miou"],
+            "classes": areas["classes"],
         },
     }
     size = write_bundle(path, replace(bundle.card, measured=measured), half.graph)

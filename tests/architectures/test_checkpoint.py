@@ -53,7 +53,9 @@ def test_a_network_comes_back_equal(tmp_path):
     save_checkpoint(path, network.train(), card)
     found, found_card = load_checkpoint(path)
     assert found.config == config
-    assert found_card.to_dict() == json.loads(json.dumps(card.to_dict()))
+    mean, std = network.normalisation
+    wanted = replace(card, mean=mean, std=std)
+    assert found_card.to_dict() == json.loads(json.dumps(wanted.to_dict()))
     assert not found.training
     assert network.training
     images = torch.randint(0, 256, (1, 3, 32, 32), dtype=torch.uint8)
@@ -202,3 +204,47 @@ def test_a_full_disk_leaves_the_old_checkpoint(saved, monkeypatch):
         save_checkpoint(saved, make_network(seed=9), make_card())
     assert saved.read_bytes() == before
     assert [path.name for path in saved.parent.iterdir()] == [saved.name]
+
+
+def test_what_images_are_normalised_with_comes_back(saved):
+    network = make_network()
+    network.normalise_by((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+    save_checkpoint(saved, network, make_card())
+    found, card = load_checkpoint(saved)
+    assert (card.mean, card.std) == found.normalisation == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+    assert torch.equal(found.mean, network.mean)
+    images = torch.randint(0, 256, (1, 3, 32, 32), dtype=torch.uint8)
+    by_hand = (images / 255 - torch.tensor([0.1, 0.2, 0.3]).view(3, 1, 1)) / torch.tensor(
+        [0.4, 0.5, 0.6]
+    ).view(3, 1, 1)
+    torch.testing.assert_close(found.normalise(images), by_hand)
+
+
+def test_older_programs_refuse_what_they_would_normalise_otherwise(saved):
+    def version():
+        with safetensors.safe_open(saved, "pt") as file:
+            return json.loads(file.metadata()[METADATA_KEY])["format_version"]
+
+    assert version() == 1
+    network = make_network()
+    network.normalise_by((0.5,) * 3, (0.5,) * 3)
+    save_checkpoint(saved, network, make_card())
+    assert version() == FORMAT_VERSION
+    again, card = load_checkpoint(saved)
+    save_checkpoint(saved, again, card)
+    assert version() == FORMAT_VERSION
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"mean": [0.5] * 3, "std": [0.5] * 4},
+        {"mean": [0.5] * 3, "std": [0.5, 0.5, 0.0]},
+        {"mean": 3, "std": [0.5] * 3},
+        {"mean": ["grey"] * 3, "std": [0.5] * 3},
+    ],
+)
+def test_a_damaged_normalisation_is_told(saved, wrong):
+    rewrite(saved, **wrong)
+    with pytest.raises(ModelFileError, match=str(saved)):
+        load_checkpoint(saved)

@@ -218,7 +218,9 @@ def test_card_is_complete(name):
         assert published.source
         assert published.value > 0
         assert published.variant in {"", *ARCHITECTURES}
-    assert all(address.startswith("https://") for address in card.checkpoints.values())
+    for checkpoint in card.checkpoints.values():
+        assert checkpoint.address.startswith("https://")
+        assert (checkpoint.mean is None) == (checkpoint.std is None)
 
 
 @each_name

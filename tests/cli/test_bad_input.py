@@ -133,7 +133,7 @@ def test_damaged_class_names(refused, labelled):
 
 
 def test_predict_with_a_model_and_no_photos(refused, bundle, tmp_path):
-    assert "expected photos after the model" in refused(
+    assert "expected photos or videos after the model" in refused(
         "predict", bundle, "--out", tmp_path / "none"
     )
 
@@ -250,7 +250,8 @@ def test_full_disk_while_training(refused, original, tmp_path, full_disk):
 def test_full_disk_while_writing_results(refused, original, trained, bundle, tmp_path, full_disk):
     images = original / "val" / "images"
     target = tmp_path / "model.mask"
-    target.write_bytes(b"what stood there before")
+    before = b"PK\x03\x04: a bundle that stood there before"
+    target.write_bytes(before)
     full_disk()
     message = refused("predict", bundle, images, "--out", tmp_path / "found")
     assert "No space left on device" in message
@@ -258,7 +259,7 @@ def test_full_disk_while_writing_results(refused, original, trained, bundle, tmp
     refused("evaluate", bundle, original, "--out", tmp_path / "scores.json")
     refused("synthesize", tmp_path / "scenes", "--count", 2, "--size", "32x32", "--workers", 1)
     refused("export", trained, "--images", images, "--out", target, "--count", 1, "--threads", 1)
-    assert contents(tmp_path) == {"model.mask": b"what stood there before"}
+    assert contents(tmp_path) == {"model.mask": before}
 
 
 def test_existing_run(refused, run, original, trained, tmp_path):
@@ -329,7 +330,7 @@ def test_options_of_train(refused, original, tmp_path, options, wanted):
 
 def test_options_of_the_others(refused, original, trained, bundle, tmp_path):
     images = original / "val" / "images"
-    out = ("--out", tmp_path / "out")
+    out, mask = ("--out", tmp_path / "out"), ("--out", tmp_path / "a.mask")
     told = {
         ("predict", bundle, images, *out, "--runtime", "tensorrt"): "tensorrt",
         ("predict", bundle, images, *out, "--threads", 0): "0",
@@ -341,9 +342,10 @@ def test_options_of_the_others(refused, original, trained, bundle, tmp_path):
         ("evaluate", bundle, original, "--ignore", "goal"): "goal",
         ("data", "stats", original, "--format", "yolo"): "yolo",
         ("data", "preview", original, "--out", tmp_path / "out.bmp"): ".bmp",
-        ("data", "preview", original, "--count", 0, *out): "0",
-        ("export", trained, "--images", images, *out, "--count", 0): "0",
-        ("export", trained, "--images", tmp_path / "nowhere", *out): "nowhere",
+        ("data", "preview", original, "--count", 0, "--out", tmp_path / "a.png"): "count 0",
+        ("export", trained, "--images", images, *mask, "--count", 0): "--count 1 or more",
+        ("export", trained, "--images", tmp_path / "nowhere", *mask): "nowhere is no file",
+        ("export", trained, "--images", images, *out): "to end in .mask",
         ("benchmark", trained, "--bundle", bundle, "--images", images, *out, "--rounds", 0): "0",
         ("benchmark", trained, bundle, "--bundle", bundle, *out): "got 2 models",
         ("benchmark", trained, *out, "--size", "32x32"): "32x32",

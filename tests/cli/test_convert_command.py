@@ -63,9 +63,9 @@ def test_options_that_make_no_sense(refused, coco_set, tmp_path):
     out = tmp_path / "out"
     for arguments, wanted in {
         ("--to", "labelme"): "no format 'labelme'; the formats are index_masks",
-        ("--to", "voc", "--polygons"): "polygons are an option of coco",
+        ("--to", "voc", "--polygons"): "polygons is an option of coco",
         ("--to", "yolo_seg", "--vertices", "corner"): "'corner'",
-        ("--to", "coco", "--read-vertices", "edge"): "not yolo_seg",
+        ("--to", "coco", "--read-vertices", "edge"): "vertices is an option of yolo_seg",
         ("--to", "coco", "--workers", 0): "got 0",
         ("--to", "coco", "--ignore", "goal"): "goal",
         ("--to", "coco", "--format", "yolo"): "no format 'yolo'",
@@ -165,3 +165,19 @@ def test_split_tells_each_part(run, coco_set, tmp_path):
     }
     assert run("data", "split", coco_set, tmp_path / "lists", *by, "--lists").code == 0
     assert len((tmp_path / "lists/train.txt").read_text().splitlines()) == 4
+
+
+def test_image_labels_are_converted_and_told(run, tmp_path):
+    for number in range(4):
+        place = f"train/{'ok' if number % 2 else 'rust'}/{number}.png"
+        small_sets.save(tmp_path / "set" / place, small_sets.picture(number))
+    assert run("convert", tmp_path / "set", tmp_path / "voc", "--to", "voc").code == 0
+    assert run("convert", tmp_path / "voc", tmp_path / "again", "--to", "folders").code == 0
+    names = [
+        sorted(p.name for p in (tmp_path / f"again/train/{c}").iterdir()) for c in ("ok", "rust")
+    ]
+    assert names == [["1.png", "3.png"], ["0.png", "2.png"]]
+    told = run("data", "stats", tmp_path / "again").out
+    assert "labels" in told
+    assert "nan" not in told
+    assert "no errors" in run("data", "check", tmp_path / "again").out

@@ -41,6 +41,20 @@ def test_masks_are_scored_and_compared(run, original, guesses, tmp_path):
     assert "Against many" in page.read_text()
 
 
+def test_the_images_that_chose_the_weights_are_named(run, trained, guesses, original, tmp_path):
+    page = tmp_path / "page.html"
+    chosen = "These images (val) have chosen the model's weights"
+    result = run("evaluate", trained, original, "--threads", 1, "--report", page)
+    assert result.code == 0, result
+    assert chosen in result.out
+    assert chosen.replace("'", "&#x27;") in page.read_text()
+    first = result.out[result.out.rindex("\nmIoU ", 0, result.out.index("Background alone")) :]
+    assert "95 % interval" in first.splitlines()[1]
+    assert "3 images" in first.splitlines()[1]
+    assert chosen not in run("evaluate", trained, original, "--split", "train", "--threads", 1).out
+    assert chosen not in run("evaluate", guesses["few"], original).out
+
+
 def test_predictions_of_predict_score_as_the_model_does(run, original, bundle, tmp_path):
     found, scores = tmp_path / "found", []
     assert run("predict", bundle, original / "val" / "images", "--out", found).code == 0

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from maskwright.core.card import FORMAT_VERSION, ModelCard, Postprocess
+from maskwright.core.card import FORMAT_VERSION, ModelCard, Modification, Postprocess
 from maskwright.core.classes import Classes
 from maskwright.core.errors import ModelFileError
 from maskwright.core.resize import Resize
@@ -43,12 +43,25 @@ def test_a_postprocess_step_goes_along():
     assert ModelCard.from_dict(plain()).postprocess is None
 
 
+def test_modifications_go_along_in_their_order():
+    changes = (
+        Modification(name="keep-channels", parameters={"layers": {"stem": {"out": [0, 2]}}}),
+        Modification(name="fuse-batch-norm", parameters={"pairs": [["stem", "norm"]]}),
+    )
+    card = replace(CARD, modifications=changes)
+    assert ModelCard.from_dict(json.loads(json.dumps(card.to_dict()))) == card
+    assert ModelCard.from_dict(plain()).modifications == ()
+    assert changes[0] != Postprocess(name=changes[0].name, parameters=changes[0].parameters)
+
+
 def test_only_cards_that_older_programs_would_misread_are_of_the_new_format():
     """They would leave the step out, and answer otherwise than what was measured."""
     assert plain()["format_version"] == 1
-    assert "postprocess" not in plain()
+    assert not {"postprocess", "modifications"} & set(plain())
     card = replace(CARD, postprocess=Postprocess(name="dense-crf"))
-    assert card.to_dict()["format_version"] == FORMAT_VERSION == 2
+    assert card.to_dict()["format_version"] == 2
+    card = replace(CARD, modifications=(Modification(name="keep-channels"),))
+    assert card.to_dict()["format_version"] == FORMAT_VERSION == 3
 
 
 def test_a_newer_card_is_refused_with_both_versions():
@@ -89,6 +102,9 @@ def test_a_missing_entry_is_told(entry):
         {"postprocess": {"name": "dense-crf"}},
         {"postprocess": {"name": 3, "parameters": {}}},
         {"postprocess": {"name": "dense-crf", "parameters": [3]}},
+        {"modifications": 3},
+        {"modifications": ["keep-channels"]},
+        {"modifications": [{"name": "keep-channels"}]},
     ],
 )
 def test_a_malformed_entry_is_told(wrong):

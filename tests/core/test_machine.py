@@ -103,3 +103,11 @@ def test_the_load_is_that_of_three_spans_of_time(monkeypatch):
     assert machine.load_average() == [0.12, 4.0, 15.5]
     monkeypatch.delattr(machine.os, "getloadavg")
     assert machine.load_average() == []
+
+
+def test_threads_are_at_most_the_cores_that_may_be_used(monkeypatch):
+    monkeypatch.setattr(machine, "usable_cores", lambda: 4)
+    assert [machine.thread_count(asked) for asked in (None, 1, 3, 4)] == [4, 1, 3, 4]
+    for wrong in (5, 64, 0, -1):
+        with pytest.raises(ConfigError, match=f"answer_threads of 1 to 4, .* got {wrong};"):
+            machine.thread_count(wrong, "answer_threads")

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maskwright.core.errors import ConfigError
-from maskwright.data import NONE, Augmentation, Example, augment
-from maskwright.data.augment import FILL, choose_window, crop, flip, rescale
+from maskwright.data import NONE, Augmentation, Example, Frame, augment, augment_clip
+from maskwright.data.augment import choose_window
+from maskwright.data.geometry import FILL, crop, flip
 
 GROUND, OBJECT = 30, 220
 """Grey values: far from each other and from `FILL`, so that a pixel tells what it shows."""
@@ -42,7 +43,7 @@ def scene(size: tuple[int, int], discs: list[np.ndarray]) -> Example:
         class_ids=np.ones(len(discs), np.int64),
         masks=tuple(discs),
         crowds=np.zeros(len(discs), bool),
-        has_boxes=True,
+        objects_known=True,
     )
 
 
@@ -65,30 +66,35 @@ def assert_equal(one: Example, other: Example) -> None:
         np.testing.assert_array_equal(mine, yours)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=80)
 @given(
     seed=st.integers(0, 10**6),
     source=st.tuples(st.integers(40, 120), st.integers(40, 120)),
     size=st.tuples(st.integers(24, 90), st.integers(24, 90)),
+    fit=st.sampled_from(["stretch", "letterbox"]),
+    cut=st.sampled_from([None, (24, 24), (20, 33)]),
+    turn=st.booleans(),
 )
-def test_image_class_map_mask_and_box_stay_together(seed, source, size):
+def test_image_class_map_mask_and_box_stay_together(seed, source, size, fit, cut, turn):
     rng = np.random.default_rng(seed)
     radius = rng.uniform(5, 10)
     centre = (rng.uniform(0, source[0]), rng.uniform(0, source[1]))
     example = scene(source, [disc(source, centre, radius)])
-    found = augment(example, size, SHAPES_ONLY, rng)
-    assert found.image.shape == (*size, 3)
-    assert found.class_map.shape == size
+    changes = replace(SHAPES_ONLY, flip_vertical=0.5, rotate=30.0 * turn, perspective=0.2 * turn)
+    frame = Frame(size=size, crop=cut, fit=fit)
+    found = augment(example, frame, changes, rng)
+    assert found.image.shape == (*frame.cut, 3)
+    assert found.class_map.shape == frame.cut
 
-    void = found.class_map == 255
-    np.testing.assert_array_equal(found.image[void], FILL)
-    grey = found.image[..., 0].astype(int)
     # An id is a pixel's nearest in the source, its colour a mean of its neighbours there: they may
     # differ as far from an edge as a pixel of the source is wide, and nowhere else.
-    pixel = (
-        SHAPES_ONLY.scale[1] * SHAPES_ONLY.stretch * max(size[0] / source[0], size[1] / source[1])
-    )
+    pixel = changes.scale[1] * changes.stretch * max(size[0] / source[0], size[1] / source[1])
+    if turn:  # scaled, and then turned and tilted: a second mean of neighbours, some nearer
+        pixel = 1.5 * pixel + 1
     near = _near_the_edge(found.class_map, int(np.ceil(pixel)) + 1)
+    grey = found.image[..., 0].astype(int)
+    void = found.class_map == 255
+    np.testing.assert_array_equal(grey[void & ~near] if turn else grey[void], FILL)
     np.testing.assert_array_equal(grey[(found.class_map == 1) & ~near], OBJECT)
     np.testing.assert_array_equal(grey[(found.class_map == 0) & ~near], GROUND)
 
@@ -99,7 +105,7 @@ def test_image_class_map_mask_and_box_stay_together(seed, source, size):
     if not len(found.masks):  # gone, or cut to a sliver below the smallest side
         rest = found.class_map == 1
         smallest = min(rest.any(axis=0).sum(), rest.any(axis=1).sum())
-        assert smallest <= SHAPES_ONLY.smallest_box + pixel / 2 + 1
+        assert smallest <= changes.smallest_box + pixel / 2 + 1
 
 
 def _near_the_edge(class_map: np.ndarray, distance: int) -> np.ndarray:
@@ -136,8 +142,9 @@ def test_objects_that_are_cut_away_are_dropped_with_all_that_belongs_to_them():
     )
     keep_all = replace(NONE, smallest_box=0.0)
     kept = set()
+    frame = Frame(size=size, crop=(40, 40))
     for seed in range(20):  # at scale 1 a square crop of a wide image shows one of them at most
-        found = augment(example, (40, 40), keep_all, np.random.default_rng(seed))
+        found = augment(example, frame, keep_all, np.random.default_rng(seed))
         assert len(found.boxes) == len(found.masks) == len(found.crowds) <= 1
         assert found.class_map is None
         for class_id, crowd, mask in zip(found.class_ids, found.crowds, found.masks):
@@ -197,38 +204,54 @@ def test_flipping_twice_is_nothing(seed, width):
 
 
 def test_rescaling_moves_boxes_by_both_factors():
-    found = rescale(noise(6, (40, 60)), (20, 180))
+    found = crop(noise(6, (40, 60)), (0, 0), (20, 180), scaled=(20, 180))
     assert found.size == (20, 180)
     np.testing.assert_allclose(found.boxes, noise(6, (40, 60)).boxes * [3, 0.5, 3, 0.5])
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=60)
 @given(
-    source=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    content=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    around=st.tuples(st.integers(0, 20), st.integers(0, 20)),
     size=st.tuples(st.integers(1, 40), st.integers(1, 40)),
     seed=st.integers(0, 1000),
 )
-def test_a_window_lies_in_the_image_or_covers_it(source, size, seed):
-    example = Example(image=np.zeros((*source, 3), np.uint8))
-    window = choose_window(example, size, 0.5, np.random.default_rng(seed))
-    for start, have, want in zip(window, source, size):
-        low, high = min(0, have - want), max(0, have - want)
-        assert low <= start <= high
+def test_a_window_shows_as_much_of_the_image_as_it_can(content, around, size, seed):
+    example = Example(image=np.zeros((7, 9, 3), np.uint8))
+    room = (content[0] + around[0], content[1] + around[1])
+    window = choose_window(example, content, room, size, 0.5, np.random.default_rng(seed))
+    for start, have, more, want in zip(window, content, around, size):
+        shown = min(start + want, have) - max(start, 0)
+        assert shown == min(have, want)
+        # it lies in the room, or covers it
+        first, last = start + more // 2, start + more // 2 + want - (have + more)
+        assert (first >= 0 and last <= 0) or (first <= 0 and last >= 0)
 
 
-def test_windows_with_one_class_are_drawn_again():
-    class_map = np.zeros((200, 200), np.uint8)
-    class_map[:, 180:] = 1
-    example = Example(image=np.zeros((200, 200, 3), np.uint8), class_map=class_map)
+def test_every_window_is_drawn():
+    example = Example(image=np.zeros((4, 4, 3), np.uint8))
+    rng = np.random.default_rng(0)
+    windows = {choose_window(example, (6, 3), (6, 7), (4, 5), 1.0, rng) for _ in range(200)}
+    # of 7 columns the image fills 2 to 4: the crop of 5 begins at 0, 1 or 2
+    assert windows == {(top, left) for top in (0, 1, 2) for left in (-2, -1, 0)}
+
+
+@pytest.mark.parametrize("scaled", [(200, 200), (300, 150)])
+def test_windows_with_one_class_are_drawn_again(scaled):
+    class_map = np.zeros((100, 100), np.uint8)
+    class_map[:, 90:] = 1
+    class_map[1::3] = 255  # void counts nothing
+    example = Example(image=np.zeros((100, 100, 3), np.uint8), class_map=class_map)
 
     def share(largest: float) -> float:
         mixed = 0
         for seed in range(100):
-            _, left = choose_window(example, (40, 40), largest, np.random.default_rng(seed))
-            mixed += 1 in class_map[:, left : left + 40]
+            rng = np.random.default_rng(seed)
+            _, left = choose_window(example, scaled, scaled, (40, 40), largest, rng)
+            mixed += left + 40 > 0.9 * scaled[1]
         return mixed / 100
 
-    assert share(1.0) < 0.5 < share(0.9)
+    assert share(1.0) < 0.6 < share(0.9)
 
 
 def test_colours_stay_near_and_truth_stays_put():
@@ -237,6 +260,88 @@ def test_colours_stay_near_and_truth_stays_put():
     found = augment(example, example.size, colours, np.random.default_rng(2))
     assert not np.array_equal(found.image, example.image)
     assert_equal(replace(found, image=example.image), example)
+
+
+def test_the_frames_of_a_clip_change_alike():
+    first, second = noise(9), replace(noise(10), class_map=noise(9).class_map)
+    everything = Augmentation(rotate=20, perspective=0.1, flip_vertical=0.5, blur=1.0)
+    frame = Frame(size=(37, 53), crop=(24, 30))
+    for seed in range(5):
+        one, again, other = augment_clip(
+            [first, first, second], frame, everything, np.random.default_rng(seed)
+        )
+        assert_equal(one, again)  # colours and blur too
+        np.testing.assert_array_equal(one.class_map, other.class_map)
+        np.testing.assert_array_equal(one.boxes, other.boxes)
+        assert not np.array_equal(one.image, other.image)
+        alone = augment(first, frame, everything, np.random.default_rng(seed))
+        assert_equal(one, alone)
+
+
+def test_frames_of_different_sizes_are_refused():
+    frames = [noise(1), noise(1, (40, 53))]
+    with pytest.raises(ConfigError, match=r"\[\(37, 53\), \(40, 53\)\]"):
+        augment_clip(frames, Frame(size=(8, 8)), NONE, np.random.default_rng(0))
+
+
+def test_turning_is_off_unless_asked_for_and_draws_nothing():
+    """A run of before it existed is the same run."""
+    example = noise(11)
+    plain = augment(example, (32, 40), SHAPES_ONLY, np.random.default_rng(3))
+    again = augment(example, (32, 40), replace(SHAPES_ONLY, rotate=0.0), np.random.default_rng(3))
+    turned = augment(example, (32, 40), replace(SHAPES_ONLY, rotate=45.0), np.random.default_rng(3))
+    assert_equal(plain, again)
+    assert not np.array_equal(plain.image, turned.image)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("rotate", [0.0, 30.0])
+def test_images_of_other_channels_and_depths_keep_them(dtype, channels, rotate):
+    top = np.iinfo(dtype).max
+    image = np.full((20, 30, channels), top, dtype)
+    example = Example(image=image, class_map=np.zeros((20, 30), np.uint8))
+    shapes = replace(SHAPES_ONLY, scale=(0.4, 0.5), rotate=rotate, largest_share=1.0, blur=0.0)
+    found = augment(example, (20, 30), shapes, np.random.default_rng(0))
+    assert found.image.shape == (20, 30, channels)
+    assert found.image.dtype == dtype
+    assert found.image.max() == top
+    assert found.image.min() == top // 255 * FILL  # the same grey beyond the edge
+    assert set(np.unique(found.class_map)) == {0, 255}
+
+
+@pytest.mark.parametrize("rotate", [0.0, 30.0])
+def test_class_maps_above_255_classes_keep_their_ids_and_their_void(rotate):
+    class_map = np.full((30, 40), 300, np.uint16)
+    class_map[10:, 10:] = 255
+    example = Example(image=np.zeros((30, 40, 3), np.uint8), class_map=class_map, void=65535)
+    changes = replace(Augmentation(), scale=(0.5, 0.6), rotate=rotate)
+    found = augment(example, (30, 40), changes, np.random.default_rng(1))
+    assert found.class_map.dtype == np.uint16
+    assert set(np.unique(found.class_map)) == {255, 300, 65535}
+
+
+@pytest.mark.parametrize("source", [(1, 1), (1, 30), (30, 1)])
+@pytest.mark.parametrize("fit", ["stretch", "letterbox"])
+def test_images_of_a_pixel(source, fit):
+    example = Example(
+        image=np.full((*source, 3), OBJECT, np.uint8),
+        class_map=np.zeros(source, np.uint8),
+        boxes=np.array([[0, 0, source[1], source[0]], [0, 0, 0, 0]], np.float32),
+        class_ids=np.array([0, 1]),
+        masks=(np.ones(source, np.uint8), np.zeros(source, np.uint8)),
+        crowds=np.zeros(2, bool),
+        objects_known=True,
+    )
+    for seed in range(5):
+        changes = Augmentation(scale=(1.0, 2.0), rotate=30, perspective=0.2, smallest_box=0.0)
+        found = augment(
+            example, Frame(size=(12, 12), fit=fit), changes, np.random.default_rng(seed)
+        )
+        assert found.image.shape == (12, 12, 3)
+        assert 1 not in found.class_ids  # an object without a pixel goes
+    found = augment(example, Frame(size=(1, 1), fit=fit), NONE, np.random.default_rng(0))
+    assert found.image.shape == (1, 1, 3)
 
 
 def test_brightness_and_contrast_by_hand():
@@ -263,6 +368,11 @@ def test_brightness_and_contrast_by_hand():
         {"hue": 0.7},
         {"contrast": 2.0},
         {"smallest_box": -1.0},
+        {"rotate": 181.0},
+        {"perspective": 1.0},
+        {"flip_vertical": 2.0},
+        {"mosaic": -0.5},
+        {"copy_paste": 1.5},
     ],
 )
 def test_settings_that_make_no_sense_are_refused(wrong):

@@ -19,8 +19,8 @@ from maskwright.core.image import read_image
 from maskwright.core.mask import Mask
 from maskwright.core.resize import Resize
 from maskwright.core.segmentation import Instance, Label, Segmentation
+from maskwright.export import answer_agreement, export, to_onnx
 from maskwright.export import bundle as bundle_module
-from maskwright.export import export, pixel_agreement, to_onnx
 from maskwright.runtimes import Predictor, load
 
 CLASSES = Classes.of(["grass", "line", "ball"])
@@ -65,7 +65,7 @@ def test_the_bundle_answers_as_torch_does_in_the_images_pixels(exported):
     for image in images:
         answer = shipped.predict(image)
         assert answer.semantic.shape == image.shape[:2]
-        assert pixel_agreement(answer, torch_side.predict(image)) >= 0.999
+        assert answer_agreement(answer, torch_side.predict(image)) >= 0.999
 
 
 def test_the_gate_holds_on_real_photos_in_other_sizes_than_the_networks(tmp_path):
@@ -152,11 +152,11 @@ def answer(**parts) -> Segmentation:
 def test_agreement_counts_pixels():
     left, right = np.zeros((4, 10), np.uint8), np.zeros((4, 10), np.uint8)
     right[0, :3] = 2
-    assert pixel_agreement(answer(semantic=left), answer(semantic=right)) == pytest.approx(37 / 40)
-    assert pixel_agreement(answer(semantic=left), answer(semantic=left)) == 1
+    assert answer_agreement(answer(semantic=left), answer(semantic=right)) == pytest.approx(37 / 40)
+    assert answer_agreement(answer(semantic=left), answer(semantic=left)) == 1
 
 
-def test_agreement_of_objects_paints_them_the_surest_last():
+def test_agreement_of_objects_is_the_share_that_matches():
     def boxes(*entries):
         return answer(
             instances=tuple(
@@ -165,19 +165,37 @@ def test_agreement_of_objects_paints_them_the_surest_last():
             )
         )
 
-    low, high = (1, (0, 0, 4, 4), 0.4), (2, (2, 0, 6, 4), 0.9)
-    assert pixel_agreement(boxes(low, high), boxes(high, low)) == 1
-    assert pixel_agreement(boxes(low, high), boxes(high)) == pytest.approx(1 - 8 / 40)
-    assert pixel_agreement(boxes(), boxes(low)) == pytest.approx(1 - 16 / 40)
-    pixels = np.zeros((4, 10), np.uint8)
-    pixels[1, 2:5] = 1
-    masked = Instance(
-        class_id=2, box_xyxy=(2.0, 1.0, 5.0, 2.0), mask=Mask.encode(pixels), score=0.9
-    )
-    assert pixel_agreement(answer(instances=(masked,)), boxes()) == pytest.approx(37 / 40)
+    low, high = (1, (0.0, 0.0, 4.0, 4.0), 0.4), (2, (2.0, 0.0, 6.0, 4.0), 0.9)
+    near, off = (1, (0.0, 0.0, 4.03, 4.0), 0.4), (1, (0.0, 0.0, 4.1, 4.0), 0.4)
+    assert answer_agreement(boxes(low, high), boxes(high, low)) == 1
+    assert answer_agreement(boxes(low, high), boxes(high)) == pytest.approx(2 / 3)
+    assert answer_agreement(boxes(low, high), boxes(near, high)) == 1
+    assert answer_agreement(boxes(low, high), boxes(off, high)) == 0.5
+    assert answer_agreement(boxes(low), boxes((2, low[1], 0.4))) == 0  # another class
+    assert answer_agreement(boxes(low, low), boxes(low)) == pytest.approx(2 / 3)  # matched once
+    assert (answer_agreement(boxes(), boxes(low)), answer_agreement(boxes(), boxes())) == (0, 1)
 
 
-def test_answers_without_pixels_cannot_be_compared():
-    labelled = answer(labels=(Label(class_id=1, score=0.5),))
-    with pytest.raises(ConfigError, match="labels only"):
-        pixel_agreement(labelled, labelled)
+def test_agreement_of_masks_goes_by_their_pixels():
+    def seen(*pixels):
+        map_HW = np.zeros((20, 20), np.uint8)
+        map_HW[:, :10] = 1
+        for row, column in pixels:
+            map_HW[row, column] ^= 1
+        mask = Mask.encode(map_HW)
+        one = Instance(class_id=2, box_xyxy=(0.0, 0.0, 10.0, 20.0), mask=mask, score=0.9)
+        return Segmentation(size=(20, 20), classes=CLASSES, instances=(one,))
+
+    assert answer_agreement(seen(), seen((0, 0), (5, 5))) == 1  # 198 of 200
+    assert answer_agreement(seen(), seen((0, 0), (5, 5), (6, 6))) == 0
+    both = answer(semantic=np.zeros((4, 10), np.uint8), instances=())
+    assert answer_agreement(both, both) == 1
+
+
+def test_labels_agree_where_their_confidences_do():
+    def told(*scores):
+        return answer(labels=tuple(Label(class_id=k, score=s) for k, s in enumerate(scores)))
+
+    assert answer_agreement(told(0.5, 0.2, 0.9), told(0.505, 0.2, 0.7)) == pytest.approx(2 / 3)
+    with pytest.raises(ConfigError, match="got labels and nothing"):
+        answer_agreement(told(0.5), answer())

@@ -14,7 +14,7 @@ from standin import make_card, make_images, make_network
 from maskwright.core import Dataset, Sample, Segmentation
 from maskwright.core.errors import ConfigError, DataError, ModelFileError
 from maskwright.export import export_precise, precision, quantise, store_half, to_onnx
-from maskwright.export.choice import Figures, explain, rank
+from maskwright.export.choice import Figures, explain, open_questions, rank, warn_of_drop
 from maskwright.export.quantise import closing_nodes, fold_constants, integer_layers
 from maskwright.export.routes import Route, routes_of
 from maskwright.metrics import PairedInterval
@@ -137,8 +137,10 @@ def test_int8_without_images_is_refused(graphs):
 # --- the choice ------------------------------------------------------------------------------
 
 
-def figures(route, ms, drop=0.0, size=100):
-    return Figures(route=route, median_ms=ms, graph_bytes=size, miou=0.7 - drop / 100, drop=drop)
+def figures(route, *turns_ms, drop=0.0, size=100):
+    """Turns of these times, again and again: twelve of them."""
+    turns = (turns_ms * 12)[:12]
+    return Figures(route=route, turns_ms=turns, graph_bytes=size, score=0.7 - drop / 100, drop=drop)
 
 
 def told(value):
@@ -148,7 +150,11 @@ def told(value):
 
 
 def test_the_fastest_that_loses_little_ships():
-    found = [figures(FP32, 40), figures(INT8, 20, 0.3, 25), figures(MIXED, 15, 0.8, 25)]
+    found = [
+        figures(FP32, 40),
+        figures(INT8, 20, drop=0.3, size=25),
+        figures(MIXED, 15, drop=0.8, size=25),
+    ]
     ranked, refused = rank(found, max_drop=0.5)
     assert [each.route for each in ranked] == [INT8, FP32]
     assert refused == {
@@ -156,20 +162,50 @@ def test_the_fastest_that_loses_little_ships():
         "at most 0.5 are allowed"
     }
     text = explain(ranked[0], found, refused)
-    assert "int8 on OpenVINO ships: 2.00 times as fast as fp32 on ONNX Runtime, 25% of" in text
+    assert "ships: 2.00 times as fast as fp32 on ONNX Runtime (2.00 to 2.00), 25% of" in text
     assert "int8 on OpenVINO (bf16 between) does not ship: it loses 0.80 points" in text
 
 
 def test_int8_that_is_not_faster_does_not_ship_and_fp16_ships_for_its_size():
-    found = [figures(FP32, 40), figures(INT8, 39, 0.1, 25), figures(FP16, 41, 0.0, 50)]
+    found = [
+        figures(FP32, 40),
+        figures(INT8, 39, drop=0.1, size=25),
+        figures(FP16, 41, size=50),
+    ]
     ranked, refused = rank(found, max_drop=0.5)
     assert [each.route for each in ranked] == [FP16, FP32]
     assert "not measured faster: 39.0 ms, fp32 on ONNX Runtime takes 40.0 ms" in refused[INT8]
     assert rank([figures(FP32, 40), figures(FP16, 60)], 0.5)[1][FP16].startswith("it is slower")
 
 
+def test_turns_are_compared_in_pairs():
+    """Both slow down together: turn by turn the ratio is the same, whatever the medians say."""
+    busy = [figures(FP32, 40, 80, 200), figures(INT8, 30, 60, 150, drop=0.1, size=25)]
+    assert not open_questions(busy, 0.5)
+    assert rank(busy, 0.5)[0][0].route == INT8
+
+
+def test_what_the_turns_leave_open_is_asked_again_and_does_not_ship():
+    plain = figures(FP32, 40)
+    unsure = figures(INT8, 30, 50, drop=0.1, size=25)
+    assert open_questions([plain, unsure], 0.5) == [INT8]
+    ranked, refused = rank([plain, unsure], 0.5)
+    assert [each.route for each in ranked] == [FP32]
+    assert "too busy to tell whether it is faster: 0.80 to 1.33 times as fast" in refused[INT8]
+    assert rank([plain, unsure], 0.5, by_speed=False)[0][0].route == INT8
+    lossy = figures(INT8, 30, 50, drop=2.0, size=25)
+    assert open_questions([plain, lossy], 0.5) == []  # it may not ship, however fast it is
+
+
+def test_a_drop_whose_interval_reaches_too_far_is_told():
+    assert warn_of_drop(INT8, 0.5, 0.5, "mIoU") is None
+    assert warn_of_drop(FP32, 9.0, 0.5, "mIoU") is None
+    told = warn_of_drop(INT8, 0.81, 0.5, "AP masks")
+    assert "reaches to 0.81 points of AP masks, past 0.5" in told
+
+
 def test_validation_may_refuse_what_the_slice_allowed():
-    found = [figures(FP32, 40), figures(INT8, 20, 0.1, 25)]
+    found = [figures(FP32, 40), figures(INT8, 20, drop=0.1, size=25)]
     chosen, drop, refused = precision.choose(
         found, 0.5, lambda route: told(0.9 if route == INT8 else 0)
     )
@@ -179,7 +215,7 @@ def test_validation_may_refuse_what_the_slice_allowed():
 
 
 def test_a_named_precision_goes_before_speed_but_not_before_the_drop():
-    found = [figures(FP32, 40), figures(INT8, 60, 0.1, 25)]
+    found = [figures(FP32, 40), figures(INT8, 60, drop=0.1, size=25)]
     assert precision.choose(found, 0.5, lambda route: told(0.1), named=True)[0].route == INT8
     assert precision.choose(found, 0.05, lambda route: told(0.1), named=True)[0].route == FP32
 
@@ -234,6 +270,8 @@ def test_what_ships_is_told_in_the_card_and_followed_when_loaded(tmp_path, photo
     assert (facts["integer_layers"] > 0) == (name == "int8")
     assert {each["precision"] for each in facts["candidates"]} == {"fp32", name}
     assert f"{report.shipped} ships" in report.why
+    assert facts["drop_may_pass"] == (name != "fp32" and report.drop.high > 0.2)
+    assert {each["turns"] for each in facts["candidates"]} == {1}
     opened = load(path, threads=1).runtime
     assert (opened["name"], opened["precision"]) == (report.shipped.runtime, report.shipped.floats)
     plain = load(path, threads=1, runtime="onnxruntime").runtime

@@ -199,7 +199,7 @@ class TestFaults:
             (document(BOX | {"image_id": 8}), "annotation 1 has image_id 8"),
             (document(BOX | {"bbox": [1, 2, 3]}), "annotation 1 has the box"),
             (document(BOX | {"bbox": [1, 2, -3, 4]}), "annotation 1 has the box"),
-            (document({"id": 4, "image_id": 5, "category_id": 3}), "annotation 4 has the box None"),
+            (document({"id": 4, "image_id": 5, "category_id": 3}), "annotation 4 has neither"),
         ],
     )
     def test_broken_files(self, tmp_path, content, message):
@@ -300,3 +300,10 @@ def test_robocup_boxes_are_boxes_only():
     assert [len(own) for own in found.splits.values()] == [130, 40, 40]
     assert all(one.tasks == {"boxes"} for one in found.splits["val"])
     assert sum(len(one.read_truth().instances) for one in found.splits["val"]) == 269
+
+
+def test_a_box_of_null_is_that_of_the_mask(tmp_path):
+    mask = {"segmentation": [[2, 3, 10, 3, 10, 9, 2, 9]], "bbox": None}
+    (one,) = coco.read(folder(tmp_path, document(BOX | mask))).splits["all"]
+    (found,) = one.read_truth().instances
+    assert found.box_xyxy == found.mask.box_xyxy == (2, 3, 10, 9)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from shared import shared_path
@@ -10,6 +11,7 @@ from small_sets import dataset, mask_folder, picture, save
 
 from maskwright import formats
 from maskwright.core import ConfigError, DataError
+from maskwright.core.parts import Label
 
 
 def test_the_note_says_what_was_seen(tmp_path):
@@ -45,10 +47,24 @@ def test_missing_places_and_formats(tmp_path):
         formats.read(tmp_path, format="labelme")
 
 
+def labelled(source):
+    """The same with an image label each, which some formats need."""
+    label = (Label(class_id=1),)
+    return replace(
+        source,
+        splits={
+            split: tuple(
+                replace(one, truth_of=replace(one.read_truth(), labels=label)) for one in own
+            )
+            for split, own in source.splits.items()
+        },
+    )
+
+
 def test_names_in_the_dict_are_those_of_the_records(tmp_path):
     for name, known in formats.FORMATS.items():
         assert known.name == name
-        known.write(dataset(train=2, val=1), tmp_path / name)
+        known.write(labelled(dataset(train=2, val=1)), tmp_path / name)
         found = formats.read(tmp_path / name)
         assert found.format == name
         assert known.tasks >= found.splits["val"][0].tasks

@@ -269,7 +269,7 @@ def test_yolo_rows_are_read_with_their_confidence(tmp_path):
     for text in texts[:2]:
         (tmp_path / "found" / "labels" / text.name).write_text(text.read_text())
     samples = truth.splits["all"]
-    predictions = read_predictions(tmp_path / "found", truth, samples, vertices="edge")
+    predictions = read_predictions(tmp_path / "found", truth, samples, options={"vertices": "edge"})
     assert predictions.missing == ()
     first, second, third = found_in(predictions, samples)
     assert third.instances == ()

@@ -14,6 +14,7 @@ from small_sets import picture
 
 from maskwright import formats
 from maskwright.core import Classes, DataError, Dataset, Instance, Mask, Sample, Segmentation
+from maskwright.core.parts import Label
 from maskwright.formats.coco_write import edge_polygons
 from maskwright.formats.recast import regions_of, segments_of
 from maskwright.jobs import convert
@@ -21,6 +22,7 @@ from maskwright.jobs import convert
 CLASSES = Classes.of(["grass", "ball", "line", "robot"], None, [1, 3])
 SIZE = (14, 19)
 WITH_MASKS = {"coco", "coco_panoptic", "voc", "cityscapes", "yolo_seg"}
+WITH_LABELS = {"voc", "folders"}
 WITH_MAPS = {"index_masks", "coco_panoptic", "voc", "cityscapes"}
 QUICK = settings(
     max_examples=2, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -52,11 +54,14 @@ def truth_of(seed: int) -> Segmentation:
             objects.append(
                 Instance(class_id=one.class_id, box_xyxy=one.box_xyxy, mask=one.mask, crowd=crowd)
             )
-    return Segmentation(size=SIZE, classes=CLASSES, semantic=ids, instances=tuple(objects))
+    labels = (Label(class_id=seed % 4),)
+    return Segmentation(
+        size=SIZE, classes=CLASSES, semantic=ids, instances=tuple(objects), labels=labels
+    )
 
 
 def set_of(seed: int) -> Dataset:
-    tasks = frozenset({"semantic", "instances", "boxes"})
+    tasks = frozenset({"semantic", "instances", "boxes", "labels"})
     samples = [
         Sample(name=name, image=picture(i, SIZE), truth_of=truth_of(4 * seed + i), tasks=tasks)
         for i, name in enumerate(("höhe/a 1", "a", "b_1"))
@@ -93,13 +98,21 @@ def test_every_pair(source, target, seed):
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         write = formats.FORMATS[source].write
-        options = {"vertices": "edge"} if source == "yolo_seg" else {}
-        write(set_of(seed), root / "source", **options)
+        edge = {"yolo_seg": {"vertices": "edge"}}
+        write(set_of(seed), root / "source", edge.get(source))
         before = formats.read(root / "source")
         assert before.format == source
-        run = lambda: convert(before, root / "out", target, vertices="edge", workers=1)  # noqa: E731
+        run = lambda: convert(before, root / "out", target, options=edge.get(target), workers=1)  # noqa: E731
         if source == "yolo_boxes" and target in {"index_masks", "coco_panoptic", "cityscapes"}:
             with pytest.raises(DataError, match="boxes"):
+                run()
+            return
+        if target == "folders" and source not in WITH_LABELS:
+            with pytest.raises(DataError, match="has no image label; expected one class"):
+                run()
+            return
+        if source == "folders" and target not in WITH_LABELS:
+            with pytest.raises(DataError, match=r"image labels only; expected a class map|neither"):
                 run()
             return
         done = run()
@@ -114,6 +127,17 @@ def test_every_pair(source, target, seed):
 
 def compare(before: Segmentation, after: Segmentation, target: str, losses: tuple) -> None:
     told = " ".join(losses)
+    if before.labels is not None and target in WITH_LABELS:
+        named = [after.classes.names[one.class_id] for one in after.labels]
+        assert named == [before.classes.names[one.class_id] for one in before.labels]
+    elif before.labels is not None:
+        assert "can't hold the image labels of 4 images" in told
+    if target == "folders":
+        assert after.semantic is None
+        assert after.instances is None
+        assert ("class maps of 4 images" in told) == (before.semantic is not None)
+        assert ("objects of" in told) or not before.instances
+        return
     if before.semantic is not None and target in WITH_MAPS:
         np.testing.assert_array_equal(named_map(before), named_map(after))
     if target == "index_masks":

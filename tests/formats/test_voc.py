@@ -185,3 +185,16 @@ def test_xml_beside_the_images(tmp_path):
     (tmp_path / "train/b.xml").unlink()
     with pytest.raises(DataError, match=r"b\.jpg has neither"):
         voc.read(tmp_path)
+
+
+def test_other_encodings_are_read_and_unknown_ones_told(tmp_path):
+    root = tmp_path / "train"
+    save(root / "a.png", picture(0))
+    box = "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>9</xmax><ymax>9</ymax></bndbox>"
+    text = f"<annotation><object><name>划痕</name>{box}</object></annotation>"
+    (root / "a.xml").write_bytes(f'<?xml version="1.0" encoding="GBK"?>{text}'.encode("gbk"))
+    assert voc.read(tmp_path).classes.names == ("划痕",)
+    for wrong in ("klingon", "ascii"):
+        (root / "a.xml").write_bytes(f'<?xml version="1.0" encoding="{wrong}"?>{text}'.encode())
+        with pytest.raises(DataError, match=r"a\.xml is no valid XML"):
+            voc.read(tmp_path)

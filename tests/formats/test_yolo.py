@@ -83,12 +83,12 @@ class TestReading:
         square = "0 0.25 0.25 0.5 0.25 0.5 0.5 0.25 0.5"  # 8..16 by 6..12
         root = folder(tmp_path, square)
         assert objects_of(root)[0].mask.area == 9 * 7
-        assert objects_of(root, vertices="edge")[0].mask.area == 8 * 6
+        assert objects_of(root, options={"vertices": "edge"})[0].mask.area == 8 * 6
         folder(tmp_path, square, "names: [robot]\ntrain: images/train\nvertices: edge\n")
         assert objects_of(root)[0].mask.area == 8 * 6
         assert any("edges of pixels" in note for note in yolo.read(root).notes)
         with pytest.raises(ConfigError, match="'centre' or 'edge', got 'middle'"):
-            yolo.read(root, vertices="middle")
+            yolo.read(root, options={"vertices": "middle"})
 
     def test_confidences_stand_at_the_end(self, tmp_path):
         ball, robot = objects_of(folder(tmp_path, f"{BALL} 0.75\n{TRIANGLE} 0.5"))
@@ -245,7 +245,7 @@ class TestWriting:
         pixels[4, 5] = True
         out = tmp_path_factory.mktemp("set") / "out"
         written = set_of(object_of(pixels, class_id), size=(9, 13))
-        assert yolo.write(written, out, vertices="edge") == ()
+        assert yolo.write(written, out, options={"vertices": "edge"}) == ()
         found = yolo.read(out)
         assert found.classes == CLASSES
         (one,) = found.splits["train"][0].read_truth().instances
@@ -273,7 +273,7 @@ class TestWriting:
         point = np.zeros((60, 80), bool)
         point[59, 79] = True
         written = set_of(*(object_of(p) for p in (ring(), line, point)), size=(60, 80))
-        assert yolo.write(written, tmp_path / "out", vertices=vertices) == ()
+        assert yolo.write(written, tmp_path / "out", options={"vertices": vertices}) == ()
         found = objects_of(tmp_path / "out")
         for expected, one in zip((ring(), line, point), found):
             np.testing.assert_array_equal(one.mask.decode(), expected)
@@ -323,7 +323,7 @@ class TestWriting:
 
     def test_refusals(self, tmp_path):
         with pytest.raises(ConfigError, match="'centre' or 'edge'"):
-            yolo.write(dataset(train=1), tmp_path / "out", vertices="corner")
+            yolo.write(dataset(train=1), tmp_path / "out", options={"vertices": "corner"})
         with pytest.raises(DataError, match="a split called 'names'"):
             yolo.write(dataset(names=1), tmp_path / "out")
         (tmp_path / "full").mkdir()
@@ -482,7 +482,7 @@ def test_coco_mini_survives(tmp_path):
     source = formats.read(shared_path("data/coco_mini"))
     first = source.splits["val"][:12]
     small = Dataset(root=tmp_path, format="x", classes=source.classes, splits={"val": first})
-    yolo.write(small, tmp_path / "edge", vertices="edge")
+    yolo.write(small, tmp_path / "edge", options={"vertices": "edge"})
     yolo.write(small, tmp_path / "centre")
     edges, centres = (formats.read(tmp_path / name) for name in ("edge", "centre"))
     compared = 0
@@ -500,9 +500,14 @@ def test_the_loss_under_the_other_reader_is_told(tmp_path, vertices, other):
     pixels = np.zeros((24, 32), bool)
     pixels[5, 4:20] = True  # a line, which the other reader loses or doubles
     small = set_of(object_of(pixels), object_of(ring((60, 80))[16:40, 20:52]))
-    done = convert(small, tmp_path / "out", "yolo_seg", vertices=vertices, workers=1)
+    done = convert(small, tmp_path / "out", "yolo_seg", options={"vertices": vertices}, workers=1)
     (told,) = done.remarks
-    seen = yolo.read(tmp_path / "out", vertices=other).splits["train"][0].read_truth().instances
+    seen = (
+        yolo.read(tmp_path / "out", options={"vertices": other})
+        .splits["train"][0]
+        .read_truth()
+        .instances
+    )
     truth = small.splits["train"][0].read_truth().instances
     ious = [one.mask.iou(found.mask) for one, found in zip(truth, seen)]
     assert min(ious) <= 0.5

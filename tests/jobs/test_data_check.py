@@ -69,6 +69,17 @@ def test_classes_that_training_never_sees(tmp_path):
     assert "occurs in val" in found[0].message
 
 
+def test_255_that_was_meant_as_a_class_is_told(tmp_path):
+    root = mask_folder(tmp_path, {"train": 2}, NAMES[:2])
+    for number, mask in enumerate(sorted((root / "train/masks").iterdir())):
+        save(mask, np.where(ids(number) == 0, 255, 0).astype(np.uint8))
+    (told,) = of_kind(check(formats.read(root)), "only-void")
+    assert "every labelled pixel is grass, and in 2 images the rest is void (255)" in told.message
+    assert "meant as line, save it as 1" in told.message
+    save(mask, ids(1, classes=2))
+    assert not of_kind(check(formats.read(root)), "only-void")
+
+
 def test_boxes_without_area_or_outside_are_told():
     boxes = [(1, 1, 5, 5), (3, 3, 3, 8), (4, 4, 60, 9), (-0.5, -0.5, 32.5, 24.5)]
     instances = tuple(Instance(class_id=1, box_xyxy=box) for box in boxes)

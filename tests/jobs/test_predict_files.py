@@ -141,4 +141,4 @@ def test_an_interruption_leaves_whole_files_only(tmp_path, photos):
     with pytest.raises(KeyboardInterrupt):
         predict_files(predictor(interrupted), photos, tmp_path / "out")
     written = sorted(p.name for p in (tmp_path / "out").rglob("*") if p.is_file())
-    assert written == ["0.jpg", "0.png"]
+    assert written == [".predictions", "0.jpg", "0.png"]

@@ -25,7 +25,7 @@ from maskwright.core import (
     Segmentation,
 )
 from maskwright.formats import coco, read, read_predictions
-from maskwright.jobs import compare, find_by, score, write_score_report
+from maskwright.jobs import Around, compare, find_by, score, write_score_report
 from maskwright.metrics import confusion_matrix, semantic_scores
 
 SIZE = (120, 160)
@@ -135,18 +135,20 @@ def test_perfect_answers_score_one_and_their_tallies_are_the_truth(truth):
 
     found = score(samples, find, CLASSES, tasks=frozenset({"instances", "boxes"}))
     assert all(part.ap == 1.0 for part in found.objects.kinds.values())
-    assert [(i.right, i.wrong, i.missed) for i in found.objects.images] == [
+    tallies = found.objects.tallies
+    assert [(i.true_positives, i.false_positives, i.false_negatives) for i in tallies] == [
         (0 if i == 3 else 5, 0, 0) for i in range(8)
     ]
 
 
 def test_tallies_add_up_to_what_is_there(truth, tmp_path):
     found = scored(truth, results(truth, tmp_path / "r.json", 2)).objects
-    assert sum(i.right + i.missed for i in found.images) == 35
+    assert sum(i.true_positives + i.false_negatives for i in found.tallies) == 35
     curve = found.curves[""]
     best = 2 * curve.precision * curve.recall / np.maximum(curve.precision + curve.recall, 1e-9)
     right, wrong, missed = (
-        sum(getattr(i, name) for i in found.images) for name in ("right", "wrong", "missed")
+        sum(getattr(i, name) for i in found.tallies)
+        for name in ("true_positives", "false_positives", "false_negatives")
     )
     assert 2 * right / (2 * right + wrong + missed) == pytest.approx(best.max())
 
@@ -253,9 +255,9 @@ def test_the_page_holds_tables_curves_and_worst_images(truth, tmp_path):
     samples = truth.splits["all"]
     find = read_predictions(tmp_path / "a.json", truth, samples).read
     gains = compare(first, first)
-    write_score_report(tmp_path / "page.html", "a on b", first, samples, find, gains=gains,
-                       intervals=first.intervals(), other="the same")  # fmt: skip
+    around = Around(gains=gains, intervals=first.intervals(), other="the same")
+    write_score_report(tmp_path / "page.html", "a on b", first, samples, find, around)
     page = (tmp_path / "page.html").read_text()
     for wanted in ("Against the same", "protocol coco", "Precision over recall", "Worst images",
-                   "missed"):  # fmt: skip
+                   "false negatives"):  # fmt: skip
         assert wanted in page

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import math
+from dataclasses import dataclass, replace
 from types import ModuleType
 
 import pytest
@@ -19,7 +20,18 @@ from shared import shared_path
 from torch import Tensor
 
 from maskwright.core.errors import ConfigError
-from maskwright.losses import PIXEL_LOSSES, PixelLoss, Targets, cross_entropy, dice, pixel_loss, rmi
+from maskwright.losses import (
+    PIXEL_LOSSES,
+    LossConfig,
+    Need,
+    PixelLoss,
+    SummedLoss,
+    Targets,
+    cross_entropy,
+    dice,
+    pixel_loss,
+    rmi,
+)
 
 VOID = 255
 WEIGHTS_K = torch.tensor([0.5, 2.0, 1.0, 0.0], dtype=torch.float64)
@@ -173,17 +185,92 @@ def test_sums_of_losses_by_name():
     assert float(unknown_weights(logits, targets)) == float(plain)
 
 
-@pytest.mark.parametrize("names", ["focal", "ce+", "", "ce dice"])
-def test_unknown_names_are_told(names):
-    with pytest.raises(ConfigError, match="expected losses among ce, weighted-ce, dice") as error:
-        pixel_loss(names)
-    assert repr(names) in str(error.value)
+def test_factors_and_settings_by_name():
+    logits, targets = case(17, (2, 4, 16, 16))
+    expected = {
+        "ce + 0.5*dice": cross_entropy(logits, targets) + 0.5 * dice(logits, targets),
+        "2 * dice(smooth=1)": 2 * dice(logits, targets, smooth=1.0),
+        ".25*rmi(radius=2, pool=1)+1e1*ce": 0.25 * rmi(logits, targets, radius=2, pool=1)
+        + 10 * cross_entropy(logits, targets),
+        "rmi(pooling=mean, softmax=true)": rmi(logits, targets, pooling="mean", softmax=True),
+        "0.1234567890123*ce": 0.1234567890123 * cross_entropy(logits, targets),
+        "1e-7*ce()": 1e-7 * cross_entropy(logits, targets),
+    }
+    for text, value in expected.items():
+        loss = pixel_loss(text)
+        assert float(loss(logits, targets)) == pytest.approx(float(value), rel=1e-12)
+        again = pixel_loss(str(loss))  # what is written down is what was read
+        assert again.terms == loss.terms
+        assert str(again) == str(loss)
 
 
-def test_targets_without_a_class_map_are_refused():
-    for loss in (cross_entropy, dice):
-        with pytest.raises(ValueError, match="class map"):
-            loss(torch.randn(1, 2, 3, 3), Targets())
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("focal", "no loss 'focal'"),
+        ("dise", "did you mean dice"),
+        ("ce+", "breaks off at its end"),
+        ("", "breaks off at its end"),
+        ("ce dice", "'dice' in 'ce dice'"),
+        ("ce - dice", "'- dice' in 'ce - dice'"),
+        ("-1*ce", "expected a loss as"),
+        ("0*ce", "factors above zero, got 0"),
+        ("dice(smoth=1)", "did you mean smooth"),
+        ("dice(smooth=much)", "expected smooth to be float, got 'much'"),
+        ("dice(smooth=-1)", "smooth >= 0"),
+        ("dice(smooth)", "NAME=VALUE, got 'smooth'"),
+        ("dice(smooth=1, smooth=2)", "each setting once, got smooth twice"),
+        ("1e999*ce", "factors above zero, got inf"),
+        ("rmi(radius=0)", "radius >= 1"),
+        ("rmi(pooling=min)", "pooling"),
+        ("rmi(radius=5", r"'\(radius=5' in 'rmi\(radius=5'"),
+    ],
+)
+def test_what_is_no_loss_is_told(text, told):
+    with pytest.raises(ConfigError, match=told):
+        pixel_loss(text)
+
+
+def test_a_sum_is_written_as_one_would_write_it():
+    for text in ("ce", "2*ce + 0.5*dice(smooth=1.0)", "weighted-ce + rmi(radius=5, softmax=True)"):
+        assert str(pixel_loss(text)) == text
+    assert str(pixel_loss("1.0 * ce+10.50*rmi( radius = 3 )")) == "ce + 10.5*rmi"
+
+
+def test_what_the_terms_of_a_sum_need_is_needed(monkeypatch):
+    """A loss is one class and one line; what it needs reaches the loader, each thing once."""
+    distance = Need(name="signed-distance")
+
+    @dataclass(frozen=True, kw_only=True)
+    class Boundary(LossConfig):
+        needs = (distance,)
+
+        def __call__(self, logits_BKHW, targets, weights_K=None):
+            return (logits_BKHW.softmax(dim=1) * targets.made[distance]).mean()
+
+    monkeypatch.setitem(PIXEL_LOSSES, "boundary", Boundary)
+    loss = pixel_loss("ce + 0.01*boundary + boundary")
+    assert loss.needs == {distance}
+    assert pixel_loss("ce + dice").needs == frozenset()
+    logits, targets = case(19)
+    with_maps = replace(targets, made={distance: torch.full_like(logits, 3.0)})
+    expected = float(cross_entropy(logits, targets)) + 1.01 * 3 / 4
+    assert float(loss(logits, with_maps)) == pytest.approx(expected)
+
+
+def test_a_sum_of_no_terms_is_refused():
+    with pytest.raises(ConfigError, match="one term or more, got none"):
+        SummedLoss([])
+
+
+@pytest.mark.parametrize("names", sorted(PIXEL_LOSSES))
+def test_a_batch_that_is_unlabelled_gives_a_connected_zero(names):
+    """So that every process of many takes part in every sum, whatever its images show."""
+    logits = torch.randn(1, 2, 16, 16, requires_grad=True)
+    loss = pixel_loss(names)(logits, Targets())
+    loss.backward()
+    assert loss.item() == 0
+    assert torch.equal(logits.grad, torch.zeros_like(logits))
 
 
 # --- recorded values ------------------------------------------------------------------------------

@@ -141,7 +141,8 @@ def test_merging_processes_is_counting_on():
     one.merge(two)
     scores = one.scores()
     whole = panoptic_quality(*zip(*pairs), NAMES)
-    assert (scores.right, scores.wrong, scores.missed) == (whole.right, whole.wrong, whole.missed)
+    for kind in ("true_positives", "false_positives", "false_negatives"):
+        assert getattr(scores, kind) == getattr(whole, kind)
     np.testing.assert_allclose(scores.pq, whole.pq, rtol=1e-14)
     assert scores.images == 6
     with pytest.raises(ConfigError, match="2 classes"):
@@ -162,4 +163,4 @@ def test_what_does_not_fit_is_told():
         panoptic_quality([good], [], NAMES)
     assert counts.images == 0
     counts.update(good, Panoptic(segment_ids=ids, class_of={}))  # no class: void, so a miss
-    assert counts.scores().missed == (0, 1, 0, 0)
+    assert counts.scores().false_negatives == (0, 1, 0, 0)

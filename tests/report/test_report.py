@@ -264,6 +264,20 @@ def test_numbers_stand_right_and_missing_ones_are_dashes():
     assert '<i style="width:25.0%">' in html
 
 
+def test_cells_of_many_columns_bring_their_names_along():
+    """On a phone a row is a card: nothing tells the columns there but the cells."""
+    names = ["Class", "IoU", "Precision", "Recall", "<Pixels>"]
+    table = Table(
+        title="t", columns=[Column(name=name) for name in names], rows=[("a", 1, 2, 3, 4)]
+    )
+    html = render(Report(title="t", sections=[table]))
+    told = [attributes["data-label"] for attributes in Page(html).of("td")]
+    assert told == names[1:]
+    assert ' many"' in html
+    few = Table(title="t", columns=table.columns[:4], rows=[("a", 1, 2, 3)])
+    assert "data-label=" not in render(Report(title="t", sections=[few])).split("</style>")[1]
+
+
 def test_numpy_numbers_are_numbers():
     rows = [("a", np.float32(0.5), np.int64(7))]
     columns = [Column(name=name, format=".1f", bar=1.0) for name in ("name", "score", "count")]

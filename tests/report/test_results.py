@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
@@ -9,22 +10,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maskwright.core.classes import Classes
-from maskwright.metrics import confusion_matrix, semantic_scores
+from maskwright.core import Classes, Segmentation
+from maskwright.jobs import MapScorer
+from maskwright.metrics import confusion_matrix
 from maskwright.report import (
     Example,
     Facts,
-    Report,
     Speed,
     choose_examples,
-    render,
-    semantic_headline,
-    semantic_sections,
-    semantic_summary,
+    circumstances,
+    confusion_section,
+    example_gallery,
+    score_tables,
     settings,
+    speed_bars,
 )
 from maskwright.report.history import POINTS, history_curves
-from maskwright.report.results import MISTAKE
+from maskwright.report.results import ERROR
 
 CLASSES = Classes.of(("grass", "line", "ball", "robot"))
 SPEEDS = (
@@ -44,120 +46,93 @@ def maps():
     return truth, prediction
 
 
-def results():
+def example(**changes):
     truth, prediction = maps()
-    matrix = confusion_matrix(truth, prediction, 4)
-    example = Example(
-        name="a.png",
-        image=np.full((30, 40, 3), 100, np.uint8),
-        truth=truth,
-        prediction=prediction,
-        score=0.5,
-    )
-    return {
-        "scores": semantic_scores(matrix, CLASSES.names).to_dict(),
-        "matrix": matrix,
-        "classes": CLASSES,
-        "examples": {"best": [example], "worst": [example]},
-        "history": [{"step": 1, "loss": 2.0, "lr": 0.1}, {"step": 2, "loss": 1.0, "miou": 0.5}],
-        "speeds": SPEEDS,
-        "environment": {"cores": 2, "versions": {"numpy": "2"}, "command": "maskwright demo"},
+    parts = {
+        "name": "a.png",
+        "image": np.full((30, 40, 3), 100, np.uint8),
+        "truth": truth,
+        "prediction": prediction,
+        "score": 0.5,
     }
+    return Example(**(parts | changes))
 
 
-def test_all_sections_in_their_order():
-    sections = semantic_sections(**results())
-    assert [section.title for section in sections] == [
-        "Class by class",
-        "Speed",
-        "Examples",
-        "What is taken for what",
-        "Training",
-        "Command",
-        "Environment",
-    ]
-    html = render(Report(title="t", headline=semantic_headline(results()["scores"], SPEEDS)))
-    assert "Mean IoU" in html
-    assert render(Report(title="t", sections=sections)).count("<img") == 8 + 1
-
-
-def test_what_is_missing_is_left_out():
-    assert semantic_sections(classes=CLASSES) == []
-    empty = semantic_sections(
-        scores=None, matrix=np.zeros((4, 5), int), classes=CLASSES, examples={"best": []}
+def plain(detail: bool = True):
+    """Scores of the two maps as a file holds them."""
+    scorer = MapScorer(CLASSES, detail=detail)
+    truth, prediction = (
+        Segmentation(size=ids.shape, classes=CLASSES, semantic=ids) for ids in maps()
     )
-    assert empty == []
+    scorer.update("a.png", truth, prediction)
+    return json.loads(json.dumps({"maps": scorer.scores().to_dict()}))
 
 
 def test_the_class_table_holds_the_scores():
-    scores = results()["scores"]
-    table = semantic_sections(scores=scores, classes=CLASSES)[0]
+    [table] = score_tables(plain(detail=False), CLASSES)
+    assert [column.name for column in table.columns] == [
+        "Class", "IoU", "Precision", "Recall", "Pixels"
+    ]  # fmt: skip
     assert [row[0] for row in table.rows] == list(CLASSES.names)
     assert table.rows[2][1] == 0.0
     assert table.rows[3][1] is None
     assert "robot" in table.note
     assert sum(row[4] for row in table.rows) == pytest.approx(1.0)
+    [whole] = score_tables(plain(), CLASSES)
+    assert [column.name for column in whole.columns][2:5] == [
+        "Boundary IoU", "Boundary F", "Thin IoU"
+    ]  # fmt: skip
+    assert [row[:2] for row in whole.rows] == [row[:2] for row in table.rows]
+    assert whole.rows[0][2] == plain()["maps"]["boundary_iou"]["classes"][0]["iou"]
 
 
-def test_the_headline_and_summary_tell_the_result():
-    scores = results()["scores"]
-    figures = semantic_headline(scores, SPEEDS)
-    assert figures[0].value == f"{scores['miou']:.3f}"
-    assert figures[0].note == "over 3 of 4 classes"
-    assert [figure.value for figure in figures[2:]] == ["ball", "20 ms"]
-    assert figures[3].note == "2.5× as fast as PyTorch"
-    summary = semantic_summary(scores, SPEEDS)
-    assert "0.00 for ball" in summary
-    assert "50 images a second with ONNX Runtime" in summary
-
-
-def test_nothing_scored_is_told_without_numbers():
-    nothing = semantic_scores(np.zeros((4, 5), np.int64), CLASSES.names).to_dict()
-    assert semantic_headline(nothing)[0].value == "–"
-    assert semantic_summary(nothing) == "A mean IoU of –."
-    assert render(Report(title="t", sections=semantic_sections(scores=nothing, classes=CLASSES)))
+def test_circumstances_end_in_the_machine():
+    command, machine = circumstances({"cores": 2, "versions": {"numpy": "2"}, "command": "a b"})
+    assert (command.text, command.code) == ("a b", True)
+    assert machine.facts == [("cores", "2"), ("versions.numpy", "2")]
+    assert len(circumstances({"cores": 2})) == 1
 
 
 def test_speeds_are_compared_with_the_first():
-    bars = semantic_sections(classes=CLASSES, speeds=SPEEDS)[0]
+    bars = speed_bars(SPEEDS)
     assert [bar.value for bar in bars.bars] == [20.0, 50.0]
     assert [bar.strong for bar in bars.bars] == [False, True]
     assert [bar.note for bar in bars.bars] == ["50 ms · median of 20", "20 ms · 2.50×"]
 
 
 def test_the_largest_confusion_is_named():
-    matrix = next(s for s in semantic_sections(**results()) if s.title.startswith("What"))
-    assert matrix.note == "Most often mistaken: ball as line (100.0%)."
-    right = semantic_sections(matrix=np.eye(4, 5, dtype=int), classes=CLASSES)[0]
-    assert right.note == "Not a pixel is mistaken."
+    matrix = confusion_section(confusion_matrix(*maps(), 4), CLASSES)
+    assert matrix.title == "Confusion matrix"
+    assert matrix.note == "What is taken for what. Most often confused: ball as line (100.0%)."
+    right = confusion_section(np.eye(4, 5, dtype=int), CLASSES)
+    assert right.note == "What is taken for what. Not a pixel is misclassified."
 
 
 def test_examples_show_their_mistakes():
-    gallery = next(s for s in semantic_sections(**results()) if s.title == "Examples")
+    gallery = example_gallery({"best": [example()], "worst": [example()]}, CLASSES)
     row = gallery.rows[0]
     assert [row.badge for row in gallery.rows] == ["best", "worst"]
     assert [name for name, _ in gallery.legend] == ["grass", "line", "ball"]
     image, truth, prediction, mistakes = (picture.image for picture in row.pictures)
-    wrong = (mistakes == MISTAKE).all(axis=2)
+    wrong = (mistakes == ERROR).all(axis=2)
     expected = np.zeros((30, 40), bool)
     expected[20:24, 20:24] = True
     np.testing.assert_array_equal(wrong, expected)
     differs = (truth != prediction).any(axis=2)
     assert differs[20:24, 20:24].all()
     assert image.shape == truth.shape == (30, 40, 3)
-    assert row.pictures[3].label == f"mistakes: {16 / (29 * 40):.1%} wrong"
+    assert row.pictures[3].label == f"errors: {16 / (29 * 40):.1%} of the pixels"
 
 
 def test_thin_mistakes_stay_loud_when_reduced():
     truth = np.zeros((1120, 1120), np.uint8)
     prediction = truth.copy()
     prediction[:, 501] = 1
-    example = Example(
-        name="x", image=np.zeros((1120, 1120, 3), np.uint8), truth=truth, prediction=prediction
-    )
-    gallery = semantic_sections(classes=CLASSES, examples={"best": [example]})[0]
+    black = np.zeros((1120, 1120, 3), np.uint8)
+    thin = example(image=black, truth=truth, prediction=prediction)
+    gallery = example_gallery({"best": [thin]}, CLASSES)
     mistakes = gallery.rows[0].pictures[3].image
-    assert (mistakes[:, 250] == MISTAKE).all()
+    assert (mistakes[:, 250] == ERROR).all()
 
 
 @given(st.lists(st.floats(0, 1) | st.just(math.nan), max_size=20), st.integers(1, 4))

@@ -123,7 +123,7 @@ def test_openvino_ir_is_preferred_by_openvino(tmp_path):
 
 
 def test_settings_that_cannot_be_kept_are_told(bundle, monkeypatch):
-    with pytest.raises(ConfigError, match=r"threads >= 1.*got 0"):
+    with pytest.raises(ConfigError, match=r"threads of 1 to .*got 0"):
         load(bundle, threads=0)
     with pytest.raises(ConfigError, match="got 'tensorrt'"):
         load(bundle, runtime="tensorrt")

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 import safetensors.torch
 import torch
 
 import maskwright.formats as formats
 from maskwright.core import Dataset
 from maskwright.data import NONE
-from maskwright.training import Silent, TrainConfig
+from maskwright.jobs import Headline, Scores
+from maskwright.training import Silent, TrainConfig, loop
 
 MILD = replace(NONE, scale=(0.8, 1.25), flip=0.5, brightness=0.1)
 
@@ -67,6 +69,23 @@ def config(**changes) -> TrainConfig:
 
 def quick(**changes) -> TrainConfig:
     return config(**({"options": {"width": 2, "levels": 1}, "size": (32, 32)} | changes))
+
+
+def script_headlines(monkeypatch: pytest.MonkeyPatch, values: Iterable[float]) -> None:
+    """What a trainer scores has these headlines, one after the other; then 0.3."""
+    score, headline, left = loop.score, Scores.headline, iter(values)
+
+    def scripted(*args: object, **options: object) -> Scores:
+        found = score(*args, **options)
+        object.__setattr__(found, "scripted", next(left, 0.3))
+        return found
+
+    def told(self: Scores) -> Headline:
+        known = headline(self)
+        return Headline(name=known.name, value=getattr(self, "scripted", known.value))
+
+    monkeypatch.setattr(loop, "score", scripted)
+    monkeypatch.setattr(Scores, "headline", told)
 
 
 class Listener(Silent):

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 
-from maskwright.architectures import build
+from maskwright.architectures import batch_norm_fusion, build, modify, save_checkpoint
 from maskwright.architectures.deeplabv3plus import DeepLabV3Plus, DeepLabV3PlusConfig
+from maskwright.core.card import ModelCard
+from maskwright.core.classes import Classes
 from maskwright.core.errors import ConfigError
+from maskwright.core.resize import Resize
 from maskwright.training import first_weights
-from maskwright.training.first_weights import find_weights, read_first_weights
+from maskwright.training.config import TrainConfig
+from maskwright.training.first_network import first_network, remember
+from maskwright.training.first_weights import (
+    find_weights,
+    load_first_weights,
+    read_first_weights,
+)
 
 
 def smp_checkpoint():
@@ -91,3 +102,89 @@ def test_a_file_an_address_or_the_cards_name_for_one(tmp_path, monkeypatch):
         assert told[-1] == f"weights: {asked[-1]}, kept in {tmp_path / 'kept.pth'}"
     with pytest.raises(ConfigError, match=r"can mean several .*cityscapes, w48; cityscapes train"):
         find_weights("cityscapes", "hrnetv2-w48-ocr")
+
+
+# --- what images were normalised with ------------------------------------------------------------
+
+CITYSCAPES = ((0.3257, 0.3690, 0.3223), (0.2112, 0.2148, 0.2115))
+"""CoinCheung/BiSeNet's, of its Cityscapes weights."""
+
+
+def theirs(network):
+    """The network's weights under names of CoinCheung/BiSeNet, as far as the spatial path."""
+    names = {"spatial.3.": "sp.conv_out.", "spatial.0.": "sp.conv1.", "spatial.1.": "sp.conv2.",
+             "spatial.2.": "sp.conv3."}  # fmt: skip
+    return {
+        name.replace(ours, other).replace(".norm.", ".bn."): tensor
+        for name, tensor in network.state_dict().items()
+        for ours, other in names.items()
+        if name.startswith(ours)
+    }
+
+
+@pytest.mark.parametrize("kept", ["", "0123456789ab-"])
+def test_published_weights_are_given_images_as_they_were_trained_with(tmp_path, kept):
+    """The same pixels answer the same as the authors' preprocessing followed by the network."""
+    network = build("bisenetv1", 19)
+    file = tmp_path / f"{kept}model_final_v1_city_new.pth"
+    torch.save(theirs(network), file)
+    weights = read_first_weights(file, "bisenetv1")
+    assert "spatial.0.conv.weight" in weights
+    told = []
+    found = build("bisenetv1", 19)
+    load_first_weights(found, weights, told.append)
+    pixels = torch.randint(0, 256, (2, 3, 8, 8), dtype=torch.uint8)
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in CITYSCAPES)
+    torch.testing.assert_close(found.normalise(pixels), (pixels / 255 - mean) / std)
+    assert "as the weights want it" in told[-1]
+    assert "0.3257, 0.369, 0.3223" in told[-1]
+
+
+def test_a_file_of_another_name_is_told_to_be_a_guess(tmp_path):
+    network = build("bisenetv1", 19)
+    torch.save(theirs(network), tmp_path / "mine.pth")
+    told = []
+    load_first_weights(network, read_first_weights(tmp_path / "mine.pth", "bisenetv1"), told.append)
+    assert network.normalisation == network.built_normalisation
+    assert told[-1].startswith("nobody tells what the weights were trained with")
+    assert "0.485, 0.456, 0.406" in told[-1]
+    load_first_weights(network, dict(network.state_dict()), told.append)
+    assert told[-1].startswith("nobody tells")
+
+
+def test_the_authors_weights_that_want_what_the_architecture_has_need_no_word(tmp_path):
+    state = build("lraspp-mobilenetv3", 21).state_dict()
+    file = tmp_path / "lraspp_mobilenet_v3_large-d234d4ea.pth"
+    torch.save(state, file)
+    told = []
+    load_first_weights(
+        build("lraspp-mobilenetv3", 21), read_first_weights(file, "lraspp-mobilenetv3"), told.append
+    )
+    assert len(told) == 1
+
+
+def test_our_own_checkpoint_brings_its_normalisation_and_its_modifications(tmp_path):
+    options = {"width": 4, "levels": 2}
+    network = build("unet", 3, **options).eval()
+    network.normalise_by((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+    modify(network, batch_norm_fusion(network))
+    card = ModelCard(
+        name="mine",
+        architecture="unet",
+        config=network.config_dict(),
+        classes=Classes.of(["a", "b", "c"]),
+        tasks=("semantic",),
+        resize=Resize(size=(16, 16)),
+    )
+    save_checkpoint(tmp_path / "mine.safetensors", network, card)
+    weights = read_first_weights(tmp_path / "mine.safetensors", "unet", options)
+    config = TrainConfig(architecture="unet", options=options, steps=1)
+    begun = first_network(config, 5, weights)
+    assert begun.normalisation == network.normalisation
+    assert begun.modifications == network.modifications
+    assert torch.equal(begun.stem[0].conv.bias, network.stem[0].conv.bias)
+    plain = json.loads(json.dumps(remember(begun)))
+    resumed = first_network(config, 5, remembered=plain)
+    assert resumed.normalisation == begun.normalisation
+    assert resumed.modifications == begun.modifications
+    resumed.load_state_dict(begun.state_dict(), strict=True)

@@ -14,16 +14,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from shapes import Listener, config, make_dataset, quick, rows, tensors
+from shapes import Listener, config, make_dataset, quick, rows, script_headlines, tensors
 
 import maskwright.formats as formats
 from maskwright.architectures import load_checkpoint
-from maskwright.core import Dataset
+from maskwright.core import Dataset, interrupt
 from maskwright.core.errors import ConfigError, MaskwrightError, ModelFileError
 from maskwright.training import (
     RunFolder,
     TrainConfig,
-    interrupt,
     loop,
     preflight,
     rehearsal,
@@ -146,7 +145,7 @@ def test_a_killed_run_resumes_to_the_same_weights(unbroken, dataset, tmp_path, d
     assert not list(folder.glob(".*.part"))
     assert_same_run(unbroken[name].folder, folder)
     assert board(folder) == board(unbroken[name].folder)
-    assert result.evaluation.to_dict() == unbroken[name].evaluation.to_dict()
+    assert result.scores.to_dict() == unbroken[name].scores.to_dict()
     assert {path.name for path in folder.iterdir()} == {
         path.name for path in unbroken[name].folder.iterdir()
     }
@@ -169,16 +168,8 @@ def test_an_interrupted_run_resumes_after_the_very_step(unbroken, dataset, tmp_p
 
 
 def test_an_early_stop_counts_on(dataset, tmp_path, monkeypatch):
-    from maskwright.training import setup
-
     settings = quick(steps=20, evaluate_every=10, patience=3)
-    evaluate, scores = setup.evaluate, iter([0.1, 0.1, 0.6, 0.5, 0.4])
-
-    def scripted(*args: object):
-        found = evaluate(*args)
-        return replace(found, scores=replace(found.scores, miou=next(scores, 0.3)))
-
-    monkeypatch.setattr(setup, "evaluate", scripted)
+    script_headlines(monkeypatch, [0.6, 0.5, 0.4])
     interrupted(dataset, tmp_path / "run", 7, settings)  # scored after 2, 4 and 6
     listener = Listener()
     listener.scores = [0.6]
@@ -209,7 +200,7 @@ def test_a_finished_run_is_left_as_it_is(unbroken, dataset):
         f"{folder} is finished: nothing is left to do, and nothing was changed."
     ]
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
-    assert (result.evaluation, result.interrupted) == (None, False)
+    assert (result.scores, result.interrupted) == (None, False)
     assert result.history == unbroken["segformer"].history
 
 

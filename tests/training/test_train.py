@@ -13,17 +13,28 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from shapes import Listener, config, losses, make_dataset, quick, rows, tensors
+from shapes import (
+    Listener,
+    config,
+    losses,
+    make_dataset,
+    quick,
+    rows,
+    script_headlines,
+    tensors,
+)
 
 import maskwright.formats as formats
 from maskwright.architectures.checkpoint import load_checkpoint
 from maskwright.core import Dataset
 from maskwright.core.errors import ConfigError, DataError, MaskwrightError
 from maskwright.data import NONE
-from maskwright.training import loop, preflight, rehearsal, setup, train
+from maskwright.training import TrainingStep, loop, preflight, rehearsal, train
+from maskwright.training.precision import Precision
 from maskwright.training.steps import backward
 
 FILES = {
+    "recipe.yaml",
     "config.json", "environment.json", "metrics.csv", "report.html", "best.safetensors",
     "last.safetensors", "tensorboard",
 }  # fmt: skip
@@ -58,7 +69,7 @@ def finished(dataset, tmp_path_factory):
 
 def test_two_coloured_shapes_are_learnt(finished):
     result, listener = finished
-    assert result.evaluation.scores.miou > 0.8
+    assert result.scores.maps.areas.miou > 0.8
     assert listener.scores[-1] > 0.8
     assert listener.steps == list(range(1, 41))
     assert listener.closed == 1
@@ -83,22 +94,57 @@ def test_a_run_leaves_its_files(finished, dataset):
     assert float(written[-1]["epoch"]) == pytest.approx(40 * 4 / 6, abs=1e-3)
     assert len(result.history) == len(written)
     best = max(float(row["miou"]) for row in written if row["miou"])
-    assert best == pytest.approx(result.evaluation.scores.miou)
+    assert best == pytest.approx(result.scores.maps.areas.miou)
 
 
 def test_the_checkpoint_scores_what_the_run_said(finished, dataset):
     from maskwright.architectures.deploy import deploy_run
-    from maskwright.jobs.evaluate import evaluate
+    from maskwright.jobs import answers_of, score
     from maskwright.runtimes.predictor import Predictor
 
     result, _ = finished
     network, card = load_checkpoint(result.folder / "best.safetensors")
     predictor = Predictor(card, deploy_run(network), {})
-    again = evaluate(dataset.splits["val"], predictor.predict, dataset.classes)
-    np.testing.assert_array_equal(again.matrix, result.evaluation.matrix)
-    assert card.measured["validation"]["miou"] == again.scores.miou
+    find, tasks = answers_of(predictor), frozenset({"semantic"})
+    again = score(dataset.splits["val"], find, dataset.classes, tasks=tasks)
+    assert again.maps.to_dict()["images"] == result.scores.maps.to_dict()["images"]
+    np.testing.assert_array_equal(again.maps.matrix, result.scores.maps.matrix)
+    assert card.measured["validation"]["miou"] == again.headline().value
+    assert card.measured["validation"]["headline"] == "mIoU"
     assert card.classes == dataset.classes
     assert card.training["step"] in (20, 40)
+
+
+def test_the_kept_weights_are_scored_on_a_test_split_which_comes_first(dataset, tmp_path):
+    from maskwright.jobs import answers_of, score
+    from maskwright.training import checkpoint_predictor
+
+    test = tuple(replace(one, name=f"test{one.name}") for one in dataset.splits["train"][:3])
+    whole = replace(dataset, splits={**dataset.splits, "test": test})
+    result = train(quick(steps=4), whole, tmp_path / "run")
+    predictor = checkpoint_predictor(result.folder / "best.safetensors", 1)
+    again = score(test, answers_of(predictor), dataset.classes, tasks=frozenset({"semantic"}))
+    assert result.test.to_dict() == again.to_dict()
+    assert (result.test.images, result.scores.images) == (3, 2)
+    first, second = result.told
+    assert first.startswith(f"mIoU {again.headline().value:.4f} [")
+    assert first.endswith("on 3 images of test")
+    assert f"mIoU {result.scores.headline().value:.4f}" in second
+    assert "on 2 images of val; chosen by it: the best of 2 scores" in second
+    page = (result.folder / "report.html").read_text()
+    assert "These are the test images, on which nothing was chosen." in page
+    assert "mIoU on val" in page
+    assert "Background alone" in page
+
+
+def test_without_a_test_split_the_page_says_what_chose_the_weights(finished):
+    result, _ = finished
+    assert result.test is None
+    page = (result.folder / "report.html").read_text()
+    assert "These images (val) have chosen the weights" in page
+    assert "mIoU of the last score" in page
+    last = [row["miou"] for row in result.history if "miou" in row][-1]
+    assert result.told[-1].endswith(f"the best of 2 scores, the last one {last:.4f}")
 
 
 def test_the_same_seed_gives_the_same_run(finished, dataset, tmp_path):
@@ -116,11 +162,12 @@ def test_the_same_seed_gives_the_same_run(finished, dataset, tmp_path):
 def test_the_resolved_settings_give_the_same_run(dataset, tmp_path, monkeypatch):
     """A budget's trials, or timing both precisions, leave no trace in the weights."""
     monkeypatch.setattr(rehearsal, "steps_within", lambda *_: 6)
-    timing = preflight.Timing(bf16=False, step=0.1, gain=1.0)
+    timing = preflight.Timing(precision="fp32", step=0.1, gain=1.0, low=1.0, high=1.0)
 
-    def both(step: Callable[[bool], None], precision: str, **_: Any) -> preflight.Timing:
-        for bf16 in (False, True, False):
-            step(bf16)
+    def both(step: Callable[[str], None], precisions: tuple[str, ...], **_: Any) -> Any:
+        assert precisions == ("fp32", "bf16")
+        for precision in (*precisions, "fp32"):
+            step(precision)
         return timing
 
     # SegFormer's drop path draws from torch's generator in every step
@@ -165,11 +212,12 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(dataset):
     network = build("unet", 3, width=2, levels=1).eval()  # batch statistics would differ
     cache = Cache(dataset.splits["train"], 3, 10**9)
     draws = Draws(cache, range(4), (32, 32), NONE, 0)
-    backward(network, next(batches(draws, 4, workers=0)), bf16=False)
+    step, precision = TrainingStep(network), Precision("fp32", torch.device("cpu"))
+    backward(step, next(batches(draws, 4, workers=0)), precision)
     whole = [parameter.grad.clone() for parameter in network.parameters()]
     network.zero_grad()
     for half in batches(draws, 2, workers=0):
-        backward(network, half, bf16=False, scale=0.5)
+        backward(step, half, precision, scale=0.5)
     for parameter, gradient in zip(network.parameters(), whole):
         torch.testing.assert_close(parameter.grad, gradient, rtol=1e-4, atol=1e-6)
 
@@ -211,7 +259,7 @@ def test_weights_start_where_the_others_ended(finished, dataset, tmp_path):
     old = tensors(first.folder / "best.safetensors")
     train(config(steps=1, lr=1e-6), dataset, tmp_path / "run", weights=old, progress=listener)
     assert "swapped" not in listener.notes[0]
-    assert listener.scores[0] == pytest.approx(first.evaluation.scores.miou, abs=0.01)
+    assert listener.scores[0] == pytest.approx(first.scores.maps.areas.miou, abs=0.01)
 
 
 # --- what may go wrong ----------------------------------------------------------------------------
@@ -259,7 +307,7 @@ def test_an_interrupted_run_leaves_its_newest_weights(dataset, tmp_path, at):
     listener = Listener(stop)
     result = train(quick(steps=20), dataset, tmp_path / "run", progress=listener)
     assert result.interrupted
-    assert (result.evaluation is not None) == (at > 10)
+    assert (result.scores is not None) == (at > 10)
     assert (tmp_path / "run" / "best.safetensors").exists() == (at > 10)
     network, card = load_checkpoint(tmp_path / "run" / "last.safetensors")
     assert card.training["step"] == at
@@ -315,9 +363,9 @@ def test_a_full_disk_under_tensorboard_is_told(tmp_path):
 def test_a_loss_that_is_no_number_ends_the_run(dataset, tmp_path, monkeypatch, at, kept):
     calls = [0]
 
-    def break_down(*args: object) -> float:
+    def break_down(*args: object) -> torch.Tensor:
         calls[0] += 1
-        return float("nan") if calls[0] == at else backward(*args)
+        return torch.tensor(float("nan")) if calls[0] == at else backward(*args)
 
     monkeypatch.setattr(loop, "backward", break_down)
     with pytest.raises(MaskwrightError, match=f"became nan at step {at}; .*{kept}") as error:
@@ -328,24 +376,18 @@ def test_a_loss_that_is_no_number_ends_the_run(dataset, tmp_path, monkeypatch, a
 
 def test_a_run_stops_early_without_a_better_score(dataset, tmp_path, monkeypatch):
     listener = Listener()
-    evaluate, scores = setup.evaluate, iter([0.1, 0.1, 0.5, 0.6, 0.6, 0.4])
-
-    def scripted(*args: object):
-        found = evaluate(*args)
-        return replace(found, scores=replace(found.scores, miou=next(scores)))
-
-    monkeypatch.setattr(setup, "evaluate", scripted)  # two of the scores are only timed
+    script_headlines(monkeypatch, [0.5, 0.6, 0.6, 0.4])
     settings = quick(steps=20, evaluate_every=10, patience=2)
     result = train(settings, dataset, tmp_path / "run", progress=listener)
     assert listener.scores == [0.5, 0.6, 0.6, 0.4]
     assert listener.steps[-1] == 8
     assert listener.notes[-1] == "stopped early: no better score 2 times."
-    assert result.evaluation.scores.miou == 0.6
+    assert result.scores.headline().value == 0.6
     assert load_checkpoint(tmp_path / "run" / "best.safetensors")[1].training["step"] == 4
 
 
 def test_what_does_not_fit_is_refused_before_it_is_tried(dataset, tmp_path, monkeypatch):
-    monkeypatch.setattr(preflight, "available_memory", lambda: 1 << 30)
+    monkeypatch.setattr(preflight, "free_memory", lambda device: 1 << 30)
     with pytest.raises(ConfigError, match=r"GiB are free: batch 1000000 at 64x64 is too much"):
         train(config(batch=1_000_000), dataset, tmp_path / "run")
     assert not (tmp_path / "run").exists()
@@ -354,7 +396,7 @@ def test_what_does_not_fit_is_refused_before_it_is_tried(dataset, tmp_path, monk
 def test_sets_without_semantic_truth_are_told(dataset, tmp_path):
     lacking = tuple(replace(one, tasks=frozenset({"boxes"})) for one in dataset.splits["train"])
     none = replace(dataset, splits={"train": lacking, "val": dataset.splits["val"]})
-    with pytest.raises(DataError, match="none of the 6 images in the split train"):
+    with pytest.raises(DataError, match=r"none of the 6 .* train .* has class map.*have boxes"):
         train(quick(), none, tmp_path / "run")
     listener = Listener()
     some = replace(dataset, splits={"train": lacking[:4] + dataset.splits["train"][4:]})

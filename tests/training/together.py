@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -21,12 +22,15 @@ from torch import Tensor, nn
 
 import maskwright.formats as formats
 from maskwright.architectures import build
+from maskwright.architectures.contract import Network
+from maskwright.architectures.unet import UNetConfig
 from maskwright.core.errors import ConfigError, DataError
 from maskwright.data.loader import Batch
 from maskwright.layers import SyncedBatchStatistics
-from maskwright.losses import Targets, pixel_loss
-from maskwright.training import preflight, rehearsal, resume, train
+from maskwright.losses import PixelLoss, Targets, cross_entropy, pixel_loss, sum_over_processes
+from maskwright.training import TrainingStep, preflight, rehearsal, resume, train
 from maskwright.training.optimiser import build_optimiser
+from maskwright.training.precision import Precision
 from maskwright.training.processes import Processes, join
 from maskwright.training.steps import backward
 
@@ -58,6 +62,17 @@ def part_of(processes: Processes, batch: Tensor) -> Tensor:
     return batch.chunk(processes.count)[processes.rank]
 
 
+class Step(nn.Module):
+    """A network with one loss, as `TrainingStep` has it."""
+
+    def __init__(self, network: nn.Module, loss_of: PixelLoss) -> None:
+        super().__init__()
+        self.network, self.loss_of = network, loss_of
+
+    def forward(self, images_B3HW: Tensor, targets: Targets) -> dict[str, Tensor]:
+        return {"total": self.loss_of(self.network(images_B3HW), targets)}
+
+
 def losses(processes: Processes) -> dict[str, Tensor]:
     """Each loss and its gradients; with one image void, and with all that the first process has."""
     found = {}
@@ -65,10 +80,11 @@ def losses(processes: Processes) -> dict[str, Tensor]:
         for case, void in {"some": (1,), "half": (0, 1), "all": (0, 1, 2, 3)}.items():
             torch.manual_seed(0)
             network = nn.Conv2d(3, 5, 1).double()
-            forward = processes.wrap(network, False)
+            loss_of = pixel_loss(names, WEIGHTS_K.double())
+            step = processes.wrap(Step(network, loss_of), False)
             own = part_of(processes, images(1)).double() / 255
             targets = Targets(class_map_BHW=part_of(processes, labels(2, void)))
-            loss = pixel_loss(names, WEIGHTS_K.double())(forward(own), targets)
+            loss = step(own, targets)["total"]
             loss.backward()
             found[f"{names}, {case}: loss"] = loss.detach()
             for name, parameter in network.named_parameters():
@@ -79,7 +95,8 @@ def losses(processes: Processes) -> dict[str, Tensor]:
 def steps(processes: Processes, network: nn.Module, sync: bool) -> dict[str, Tensor]:
     """Loss of each of three steps, and the weights and statistics that they end in."""
     network.pixel_loss = pixel_loss("weighted-ce+dice", WEIGHTS_K)
-    forward = processes.wrap(network, sync)
+    step_of = processes.wrap(TrainingStep(network), sync)
+    precision = Precision("fp32", processes.device)
     optimiser = build_optimiser(network, quick(optimiser="sgd"))
     found = {}
     for step in range(3):
@@ -87,14 +104,80 @@ def steps(processes: Processes, network: nn.Module, sync: bool) -> dict[str, Ten
             images_B3HW=part_of(processes, images(10 + step)),
             targets=Targets(class_map_BHW=part_of(processes, labels(20 + step, (step,)))),
         )
-        found[f"loss {step}"] = torch.tensor(
-            backward(network, batch, False, 1.0, forward), dtype=torch.float64
-        )
+        found[f"loss {step}"] = backward(step_of, batch, precision).double()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         for group in optimiser.param_groups:
             group["lr"] = 0.05
         optimiser.step()
         optimiser.zero_grad()
+    return found | network.state_dict()
+
+
+class TwoTasks(Network):
+    """One convolution, then a class for each pixel and one box for each image."""
+
+    def __init__(self) -> None:
+        super().__init__(UNetConfig(classes=5))
+        self.body, self.classify, self.locate = (
+            nn.Conv2d(3, 6, 3),
+            nn.Conv2d(6, 5, 1),
+            nn.Linear(6, 4),
+        )
+
+    def forward(self, images_B3HW: Tensor) -> dict[str, Tensor]:
+        features_BChw = self.body(images_B3HW).relu()
+        return {
+            "logits": self.classify(F.pad(features_BChw, (1, 1, 1, 1))),
+            "boxes": self.locate(features_BChw.mean(dim=(2, 3))),
+        }
+
+    def losses(self, outputs: Mapping[str, Tensor], targets: Targets) -> dict[str, Tensor]:
+        pixels = cross_entropy(outputs["logits"], targets)
+        far, count = outputs["boxes"].sum() * 0, torch.zeros(())
+        for number, boxes_N4 in enumerate(targets.boxes or ()):
+            far = far + (outputs["boxes"][number] - boxes_N4 / 32).abs().sum()
+            count = count + len(boxes_N4)
+        far, count = sum_over_processes(far, count.to(far.dtype))
+        boxes = far / count.clamp_min(1)
+        return {"pixels": pixels, "boxes": boxes, "total": pixels + boxes}
+
+    def deploy(self, images_B3HW: Tensor) -> dict[str, Tensor]:
+        raise NotImplementedError
+
+    def head_prefixes(self) -> tuple[str, ...]:
+        return ("classify.",)
+
+
+def two_tasks(processes: Processes) -> dict[str, Tensor]:
+    """Half of the images are labelled for pixels, half for boxes: a process sees one kind only."""
+    torch.manual_seed(7)
+    network = TwoTasks().double().train()
+    step_of = processes.wrap(TrainingStep(network), False)
+    precision = Precision("fp32", processes.device)
+    optimiser = build_optimiser(network, quick(optimiser="sgd"))
+    found = {}
+    for step in range(3):
+        boxes_N4 = [torch.rand(number, 4, dtype=torch.float64) * 32 for number in (0, 0, 1, 2)]
+        pixels = labels(30 + step, (2, 3))
+        known = {
+            "class_map_BHW": pixels,
+            "boxes": tuple(boxes_N4),
+            "class_ids": tuple(torch.zeros(len(boxes), dtype=torch.int64) for boxes in boxes_N4),
+            "objects_known_B": torch.tensor([False, False, True, True]),
+        }
+        if (
+            processes.count == 2
+        ):  # as the loader has it: None where no image of the part is labelled
+            known = {"class_map_BHW": pixels[:2]} if processes.first else {
+                "boxes": tuple(boxes_N4[2:]),
+                "class_ids": known["class_ids"][2:],
+                "objects_known_B": known["objects_known_B"][2:],
+            }  # fmt: skip
+        batch = Batch(images_B3HW=part_of(processes, images(40 + step)), targets=Targets(**known))
+        found[f"loss {step}"] = backward(step_of, batch, precision).double()
+        for group in optimiser.param_groups:
+            group["lr"] = 0.05
+        precision.update(optimiser, network.parameters(), 1.0)
     return found | network.state_dict()
 
 
@@ -206,8 +289,9 @@ def runs(processes: Processes, folder: Path) -> dict[str, object]:
     whole, ended = folder / f"whole-{processes.count}", folder / f"ended-{processes.count}"
     result = train(RUN, dataset, whole)
     found: dict[str, object] = {
-        "matrix": result.evaluation.matrix,
-        "images": result.evaluation.images,
+        "matrix": result.scores.maps.matrix,
+        "images": result.scores.names,
+        "of images": result.scores.maps.image_scores().tolist(),
     }
     if processes.alone:
         return found
@@ -234,6 +318,7 @@ def runs(processes: Processes, folder: Path) -> dict[str, object]:
 def compute(processes: Processes, folder: Path) -> dict[str, object]:
     return {
         "losses": losses(processes),
+        "two tasks": two_tasks(processes),
         "frozen": frozen(processes),
         "synced": normed(processes, True),
         "own": normed(processes, False),

@@ -22,8 +22,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from maskwright.architectures.contract import Card, Published, SemanticNetwork
+from maskwright.architectures.contract import Card, Checkpoint, Published, SemanticNetwork
 from maskwright.architectures.encoders.resnet import ResNet, ResNetConfig
+from maskwright.architectures.normalisation import (
+    CITYSCAPES_MEAN,
+    CITYSCAPES_STD,
+    COCO_MEAN,
+    COCO_STD,
+)
 from maskwright.architectures.renaming import rename
 from maskwright.architectures.sizes import require_lengths
 from maskwright.layers.conv import ConvNormAct
@@ -233,14 +239,22 @@ CARD = Card(
         Published(what="fps Cityscapes, ResNet-18, Titan XP", value=65.5, source=_MEMORY),
     ),
     checkpoints={
-        "cityscapes": f"{_RELEASE}model_final_v1_city_new.pth",
-        "coco-stuff": f"{_RELEASE}model_final_v1_coco_new.pth",
+        "cityscapes": Checkpoint(
+            address=f"{_RELEASE}model_final_v1_city_new.pth",
+            mean=CITYSCAPES_MEAN,
+            std=CITYSCAPES_STD,
+        ),
+        "coco-stuff": Checkpoint(
+            address=f"{_RELEASE}model_final_v1_coco_new.pth",
+            mean=COCO_MEAN,
+            std=COCO_STD,
+        ),
     },
     notes=(
         "The reference is a widely used re-implementation, not the paper's authors' code; its "
         "scores are its own. As there: attention refinement starts with a 3x3 convolution, maps "
         "are enlarged by nearest neighbour, the spatial path ends in a 1x1 convolution. Its "
-        "Cityscapes weights want mean (0.3257, 0.3690, 0.3223), std (0.2112, 0.2148, 0.2115)."
+        "weights come with the mean and deviation of their own training images."
     ),
     from_reference=from_reference,
 )

@@ -23,7 +23,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from maskwright.architectures.contract import Card, Published, SemanticNetwork
+from maskwright.architectures.contract import Card, Checkpoint, Published, SemanticNetwork
+from maskwright.architectures.normalisation import (
+    CITYSCAPES_MEAN,
+    CITYSCAPES_STD,
+    COCO_MEAN,
+    COCO_STD,
+)
 from maskwright.architectures.renaming import rename
 from maskwright.architectures.sizes import require_lengths
 from maskwright.layers.conv import ConvNormAct
@@ -350,13 +356,21 @@ CARD = Card(
         Published(what="fps Cityscapes, TensorRT int8, Tesla T4", value=198, source=_README),
     ),
     checkpoints={
-        "cityscapes": f"{_RELEASE}model_final_v2_city.pth",
-        "coco-stuff": f"{_RELEASE}model_final_v2_coco.pth",
+        "cityscapes": Checkpoint(
+            address=f"{_RELEASE}model_final_v2_city.pth",
+            mean=CITYSCAPES_MEAN,
+            std=CITYSCAPES_STD,
+        ),
+        "coco-stuff": Checkpoint(
+            address=f"{_RELEASE}model_final_v2_coco.pth",
+            mean=COCO_MEAN,
+            std=COCO_STD,
+        ),
     },
     notes=(
         "The reference is a widely used re-implementation, not the paper's authors' code; its "
-        "scores are its own. Its Cityscapes weights want mean (0.3257, 0.3690, 0.3223), std "
-        "(0.2112, 0.2148, 0.2115)."
+        "scores are its own. Its weights come with the mean and deviation of their own training "
+        "images."
     ),
     from_reference=from_reference,
 )

@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import safetensors.torch
 import torch
@@ -18,8 +18,9 @@ from torch import Tensor
 
 from maskwright.architectures.catalogue import ARCHITECTURES
 from maskwright.architectures.contract import Architecture, Network
+from maskwright.architectures.modifications import modify
 from maskwright.architectures.weights import is_safetensors, parse_safetensors, read_model_file
-from maskwright.core.card import ModelCard
+from maskwright.core.card import FORMAT_VERSION, ModelCard
 from maskwright.core.errors import ConfigError, ModelFileError
 from maskwright.core.files import write_bytes
 from maskwright.core.settings import config_values
@@ -33,7 +34,8 @@ def save_checkpoint(path: Path | str, network: Network, card: ModelCard) -> None
     Args:
         path: ends in ".safetensors" by convention; folders are made.
         network: its state dict is written, on the processor, in standard memory order.
-        card: `architecture` and `config` must be the network's own.
+        card: `architecture` and `config` must be the network's own; what the network remembers is
+            written into it (`describe`).
 
     Raises:
         MaskwrightError: the folder can't be written or the disk is full; what stood there before
@@ -43,19 +45,28 @@ def save_checkpoint(path: Path | str, network: Network, card: ModelCard) -> None
         name: tensor.detach().to("cpu", copy=True).contiguous()
         for name, tensor in network.state_dict().items()
     }
-    metadata = {"format": "pt", METADATA_KEY: json.dumps(card.to_dict(), ensure_ascii=False)}
+    entries = describe(card, network).to_dict()
+    if network.normalisation != network.built_normalisation:
+        entries["format_version"] = FORMAT_VERSION  # older programs would normalise as it was built
+    metadata = {"format": "pt", METADATA_KEY: json.dumps(entries, ensure_ascii=False)}
     write_bytes(path, safetensors.torch.save(tensors, metadata))
 
 
+def describe(card: ModelCard, network: Network) -> ModelCard:
+    """The card with what the network itself knows: its normalisation and modifications."""
+    mean, std = network.normalisation
+    return replace(card, mean=mean, std=std, modifications=network.modifications)
+
+
 def load_checkpoint(path: Path | str) -> tuple[Network, ModelCard]:
-    """Rebuild a network from a checkpoint.
+    """Rebuild a network from a checkpoint, modified as it was.
 
     Returns:
         The network on the processor, in evaluation mode, and its card.
 
     Raises:
-        ModelFileError: missing, no checkpoint, damaged, from a newer version, of an architecture
-            that is not known, or with other tensors than the architecture has.
+        ModelFileError: missing, no checkpoint, damaged, from a newer version, of an architecture or
+            with a modification that is not known, or with other tensors than the network has.
     """
     data = read_model_file(path)
     card = _read_card(path, data)
@@ -67,7 +78,7 @@ def load_checkpoint(path: Path | str) -> tuple[Network, ModelCard]:
         )
     tensors = parse_safetensors(path, data)
     try:
-        network = _build(path, record, card.config, tensors)
+        network = _build(path, record, card, tensors)
     except RuntimeError as error:  # load_state_dict
         reason = " ".join(str(error).split())[:400]
         raise ModelFileError(
@@ -87,27 +98,34 @@ def read_card(path: Path | str) -> ModelCard:
 
 
 def _build(
-    path: Path | str,
-    record: Architecture,
-    config: Mapping[str, Any],
-    tensors: Mapping[str, Tensor],
+    path: Path | str, record: Architecture, card: ModelCard, tensors: Mapping[str, Tensor]
 ) -> Network:
-    kind = type(record.config)
-    given = dict(config)
-    if "pretrained" in given:  # all tensors come from the file
-        given["pretrained"] = False
     try:
-        restored = kind(**config_values(kind, given, kind.__name__))
         with torch.device("meta"):  # first values cost time, and the file's take their place
-            network = record.network(restored)
+            network = _restore(record, card)
         if any(tensor.is_meta for tensor in _not_in_state_dict(network)):
-            network = record.network(restored)
+            network = _restore(record, card)
+    except ModelFileError as error:
+        raise ModelFileError(f"{path}: {error}") from error
     except (ConfigError, TypeError, ValueError) as error:
         raise ModelFileError(
             f"{path} has a configuration that can't be built: {error} It comes from another "
             "version, or was changed."
         ) from error
     network.load_state_dict(tensors, assign=True)
+    return network
+
+
+def _restore(record: Architecture, card: ModelCard) -> Network:
+    kind = type(record.config)
+    given = dict(card.config)
+    if "pretrained" in given:  # all tensors come from the file
+        given["pretrained"] = False
+    network = record.network(kind(**config_values(kind, given, kind.__name__)))
+    for modification in card.modifications:
+        modify(network, modification)
+    if card.mean is not None and card.std is not None:
+        network.normalise_by(card.mean, card.std)
     return network
 
 

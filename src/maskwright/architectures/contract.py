@@ -1,7 +1,11 @@
 """The contract that every network keeps, and the card that every architecture carries.
 
     forward(images_B3HW)        -> dict of raw tensors: every head; auxiliary ones in training only
-    losses(outputs, targets)    -> dict of scalars with "total"
+    training_outputs(images, targets)
+                                -> the same in training; a network whose heads need the truth
+                                   (regions to look at, queries to denoise) overrides it
+    losses(outputs, targets)    -> dict of scalars with "total"; a connected zero for every task
+                                   that no image of the batch is labelled for
     deploy(images_B3HW uint8)   -> the standard outputs, one exportable graph
     deploy_soft(images)         -> the same, and of semantic networks "probabilities" BKHW, to blend
                                    tiles with or to refine
@@ -15,19 +19,21 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from maskwright.architectures.freezing import is_inside, parts_of, set_learning
+from maskwright.architectures.normalisation import IMAGENET_MEAN, IMAGENET_STD
+from maskwright.architectures.parameter_groups import ParameterGroup, parameter_groups
+from maskwright.core.card import Modification
 from maskwright.core.errors import ConfigError
-from maskwright.losses.choice import PixelLoss
+from maskwright.core.sample import Task
 from maskwright.losses.cross_entropy import at_least_float32, cross_entropy
-from maskwright.losses.targets import Targets
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
+from maskwright.losses.pixel_loss import PixelLoss
+from maskwright.losses.targets import Need, Targets
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +54,22 @@ class Published:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """Weights that somebody published, and how images are to be given to them.
+
+    Attributes:
+        address: of the file.
+        mean, std: of each channel, RGB in 0..1, that it was trained with; None: the architecture's
+            own. Other ranges of values are expressed in these: 0..255 less a mean is a std of
+            1 / 255. `from_reference` turns weights for BGR round.
+    """
+
+    address: str
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Card:
     """An architecture's facts.
 
@@ -58,19 +80,19 @@ class Card:
         repository: the authors' code, as the reference that a golden was recorded from.
         licence: of that code (ours is Apache-2.0, written from the paper).
         published: numbers with their sources; GPU speeds too.
-        checkpoints: name -> address of the authors' weights.
+        checkpoints: name -> the authors' weights.
         notes: what differs from the paper, what is an interpretation.
         from_reference: (network's state dict of the authors' naming) -> ours.
     """
 
     title: str
     paper: str
-    tasks: tuple[str, ...]
+    tasks: tuple[Task, ...]
     repository: str
     licence: str
     from_reference: Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
     published: tuple[Published, ...] = ()
-    checkpoints: Mapping[str, str] = field(default_factory=dict)
+    checkpoints: Mapping[str, Checkpoint] = field(default_factory=dict)
     notes: str = ""
 
 
@@ -110,11 +132,18 @@ class Network(nn.Module, ABC):
     Attributes:
         config: the sizes it was built with.
         mean, std: RGB in 0..1; buffers that `deploy` normalises with. They are not in the state
-            dict; the configuration or the encoder sets them.
+            dict; the configuration or the encoder sets them, then the weights that are loaded.
+        normalisation: the same as numbers: (mean, std), one of each a channel.
+        built_normalisation: as it was built, before any weights.
+        modifications: what `modify` did to it since it was built, in order; its card tells them.
+        frozen: names of the parts that learn nothing (`freeze`).
     """
 
     mean: Tensor
     std: Tensor
+    modifications: tuple[Modification, ...]
+    frozen: tuple[str, ...]
+    normalisation: tuple[tuple[float, ...], tuple[float, ...]]
 
     def __init__(
         self,
@@ -124,14 +153,50 @@ class Network(nn.Module, ABC):
     ) -> None:
         super().__init__()
         self.config = config
+        self.modifications = ()
+        self.frozen = ()
+        self.normalise_by(mean, std)
+        self.built_normalisation = self.normalisation
+
+    def normalise_by(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        """Set what images are normalised with, one number a channel.
+
+        Raises:
+            ConfigError: not the same number of both, or a deviation that is not above zero.
+        """
+        if len(mean) != len(std) or not min(std) > 0:
+            raise ConfigError(
+                f"expected a mean and a deviation above zero of each channel, got {tuple(mean)} "
+                f"and {tuple(std)}."
+            )
+        self.normalisation = tuple(map(float, mean)), tuple(map(float, std))
+        like = getattr(self, "mean", None)
         # torch.device("meta") builds must keep these values: they are not in the state dict.
         with torch.device("cpu"):
-            self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
-            self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
+            for name, values in zip(("mean", "std"), self.normalisation):
+                values_1C11 = torch.tensor(values).view(1, -1, 1, 1)
+                if like is not None:
+                    values_1C11 = values_1C11.to(like.device, like.dtype)
+                self.register_buffer(name, values_1C11, persistent=False)
 
     @abstractmethod
     def forward(self, images_B3HW: Tensor) -> dict[str, Tensor]:
         """RGB float images, already normalised -> every head's raw tensor."""
+
+    def training_outputs(self, images_B3HW: Tensor, targets: Targets) -> dict[str, Tensor]:
+        """What `losses` takes: `forward`, unless a head needs the truth to run.
+
+        Args:
+            images_B3HW: as of `forward`.
+            targets: of the images, in their pixels.
+        """
+        del targets
+        return self(images_B3HW)
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        """What the loader is to make of the truth for this network's losses."""
+        return frozenset()
 
     @abstractmethod
     def losses(self, outputs: Mapping[str, Tensor], targets: Targets) -> dict[str, Tensor]:
@@ -169,6 +234,39 @@ class Network(nn.Module, ABC):
     def head_prefixes(self) -> tuple[str, ...]:
         """State-dict prefixes of what depends on the number of classes: swapped for new classes."""
 
+    def parameter_groups(self) -> tuple[ParameterGroup, ...]:
+        """What learns, split by rate and weight decay; a network with wishes of its own overrides.
+
+        Norms, biases, queries, class tokens and position tables are not decayed, nor what a module
+        names in a method `no_weight_decay`. Frozen parameters are in no group.
+        """
+        return parameter_groups(self, self.encoder_parameters())
+
+    def freeze(self, *parts: str) -> None:
+        """Let parts of the network learn nothing more: neither weights nor batch statistics.
+
+        They stay in evaluation mode, without dropout, while the rest is trained. Modules that are
+        put into a frozen part later learn; freeze after `modify`.
+
+        Args:
+            parts: names of modules or parameters, such as "encoder" or "encoder.layer1"; "" is
+                everything.
+
+        Raises:
+            ConfigError: the network has no such part; the text tells those it has.
+        """
+        self.frozen = tuple(dict.fromkeys((*self.frozen, *parts_of(self, parts))))
+        set_learning(self, self.frozen)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Self:
+        """Training or evaluation mode; frozen parts stay in evaluation mode."""
+        super().train(mode)
+        for name, module in self.named_modules() if mode and self.frozen else ():
+            if any(is_inside(name, part) for part in self.frozen):
+                module.training = False
+        return self
+
     def encoder_parameters(self) -> list[nn.Parameter]:
         """Parameters that come pretrained and learn slower; none unless a network says so."""
         return []
@@ -198,9 +296,8 @@ class SemanticNetwork(Network):
 
     def losses(self, outputs: Mapping[str, Tensor], targets: Targets) -> dict[str, Tensor]:
         """The pixel loss of "logits" and of each auxiliary head, weighted, and "total"."""
-        if targets.class_map_BHW is None:
-            raise ValueError(f"{type(self).__name__} needs targets.class_map_BHW, got None")
-        size = targets.class_map_BHW.shape[-2:]
+        known = targets.class_map_BHW
+        size = outputs["logits"].shape[-2:] if known is None else known.shape[-2:]
         weights = {"logits": 1.0, **self.auxiliary_weights}
         terms = {
             name: weights[name]
@@ -209,6 +306,11 @@ class SemanticNetwork(Network):
             if name in weights
         }
         return {**terms, "total": torch.stack(list(terms.values())).sum()}
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        """What the pixel loss wants."""
+        return getattr(self.pixel_loss, "needs", frozenset())
 
     def deploy(self, images_B3HW: Tensor) -> dict[str, Tensor]:
         """uint8 RGB -> {"class_map": BHW}: logits at the input's size, then argmax.

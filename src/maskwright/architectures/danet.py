@@ -21,7 +21,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from maskwright.architectures.contract import Card, Published, SemanticNetwork
+from maskwright.architectures.contract import Card, Checkpoint, Published, SemanticNetwork
 from maskwright.architectures.encoders import DilatedResNetSettings
 from maskwright.architectures.renaming import rename
 from maskwright.layers.attention import attend, attend_to_channels
@@ -194,7 +194,9 @@ CARD = Card(
         )
     ),
     checkpoints={
-        "cityscapes, resnet101": "https://drive.google.com/open?id=1XmpFEF-tbPH0Rmv4eKRxYJngr3pTbj6p"
+        "cityscapes, resnet101": Checkpoint(
+            address="https://drive.google.com/open?id=1XmpFEF-tbPH0Rmv4eKRxYJngr3pTbj6p"
+        )
     },
     notes=(
         "Position attention runs by blocks of rows: the same function (to 1e-15 in float64), with "

@@ -17,7 +17,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from maskwright.architectures.contract import Card, Published
+from maskwright.architectures.contract import Card, Checkpoint, Published
 from maskwright.architectures.encoder_network import AuxiliarySettings, EncoderNetwork
 from maskwright.architectures.encoders.reference import split_encoder
 from maskwright.architectures.renaming import rename, rename_aspp
@@ -152,11 +152,12 @@ CARD = Card(
         for variant, what, value in _PUBLISHED
     ),
     checkpoints={
-        "coco with VOC labels, ResNet-50": f"{_DOWNLOADS}deeplabv3_resnet50_coco-cd0a2569.pth",
-        "coco with VOC labels, ResNet-101": f"{_DOWNLOADS}deeplabv3_resnet101_coco-586e9e4e.pth",
-        "coco with VOC labels, MobileNetV3-Large": (
-            f"{_DOWNLOADS}deeplabv3_mobilenet_v3_large-fc3c493d.pth"
-        ),
+        f"coco with VOC labels, {encoder}": Checkpoint(address=_DOWNLOADS + file)
+        for encoder, file in (
+            ("ResNet-50", "deeplabv3_resnet50_coco-cd0a2569.pth"),
+            ("ResNet-101", "deeplabv3_resnet101_coco-586e9e4e.pth"),
+            ("MobileNetV3-Large", "deeplabv3_mobilenet_v3_large-fc3c493d.pth"),
+        )
     },
     notes=(
         "The authors' own code is TensorFlow's; the goldens are torchvision's, which adds an "

@@ -18,7 +18,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from maskwright.architectures.contract import Card, Published
+from maskwright.architectures.contract import Card, Checkpoint, Published
 from maskwright.architectures.encoder_network import AuxiliarySettings, EncoderNetwork
 from maskwright.architectures.encoders.reference import split_encoder
 from maskwright.architectures.renaming import rename
@@ -103,12 +103,13 @@ CARD = Card(
         for variant, what, value in _PUBLISHED
     ),
     checkpoints={
-        "coco with VOC labels, ResNet-50": (
-            "https://download.pytorch.org/models/fcn_resnet50_coco-1167a1af.pth"
-        ),
-        "coco with VOC labels, ResNet-101": (
-            "https://download.pytorch.org/models/fcn_resnet101_coco-7ecb50ca.pth"
-        ),
+        f"coco with VOC labels, {encoder}": Checkpoint(
+            address=f"https://download.pytorch.org/models/{file}"
+        )
+        for encoder, file in (
+            ("ResNet-50", "fcn_resnet50_coco-1167a1af.pth"),
+            ("ResNet-101", "fcn_resnet101_coco-7ecb50ca.pth"),
+        )
     },
     notes=(
         "torchvision's form: the head on stride 8, an auxiliary head on the stage before the last "

@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from maskwright.architectures.contract import Card, Published, SemanticNetwork
+from maskwright.architectures.contract import Card, Checkpoint, Published, SemanticNetwork
 from maskwright.architectures.encoders import DilatedResNetSettings
 from maskwright.architectures.renaming import rename
 from maskwright.layers.attention import attend, attend_to_channels
@@ -263,7 +263,7 @@ CARD = Card(
             ("mIoU Cityscapes test, fine annotations only", 82.9),
         )
     ),
-    checkpoints={"cityscapes, resnet101": _DRIVE},
+    checkpoints={"cityscapes, resnet101": Checkpoint(address=_DRIVE)},
     notes=(
         "The code stands in DANet's repository. Logits are enlarged with aligned corners, as the "
         "authors do."

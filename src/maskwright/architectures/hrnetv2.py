@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from maskwright.architectures.contract import Card, Published, SemanticNetwork
+from maskwright.architectures.contract import Card, Checkpoint, Published, SemanticNetwork
 from maskwright.architectures.encoders import hrnet
 from maskwright.architectures.renaming import rename
 from maskwright.layers.conv import ConvNormAct
@@ -106,11 +106,14 @@ CARD = Card(
         )
     ),
     checkpoints={
-        "cityscapes, w48": f"{_RELEASE}hrnet_cs_8090_torch11.pth",
-        "pascal-context (59 classes), w48": f"{_RELEASE}hrnet_pascal_ctx_5410_torch11.pth",
-        "coco-stuff, w48": f"{_RELEASE}hrnet_cocostuff_3617_torch04.pth",
-        "ade20k, w48": f"{_RELEASE}hrnet_ade20k_4312_torch04.pth",
-        "lip, w48": f"{_RELEASE}hrnet_lip_5583_torch04.pth",
+        what: Checkpoint(address=_RELEASE + file)
+        for what, file in {
+            "cityscapes, w48": "hrnet_cs_8090_torch11.pth",
+            "pascal-context (59 classes), w48": "hrnet_pascal_ctx_5410_torch11.pth",
+            "coco-stuff, w48": "hrnet_cocostuff_3617_torch04.pth",
+            "ade20k, w48": "hrnet_ade20k_4312_torch04.pth",
+            "lip, w48": "hrnet_lip_5583_torch04.pth",
+        }.items()
     },
     notes=(
         "W18-small is the authors' Small-v2. Coarse branches are enlarged with half-pixel centres, "

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from maskwright.architectures.contract import Card, Published
+from maskwright.architectures.contract import Card, Checkpoint, Published
 from maskwright.architectures.encoder_network import EncoderNetwork
 from maskwright.architectures.encoders import EncoderSettings
 from maskwright.architectures.encoders.reference import split_encoder
@@ -129,8 +129,8 @@ CARD = Card(
         for what, value in _PUBLISHED
     ),
     checkpoints={
-        "coco with VOC labels": (
-            "https://download.pytorch.org/models/lraspp_mobilenet_v3_large-d234d4ea.pth"
+        "coco with VOC labels": Checkpoint(
+            address="https://download.pytorch.org/models/lraspp_mobilenet_v3_large-d234d4ea.pth"
         ),
     },
     notes=(

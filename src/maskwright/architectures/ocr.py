@@ -20,7 +20,7 @@ from typing import ClassVar, cast
 import torch
 from torch import Tensor, nn
 
-from maskwright.architectures.contract import Card, Published, SemanticNetwork
+from maskwright.architectures.contract import Card, Checkpoint, Published, SemanticNetwork
 from maskwright.architectures.encoders import hrnet
 from maskwright.architectures.renaming import rename
 from maskwright.layers.conv import ConvNormAct
@@ -169,12 +169,15 @@ CARD = Card(
         )
     ),
     checkpoints={
-        "cityscapes, w48": f"{_RELEASE}hrnet_ocr_cs_8162_torch11.pth",
-        "cityscapes train + val, w48": f"{_RELEASE}hrnet_ocr_cs_trainval_8227_torch11.pth",
-        "pascal-context (59 classes), w48": f"{_RELEASE}hrnet_ocr_pascal_ctx_5618_torch11.pth",
-        "coco-stuff, w48": f"{_RELEASE}hrnet_ocr_cocostuff_3965_torch04.pth",
-        "ade20k, w48": f"{_RELEASE}hrnet_ocr_ade20k_4451_torch04.pth",
-        "lip, w48": f"{_RELEASE}hrnet_ocr_lip_5648_torch04.pth",
+        what: Checkpoint(address=_RELEASE + file)
+        for what, file in {
+            "cityscapes, w48": "hrnet_ocr_cs_8162_torch11.pth",
+            "cityscapes train + val, w48": "hrnet_ocr_cs_trainval_8227_torch11.pth",
+            "pascal-context (59 classes), w48": "hrnet_ocr_pascal_ctx_5618_torch11.pth",
+            "coco-stuff, w48": "hrnet_ocr_cocostuff_3965_torch04.pth",
+            "ade20k, w48": "hrnet_ocr_ade20k_4451_torch04.pth",
+            "lip, w48": "hrnet_ocr_lip_5648_torch04.pth",
+        }.items()
     },
     notes=(
         "The authors train the regions with weight 0.4 and, where it is told, with OHEM cross "

@@ -23,7 +23,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from maskwright.architectures.contract import Card, Published, SemanticNetwork, resize_logits
+from maskwright.architectures.contract import (
+    Card,
+    Checkpoint,
+    Published,
+    SemanticNetwork,
+    resize_logits,
+)
 from maskwright.architectures.renaming import rename
 from maskwright.architectures.sizes import require_lengths
 from maskwright.core.errors import ConfigError
@@ -376,8 +382,10 @@ CARD = Card(
         for variant, what, value, source in _PUBLISHED
     ),
     checkpoints={
-        f"ade20k, b{size}": f"https://huggingface.co/nvidia/segformer-b{size}-finetuned-ade-"
-        f"{'640-640' if size == 5 else '512-512'}/resolve/main/pytorch_model.bin"
+        f"ade20k, b{size}": Checkpoint(
+            address=f"https://huggingface.co/nvidia/segformer-b{size}-finetuned-ade-"
+            f"{'640-640' if size == 5 else '512-512'}/resolve/main/pytorch_model.bin"
+        )
         for size in range(6)
     },
     notes=(

@@ -70,7 +70,7 @@ def summarise(name: str) -> Summary:
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         gflops=counter.get_total_flops() / 1e9,
         input_size=entry.input_size,
-        checkpoints=dict(card.checkpoints),
+        checkpoints={what: one.address for what, one in card.checkpoints.items()},
         published=tuple(item for item in card.published if item.variant in {"", name}),
         repository=card.repository,
         licence=card.licence,

@@ -50,6 +50,7 @@ def compare_models(
     Raises:
         ConfigError, DataError, MaskwrightError, KeyboardInterrupt: as `train_all`, `time_all`.
     """
+    machine.thread_count(answer_threads, "answer_threads")
     if rounds < 0:
         raise ConfigError(f"expected rounds of 0 (not timed) or more, got {rounds}.")
     comparison = train_all(
@@ -65,7 +66,7 @@ def compare_models(
     )
     page = Path(out) / "report.html"
     write_report(page, comparison_report(comparison))
-    trained = [row for row in comparison.rows.values() if row.miou is not None]
+    trained = [row for row in comparison.rows.values() if row.score is not None]
     if rounds and any(row.best_ms is None for row in trained):
         time_all(comparison, data, threads=answer_threads, rounds=rounds, note=note)
         write_report(page, comparison_report(comparison))
@@ -130,7 +131,8 @@ def train_all(
     names = find_candidates(models)
     dataset = formats.read(data)
     size = size or suggest_size(dataset)
-    threads = threads or max(1, machine.usable_cores() // jobs)
+    threads = max(1, machine.usable_cores() // jobs) if threads is None else threads
+    machine.thread_count(threads)
     shared = {**(changes or {}), "threads": threads}
     configs = {name: trial_config(name, size, budget, shared) for name in names}
     comparison = Comparison(Path(out), _settings(Path(data), configs[names[0]]))
@@ -146,12 +148,12 @@ def train_all(
         for name, trial in ended:
             row = _row(name, trial, configs[name], len(dataset.classes), jobs)
             comparison.keep(row)
-            note(f"{numbers[name]}  {name}: {row.error or f'mIoU {row.miou:.4f}'}")
+            note(f"{numbers[name]}  {name}: {row.error or f'{row.headline} {row.score:.4f}'}")
     return comparison
 
 
 def _trained(comparison: Comparison, name: str) -> bool:
-    return name in comparison.rows and comparison.rows[name].miou is not None
+    return name in comparison.rows and comparison.rows[name].score is not None
 
 
 def _settings(data: Path, config: TrainConfig) -> dict[str, Any]:

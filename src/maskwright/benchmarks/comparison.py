@@ -22,6 +22,17 @@ from maskwright.training.run_folder import environment
 
 FILE = "comparison.json"
 
+_RENAMED = {
+    "miou": "score",
+    "iou": "of_classes",
+    "test_miou": "test_score",
+    "test_iou": "test_of_classes",
+    "best_miou": "best_score",
+}
+"""Fields of records that knew class maps only."""
+
+_SPANS = ("interval", "basic_span", "best_span")
+
 
 @dataclass(frozen=True, kw_only=True)
 class ComparisonRow:
@@ -38,17 +49,22 @@ class ComparisonRow:
         precision: of training, "fp32" or "bf16".
         batch: images a step; below the settings' where memory was short, gradients then summed.
         training_mib: 2^20 bytes that training had resident at most.
-        miou, pixel_accuracy, iou: of the last weights on the validation split, by PyTorch, 0..1.
-        test_miou, test_iou: the same on the test split, where there is one beside.
+        headline: the name of the score, such as "mIoU".
+        score: of the last weights on the validation split, by PyTorch, 0..1.
+        numbers: every number of these weights by name, the headline among them.
+        of_classes: class -> its IoU, AP or PQ, of these weights.
+        test_score, test_of_classes: the same on the test split, where there is one beside.
         basic_ms: median of PyTorch eager, the network alone.
         best_ms: median of the fastest runtime.
+        basic_span, best_span: the medians' 95 % intervals over the turns, lowest and highest.
         best: its name, such as "OpenVINO bf16".
-        best_miou: mIoU of its answers on the validation split.
+        best_score: headline of its answers on the validation split.
         interval: of that, the bootstrap's lowest and highest at 95 %, over the images.
         boundary_iou, boundary_f, thin_iou: of those answers, means over the classes.
         agreement: share of pixels, 0..1, on which it answers as PyTorch.
         peak_mib: 2^20 bytes that a process takes which only answers with it.
         file_mib: of the bundle.
+        unsure: what the times leave open; "" where nothing.
         error: why the model failed; "" where it didn't.
     """
 
@@ -63,15 +79,18 @@ class ComparisonRow:
     precision: str | None = None
     batch: int | None = None
     training_mib: float | None = None
-    miou: float | None = None
-    pixel_accuracy: float | None = None
-    iou: Mapping[str, float | None] = field(default_factory=dict)
-    test_miou: float | None = None
-    test_iou: Mapping[str, float | None] = field(default_factory=dict)
+    headline: str = "mIoU"
+    score: float | None = None
+    numbers: Mapping[str, float | None] = field(default_factory=dict)
+    of_classes: Mapping[str, float | None] = field(default_factory=dict)
+    test_score: float | None = None
+    test_of_classes: Mapping[str, float | None] = field(default_factory=dict)
     basic_ms: float | None = None
     best_ms: float | None = None
+    basic_span: tuple[float, float] | None = None
+    best_span: tuple[float, float] | None = None
     best: str | None = None
-    best_miou: float | None = None
+    best_score: float | None = None
     interval: tuple[float, float] | None = None
     boundary_iou: float | None = None
     boundary_f: float | None = None
@@ -79,13 +98,18 @@ class ComparisonRow:
     agreement: float | None = None
     peak_mib: float | None = None
     file_mib: float | None = None
+    unsure: str = ""
     error: str = ""
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> ComparisonRow:
-        """Inverse of `dataclasses.asdict`, through JSON too."""
-        interval = data.get("interval")
-        return cls(**{**data, "interval": None if interval is None else tuple(interval)})
+        """Inverse of `dataclasses.asdict`, through JSON too; earlier records are read as well."""
+        row = {_RENAMED.get(name, name): value for name, value in data.items()}
+        accuracy = row.pop("pixel_accuracy", None)
+        if accuracy is not None:
+            row["numbers"] = {"mIoU": row.get("score"), "pixel accuracy": accuracy}
+        spans = {name: tuple(row[name]) for name in _SPANS if row.get(name) is not None}
+        return cls(**{**row, **spans})
 
 
 class Comparison:
@@ -164,7 +188,7 @@ def read_record(folder: Path) -> dict[str, Any]:
 
 
 def pareto(
-    rows: Sequence[ComparisonRow], most: int = 8, cost: str = "best_ms", score: str = "miou"
+    rows: Sequence[ComparisonRow], most: int = 8, cost: str = "best_ms", score: str = "score"
 ) -> list[ComparisonRow]:
     """Those that no other beats in both accuracy and cost, the cheapest first.
 

@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import maskwright.formats as formats
 import maskwright.jobs as jobs
-from maskwright.benchmarks.latency import LatencyRow, compare_latency
+from maskwright.benchmarks.latency import compare_latency
 from maskwright.benchmarks.tables import fastest, latency_record, latency_table, speeds
 from maskwright.core import machine
 from maskwright.core.errors import ConfigError
 from maskwright.core.files import write_json
 from maskwright.data import Augmentation
 from maskwright.export import export_checkpoint
-from maskwright.report import (
-    Example,
-    Report,
-    semantic_headline,
-    semantic_sections,
-    semantic_summary,
-    settings,
-    write_report,
-)
+from maskwright.report import write_report
 from maskwright.runtimes import load
 from maskwright.synthesis import pitch_scene
-from maskwright.training import Silent, TrainConfig, TrainResult, environment, train
+from maskwright.training import Silent, TrainConfig, environment, train
 
 _MARK = "maskwright-demo.json"
 
@@ -37,7 +29,7 @@ class DemoResult:
     """What the demo came to.
 
     Attributes:
-        miou: of the bundle, without torch, on scenes that training never saw.
+        headline: of the bundle, without torch, on scenes that training never saw.
         test_images: how many of those.
         fps: images a second of the fastest runtime, the network alone.
         speed_up: over PyTorch eager with the same threads.
@@ -46,7 +38,7 @@ class DemoResult:
         report: the page.
     """
 
-    miou: float
+    headline: jobs.Headline
     test_images: int
     fps: float
     speed_up: float
@@ -100,16 +92,23 @@ def run_demo(
     export_checkpoint(run.folder / "best.safetensors", bundle, images)
     progress.note("4/5  scoring the bundle without PyTorch")
     predictor = load(bundle)
-    evaluation = jobs.evaluate(test, predictor.predict, dataset.classes)
+    find, tasks = jobs.answers_of(predictor), jobs.tasks_of(predictor.card.tasks)
+    scores = jobs.score(test, find, dataset.classes, tasks=tasks, detail=False)
     progress.note("5/5  comparing speeds")
     rows = compare_latency(run.folder / "best.safetensors", bundle, images, seconds=20)
     write_json(out / "latency.json", latency_record(rows))
-    examples = jobs.examples_of(evaluation, test, predictor.predict)
-    outcome = _Outcome(run=run, evaluation=evaluation, rows=rows, examples=examples)
-    write_report(out / "report.html", _report(outcome))
+    around = jobs.Around(
+        history=run.history,
+        speeds=speeds(rows),
+        environment=environment(),
+        settings=run.config.to_dict(),
+    )
+    page = jobs.score_page("A football pitch, segmented", scores, test, find, around)
+    page = replace(page, sections=[*page.sections, latency_table(rows)])
+    write_report(out / "report.html", page)
     best = fastest(rows)
     return DemoResult(
-        miou=evaluation.scores.miou,
+        headline=scores.headline(),
         test_images=len(test),
         fps=best.fps,
         speed_up=best.speed_up,
@@ -134,35 +133,6 @@ def demo_config(size: tuple[int, int], seconds: float, seed: int) -> TrainConfig
         augmentation=Augmentation(scale=(0.8, 1.5)),
         evaluate_every=3,
         seed=seed,
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Outcome:
-    run: TrainResult
-    evaluation: jobs.Evaluation
-    rows: list[LatencyRow]
-    examples: dict[str, list[Example]] = field(default_factory=dict)
-
-
-def _report(outcome: _Outcome) -> Report:
-    scores = outcome.evaluation.scores.to_dict()
-    bars = speeds(outcome.rows)
-    sections = semantic_sections(
-        scores=scores,
-        matrix=outcome.evaluation.matrix,
-        classes=outcome.evaluation.classes,
-        examples=outcome.examples,
-        history=outcome.run.history,
-        speeds=bars,
-        environment=environment(),
-    )
-    recipe = settings("Settings", outcome.run.config.to_dict(), folded=True)
-    return Report(
-        title="A football pitch, segmented",
-        subtitle=semantic_summary(scores, bars),
-        headline=semantic_headline(scores, bars),
-        sections=[*sections, latency_table(outcome.rows), recipe],
     )
 
 

@@ -23,7 +23,7 @@ from maskwright.benchmarks.contenders import (
 from maskwright.benchmarks.subjects import Subject, count_gflop
 from maskwright.core.errors import ConfigError
 from maskwright.core.machine import processor, system
-from maskwright.export.agreement import pixel_agreement
+from maskwright.export.agreement import answer_agreement
 from maskwright.jobs.turns import Timings, take_turns
 from maskwright.runtimes import read_bundle
 from maskwright.runtimes.session import thread_count
@@ -237,7 +237,7 @@ def _compare_answers(contenders: list[Contender], images: Sequence[np.ndarray]) 
     expected = [first.predictor.predict(image) for image in images]
     for other in others:
         answers = (other.predictor.predict(image) for image in images)
-        shares = [pixel_agreement(left, right) for left, right in zip(expected, answers)]
+        shares = [answer_agreement(left, right) for left, right in zip(expected, answers)]
         other.agreement = float(np.mean(shares))
 
 

@@ -27,6 +27,8 @@ from maskwright.core import machine
 from maskwright.core.errors import MaskwrightError
 from maskwright.core.files import write_json
 from maskwright.core.sample import Dataset
+from maskwright.metrics.overlap import none_for_nan
+from maskwright.runtimes import Predictor
 from maskwright.training import (
     RunFolder,
     Terminal,
@@ -38,6 +40,9 @@ from maskwright.training import (
 )
 from maskwright.training.preflight import DoesNotFitError
 
+SCORED = ("val", "test", "train", "all")
+"""Splits: the first that exists is scored."""
+
 INTERRUPTED = 3
 """Exit code where the state is kept and the trial goes on another time."""
 
@@ -47,10 +52,11 @@ class TrialResult:
     """What a trial came to.
 
     Attributes:
-        miou: mean IoU, 0..1, of the last weights on the validation split, by PyTorch.
-        pixel_accuracy: share of its pixels that are right.
-        iou: class -> IoU; None where neither truth nor prediction has it.
-        test_miou, test_iou: the same on the test split; None and {} where there is none.
+        headline: the name of the score, such as "mIoU".
+        score: its value, 0..1, of the last weights on the validation split, by PyTorch.
+        numbers: every number of these weights by name, the headline among them.
+        of_classes: class -> its IoU, AP or PQ; None where neither truth nor prediction has it.
+        test_score, test_of_classes: the same on the test split; None and {} where there is none.
         steps, epochs: of training.
         precision: "fp32" or "bf16", of training.
         batch: images a step; fewer than was asked for where the memory didn't hold them, and then
@@ -58,11 +64,12 @@ class TrialResult:
         training_mib: 2^20 bytes that the process had resident at most.
     """
 
-    miou: float
-    pixel_accuracy: float
-    iou: Mapping[str, float | None]
-    test_miou: float | None = None
-    test_iou: Mapping[str, float | None]
+    headline: str
+    score: float
+    numbers: Mapping[str, float | None]
+    of_classes: Mapping[str, float | None]
+    test_score: float | None = None
+    test_of_classes: Mapping[str, float | None]
     steps: int
     epochs: float
     precision: str
@@ -154,20 +161,20 @@ def run_trial(folder: Path, data: Path, config: TrainConfig) -> TrialResult:
     if result.interrupted:
         raise KeyboardInterrupt
     training_mib = peak_mib()
-    answer = checkpoint_predictor(run.best, config.threads).predict
-    evaluation = result.evaluation
-    if evaluation is None:  # it was trained before, but not told
-        samples = dataset.split("val", "test", "train", "all")
-        evaluation = jobs.evaluate(samples, answer, dataset.classes)
-    test = None
-    if {"val", "test"} <= set(dataset.splits):
-        test = jobs.evaluate(dataset.splits["test"], answer, dataset.classes)
+    predictor = checkpoint_predictor(run.best, config.threads)
+    scores = result.scores
+    if scores is None:  # it was trained before, but not told
+        scores = _score(predictor, dataset, *SCORED)
+    head, test = scores.headline(), result.test
+    if test is None and {"val", "test"} <= set(dataset.splits):
+        test = _score(predictor, dataset, "test")
     return TrialResult(
-        miou=evaluation.scores.miou,
-        pixel_accuracy=evaluation.scores.pixel_accuracy,
-        iou=_class_iou(evaluation),
-        test_miou=None if test is None else test.scores.miou,
-        test_iou={} if test is None else _class_iou(test),
+        headline=head.name,
+        score=head.value,
+        numbers={name: none_for_nan(value) for name, value in scores.numbers().items()},
+        of_classes=scores.of_classes(),
+        test_score=None if test is None else test.headline().value,
+        test_of_classes={} if test is None else test.of_classes(),
         steps=int(result.config.steps or 0),
         epochs=max(row["epoch"] for row in result.history),
         precision=result.config.precision,
@@ -190,8 +197,14 @@ def _train_in_parts(
             progress.note(f"a batch is too much for the memory: parts of {config.batch}")
 
 
-def _class_iou(evaluation: jobs.Evaluation) -> dict[str, float | None]:
-    return {row["name"]: row["iou"] for row in evaluation.scores.to_dict()["classes"]}
+def _score(predictor: Predictor, dataset: Dataset, *splits: str) -> jobs.Scores:
+    return jobs.score(
+        dataset.split(*splits),
+        jobs.answers_of(predictor),
+        dataset.classes,
+        tasks=jobs.tasks_of(predictor.card.tasks),
+        detail=False,
+    )
 
 
 def _end_with_parent() -> None:

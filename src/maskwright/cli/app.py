@@ -19,7 +19,6 @@ from maskwright.cli.evaluate import evaluate
 from maskwright.cli.export import export
 from maskwright.cli.models import models
 from maskwright.cli.predict import predict
-from maskwright.cli.refining import RefiningCommand
 from maskwright.cli.synthesize import synthesize
 from maskwright.cli.train import TrainCommand, train
 from maskwright.core.errors import MaskwrightError
@@ -81,8 +80,8 @@ app.command()(models)
 app.add_typer(data, name="data")
 app.command()(convert)
 app.command(cls=TrainCommand)(train)
-app.command(cls=RefiningCommand)(evaluate)
-app.command(cls=RefiningCommand)(predict)
+app.command()(evaluate)
+app.command()(predict)
 app.command()(export)
 app.command()(benchmark)
 app.command()(compare)

@@ -45,7 +45,9 @@ def benchmark(
     """
     from maskwright.benchmarks import benchmark_models
     from maskwright.cli.console import parse_size, say
+    from maskwright.core.files import refuse_output
 
+    refuse_output(out, "benchmark", [*model, bundle, images])
     study = benchmark_models(
         model,
         out,

@@ -50,8 +50,10 @@ def compare(
     """
     from maskwright.benchmarks import compare_models, pareto_names
     from maskwright.cli.console import parse_settings, parse_size, say
+    from maskwright.core.files import refuse_output
     from maskwright.training import parse_duration
 
+    refuse_output(out, "comparison", [data, pareto_of])
     names = [name.strip() for name in models.split(",") if name.strip()]
     comparison = compare_models(
         data,
@@ -71,16 +73,16 @@ def compare(
 
 
 def _show(comparison: Comparison) -> None:
-    from maskwright.benchmarks import ranked
+    from maskwright.benchmarks.comparison_report import headline_of, ranked
     from maskwright.cli.console import say, show_table
 
     rows = ranked(list(comparison.rows.values()))
     show_table(
-        ("model", "mIoU", "shipped", "test", "boundary", "PyTorch ms", "best ms", "by", "M par.",
-         "GFLOP", "MiB", "epochs"),
+        ("model", headline_of(rows), "shipped", "test", "boundary", "PyTorch ms", "best ms", "by",
+         "M par.", "GFLOP", "MiB", "epochs"),
         [
             (
-                row.name, _told(row.miou), _told(row.best_miou), _told(row.test_miou),
+                row.name, _told(row.score), _told(row.best_score), _told(row.test_score),
                 _told(row.boundary_iou), _told(row.basic_ms, 1), _told(row.best_ms, 1),
                 row.best or "–", _told(row.parameters and row.parameters / 1e6, 2),
                 _told(row.gflops, 1), _told(row.peak_mib, 0), _told(row.epochs, 1),
@@ -89,8 +91,8 @@ def _show(comparison: Comparison) -> None:
         ],
     )  # fmt: skip
     for row in rows:
-        if row.error:
-            say(f"{row.name}: {row.error}")
+        for told in filter(None, (row.error, row.unsure)):
+            say(f"{row.name}: {told}")
 
 
 def _told(value: float | None, digits: int = 3) -> str:

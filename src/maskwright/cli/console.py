@@ -71,7 +71,7 @@ def bar(text: str) -> Iterator[Callable[[int, int], None]]:
 
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task(text, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+        yield lambda done, total: progress.update(task, completed=done, total=total or None)
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -115,23 +115,24 @@ def find_checkpoint(path: Path) -> Path:
     return path / "best.safetensors" if path.is_dir() else path
 
 
-def split_model(paths: Sequence[Path]) -> tuple[Path, list[Path]]:
-    """[MODEL] PHOTOS... -> the model and the photos.
+def split_model(paths: Sequence[str]) -> tuple[Path, list[str]]:
+    """[MODEL] SOURCES... -> the model and the photos, videos, cameras.
 
-    The first path is the model, unless it is a photo or the only one: then the model is the one
-    that ships.
+    The first is the model, unless it is a photo or a video or the only one: then the model is the
+    one that ships.
 
     Raises:
         ConfigError: a model, but no photos.
     """
     from maskwright.core.errors import ConfigError
     from maskwright.core.image import IMAGE_SUFFIXES
+    from maskwright.runtimes.capture import is_video
 
-    first, *rest = paths
-    if rest and first.suffix.lower() not in IMAGE_SUFFIXES:
+    first, *rest = Path(paths[0]), *paths[1:]
+    if rest and first.suffix.lower() not in IMAGE_SUFFIXES and not is_video(paths[0]):
         return first, rest
     if is_model(first):
-        raise ConfigError(f"expected photos after the model {first}, got none.")
+        raise ConfigError(f"expected photos or videos after the model {first}, got none.")
     from maskwright.runtimes import bundled
 
     return bundled(), list(paths)

@@ -21,8 +21,11 @@ def convert(
         False
     ),
     vertices: Annotated[
-        str, typer.Option(help="What a corner in written YOLO rows means: centre or edge.")
-    ] = "centre",
+        str | None,
+        typer.Option(
+            help="What a corner in written YOLO rows means: centre (the default) or edge."
+        ),
+    ] = None,
     read_vertices: Annotated[
         str | None, typer.Option(help="The same for YOLO rows that are read.")
     ] = None,
@@ -43,24 +46,27 @@ def convert(
     import maskwright.formats as formats
     import maskwright.jobs as jobs
     from maskwright.cli.console import bar, say
-    from maskwright.formats.yolo_files import checked_vertices
+    from maskwright.core.files import refuse_output
 
+    refuse_output(out, "set", [source], "DST")
     dataset = formats.read(
         source,
         format,
         ignore or (),
         strict=not skip_bad,
-        vertices=checked_vertices(read_vertices) if read_vertices else None,
+        options={"vertices": read_vertices} if read_vertices else None,
     )
     for note in dataset.notes:
         say(note)
+    options: dict[str, object] = {"polygons": True} if polygons else {}
+    if vertices:
+        options["vertices"] = vertices
     with bar("converting") as progress:
         done = jobs.convert(
             dataset,
             out,
             to,
-            polygons=polygons,
-            vertices=checked_vertices(vertices),
+            options=options,
             background=background,
             link=link,
             workers=workers,

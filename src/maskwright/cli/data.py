@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,7 @@ import typer
 
 from maskwright.cli.console import bar, say, show_table
 from maskwright.core.errors import DataError
+from maskwright.core.files import refuse_output
 
 data = typer.Typer(no_args_is_help=True, help="Look at a labelled set, divide it.")
 
@@ -39,15 +41,25 @@ def stats(
         say(note)
     splits = ", ".join(f"{name} {count}" for name, count in found.images.items())
     sizes = ", ".join(f"{count} of {h}x{w}" for (h, w), count in found.sizes[:4])
-    say(f"images: {splits}; sizes (height x width): {sizes}; void pixels: {found.void_share:.1%}")
+    void = _told(found.void_share, ".1%")
+    say(f"images: {splits}; sizes (height x width): {sizes}; void pixels: {void}")
+    labelled = any(one.labels for one in found.classes)
     show_table(
-        ("class", "pixels", "images", "objects", "median area", "small", "thin"),
+        ("class", "pixels", "images", *(["labels"] if labelled else []), "objects", "median area",
+         "small", "thin"),
         [
-            (one.name, f"{one.pixel_share:.2%}", one.images, one.objects,
-             f"{one.area_quantiles[1]:.0f}", f"{one.small_share:.0%}", f"{one.thin_share:.0%}")
+            (one.name, _told(one.pixel_share, ".2%"), one.images,
+             *([one.labels] if labelled else []), one.objects,
+             _told(one.area_quantiles[1], ".0f"), _told(one.small_share, ".0%"),
+             _told(one.thin_share, ".0%"))
             for one in found.classes
         ],
     )  # fmt: skip
+
+
+def _told(value: float, how: str) -> str:
+    """A number as text; a dash where there is nothing to tell of."""
+    return "–" if math.isnan(value) else format(value, how)
 
 
 @data.command()
@@ -85,6 +97,7 @@ def preview(
     import maskwright.formats as formats
     import maskwright.jobs as jobs
 
+    refuse_output(out, "picture", [path])
     dataset = formats.read(path, format, ignore or ())
     names = jobs.contact_sheet(dataset, out, count, seed)
     say(f"{len(names)} samples are shown in {out}")
@@ -119,6 +132,7 @@ def split(
     import maskwright.formats as formats
     import maskwright.jobs as jobs
 
+    refuse_output(out, "set", [path, by if by.lower().endswith(".csv") else None], "DST")
     dataset = formats.read(path, format, ignore or (), strict=not skip_bad)
     for note in dataset.notes:
         say(note)

@@ -23,8 +23,10 @@ def demo(
     """
     from maskwright.benchmarks import run_demo
     from maskwright.cli.console import console, parse_size, say
+    from maskwright.core.files import refuse_output
     from maskwright.training import Terminal, parse_duration
 
+    refuse_output(out, "demo")
     result = run_demo(
         out,
         scenes=scenes,
@@ -34,7 +36,8 @@ def demo(
         overwrite=overwrite,
         progress=Terminal(console),
     )
-    say(f"mIoU      {result.miou:.3f} on {result.test_images} scenes that training never saw")
+    head = result.headline
+    say(f"{head.name:<10}{head.value:.3f} on {result.test_images} scenes that training never saw")
     say(f"speed     {result.fps:.0f} images a second with {result.runtime}: "
         f"{result.speed_up:.1f} times PyTorch")  # fmt: skip
     say(f"bundle    {result.bundle} ({result.bundle.stat().st_size / 2**20:.1f} MiB)")

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from maskwright.cli.refining import Asked, RefineOption, RefineSettings, refine_as_asked
+
 if TYPE_CHECKING:
-    from maskwright.core import Dataset, Sample
+    from maskwright.core import Dataset, ModelCard, Sample
     from maskwright.jobs import Find, Scores
     from maskwright.metrics import Interval
     from maskwright.report import Column
@@ -36,6 +38,8 @@ def evaluate(
     threads: Annotated[int | None, typer.Option(help="All cores unless given.")] = None,
     out: Annotated[Path | None, typer.Option(help="Write the scores as JSON.")] = None,
     report: Annotated[Path | None, typer.Option(help="Write an HTML page.")] = None,
+    refine: RefineOption = "",
+    set_: RefineSettings = None,
 ) -> None:
     """Score a model, or predictions on files.
 
@@ -45,17 +49,27 @@ def evaluate(
     import maskwright.formats as formats
     import maskwright.jobs as jobs
     from maskwright.cli.console import bar, say
-    from maskwright.core.files import write_json
+    from maskwright.core.files import refuse_output, write_json
 
+    if out is not None:
+        refuse_output(out, "scores", [found, data, against])
+    if report is not None:
+        refuse_output(report, "page", [found, data, against], "--report")
     dataset = formats.read(data, ignore=ignore or (), strict=not skip_bad)
     for note in dataset.notes:
         say(note)
-    samples = dataset.split(split) if split else dataset.split("val", "test", "all", "train")
+    order = (split,) if split else ("val", "test", "all", "train")
+    samples = dataset.split(*order)
+    scored_split = next(name for name in order if name in dataset.splits)
+    remark = ""
     sides = [found, *([against] if against else [])]
     scored: list[Scores] = []
     finds: list[Find] = []
     for side in sides:
-        find, tasks = _open(side, dataset, samples, vertices, threads, refine=side is found)
+        asked = Asked(refine, set_) if side is found else Asked()
+        find, tasks, card = _open(side, dataset, samples, vertices, threads, asked)
+        if side is found:
+            remark = _remark(card, dataset, scored_split)
         with bar(f"scoring {side.name}") as progress:
             scored.append(
                 jobs.score(
@@ -72,6 +86,8 @@ def evaluate(
     intervals = scored[0].intervals() if ci or report else {}
     gains = jobs.compare(scored[0], scored[1]) if against else {}
     _show(scored[0], intervals if ci else {})
+    if remark:
+        say(remark)
     if against:
         _show_gains(found, against, gains)
     if out is not None:
@@ -85,9 +101,12 @@ def evaluate(
             scored[0],
             samples,
             finds[0],
-            intervals=intervals,
-            gains=gains,
-            other=against.name if against else "",
+            jobs.Around(
+                intervals=intervals,
+                gains=gains,
+                other=against.name if against else "",
+                remark=remark,
+            ),
         )
         say(f"report: {report}")
 
@@ -98,38 +117,44 @@ def _open(
     samples: Sequence[Sample],
     vertices: str,
     threads: int | None,
-    *,
-    refine: bool,
-) -> tuple[Find, frozenset[Any]]:
-    """What answers for a sample, and the tasks it answers; --refine is for one side only."""
+    asked: Asked,
+) -> tuple[Find, frozenset[Any], ModelCard | None]:
+    """What answers for a sample, the tasks it answers, a model's card; --refine: one side only."""
     import maskwright.formats as formats
     import maskwright.jobs as jobs
     from maskwright.cli.console import is_model, open_predictor, say
-    from maskwright.cli.refining import asked_to_refine, refine_as_asked
     from maskwright.core.errors import ConfigError, DataError
 
     if is_model(found):
         predictor = open_predictor(found, threads)
-        if refine:
-            refine_as_asked(predictor)
+        refine_as_asked(predictor, asked)
         jobs.require_same_classes(predictor.card.classes, dataset.classes)
-        tasks = frozenset(predictor.card.tasks)
-        return jobs.find_by(predictor.predict), tasks | (
-            {"boxes"} if "instances" in tasks else frozenset()
-        )
-    if refine and asked_to_refine():
+        return jobs.answers_of(predictor), jobs.tasks_of(predictor.card.tasks), predictor.card
+    if asked.name:
         raise ConfigError(f"--refine needs a model, which sees the images; {found} is none.")
     if vertices not in ("centre", "edge"):
         raise ConfigError(f"expected --vertices centre or edge, got {vertices!r}.")
     try:
-        predictions = formats.read_predictions(found, dataset, samples, vertices)  # type: ignore[arg-type]
+        predictions = formats.read_predictions(found, dataset, samples, {"vertices": vertices})
     except DataError as error:
         if found.is_dir() and not any(found.iterdir()):
             raise DataError(f"{error} (Or a run folder, with best.safetensors.)") from None
         raise
     for note in predictions.notes:
         say(note)
-    return predictions.read, predictions.tasks
+    return predictions.read, predictions.tasks, None
+
+
+def _remark(card: ModelCard | None, dataset: Dataset, split: str) -> str:
+    """What is to be said where these images have chosen the model's weights."""
+    chosen = card.measured.get("validation", {}) if card is not None else {}
+    if split != "val" or chosen.get("data") != dataset.root.name:
+        return ""
+    other = "; --split test has not." if "test" in dataset.splits else "."
+    return (
+        "These images (val) have chosen the model's weights, so expect a little less on new ones"
+        + other
+    )
 
 
 def _show(scores: Scores, intervals: Mapping[str, Interval]) -> None:
@@ -141,6 +166,7 @@ def _show(scores: Scores, intervals: Mapping[str, Interval]) -> None:
         heads = [column.name for column in table.columns]
         show_table(heads, [list(map(_cell, table.columns, row)) for row in table.rows])
         say("")
+    _show_top(scores)
     told = []
     for name, value in scores.numbers().items():
         sure = intervals.get(name)
@@ -153,6 +179,17 @@ def _show(scores: Scores, intervals: Mapping[str, Interval]) -> None:
         say(f"{len(scores.bad)} images were left out:")
         for name, why in scores.bad:
             say(f"  {name}: {why}")
+
+
+def _show_top(scores: Scores) -> None:
+    """The headline with its interval, and what to hold it against."""
+    from maskwright.cli.console import say
+    from maskwright.jobs import score_figures
+
+    first, *others = score_figures(scores, {})
+    known = {name.lower() for name in scores.numbers()}  # they stand in a line of their own
+    for figure in (first, *(other for other in others if other.label.lower() not in known)):
+        say(f"{figure.label:<17} {figure.value}  {figure.note}")
 
 
 def _show_gains(found: Path, against: Path, gains: Mapping[str, Interval]) -> None:

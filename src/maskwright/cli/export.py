@@ -24,7 +24,7 @@ def export(
         str, typer.Option(help="With --data: auto, fp32, fp16, bf16 or int8.")
     ] = "auto",
     max_drop: Annotated[
-        float, typer.Option(help="With --data: points of mIoU that a precision may lose.")
+        float, typer.Option(help="With --data: points of the score that a precision may lose.")
     ] = 0.5,
     out: Annotated[Path, typer.Option(help="The bundle to write.")] = Path("model.mask"),
     probabilities: Annotated[
@@ -53,13 +53,21 @@ def export(
     One file, written only if it answers as the checkpoint does on real photos. With --data it is
     in the fastest precision that loses little enough on the labelled photos.
     """
+    from maskwright.cli.console import find_checkpoint
     from maskwright.core.errors import ConfigError
+    from maskwright.core.files import refuse_output
+    from maskwright.core.machine import thread_count
 
+    thread_count(threads)
     if (images is None) == (data is None):
         raise ConfigError(
             "expected either --images PHOTOS (plain fp32) or --data SET (choose the precision), "
             f"got {'neither' if data is None else 'both'}."
         )
+    read = [checkpoint, find_checkpoint(checkpoint), images, data]
+    refuse_output(out, "bundle", read)
+    if record is not None:
+        refuse_output(record, "record", read, "--record")
     settings = {
         "threads": threads,
         "probabilities": probabilities,
@@ -135,14 +143,15 @@ def _precise(checkpoint: Path, data: Path, out: Path, **settings: Any) -> Precis
             progress=progress,
             **settings,
         )
+    headline = report.figures[0].headline
     show_table(
-        ("precision", "ms", "graph MiB", "mIoU on the slice", "drop, points"),
+        ("precision", "ms", "graph MiB", f"{headline} on the slice", "drop, points"),
         [
             (
                 str(each.route),
                 f"{each.median_ms:.1f}",
                 f"{each.graph_bytes / 2**20:.2f}",
-                f"{each.miou:.4f}",
+                f"{each.score:.4f}",
                 f"{each.drop:.2f}",
             )
             for each in report.figures
@@ -152,7 +161,7 @@ def _precise(checkpoint: Path, data: Path, out: Path, **settings: Any) -> Precis
     say(report.why)
     drop = report.drop
     value, low, high = (100 * share for share in (drop.value, drop.low, drop.high))
-    say(f"drop on validation: {value:.2f} points of mIoU, {drop.confidence:.0%} interval "
+    say(f"drop on validation: {value:.2f} points of {headline}, {drop.confidence:.0%} interval "
         f"{low:.2f} to {high:.2f} ({drop.images} images)")  # fmt: skip
     return report
 
@@ -168,6 +177,6 @@ def _tell(report: ExportReport) -> None:
     from maskwright.cli.console import say
 
     for runtime, share in report.agreement.items():
-        say(f"{runtime} agrees with torch on {share:.4%} of the pixels of {report.images} images "
-            f"(worst {report.worst[runtime]:.4%})")  # fmt: skip
+        say(f"{runtime} agrees with torch on {share:.4%} of the {report.compared} of "
+            f"{report.images} images (worst {report.worst[runtime]:.4%})")  # fmt: skip
     say(f"bundle: {report.path} ({report.bytes_on_disk / 2**20:.2f} MiB)")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from contextvars import ContextVar
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from typer.core import TyperCommand
-from typer.main import get_command
+
+from maskwright.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from maskwright.refine import Refinement
@@ -16,56 +16,38 @@ if TYPE_CHECKING:
 NONE = "none"
 """Switches off what a bundle's card asks for."""
 
-_REFINE: ContextVar[str] = ContextVar("refine", default="")
-_SET: ContextVar[list[str]] = ContextVar("set", default=[])  # noqa: B039  # never changed
+RefineOption = Annotated[
+    str,
+    typer.Option(
+        help="Refine class maps by the image: dense-crf or guided-filter; or none, where a bundle "
+        "does so by itself."
+    ),
+]
+RefineSettings = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="A setting of --refine, such as iterations=3 (repeatable)."),
+]
 
 
-def _options(
-    refine: Annotated[
-        str,
-        typer.Option(
-            help="Refine class maps by the image: dense-crf or guided-filter; or none, where a "
-            "bundle does so by itself."
-        ),
-    ] = "",
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="A setting of --refine, such as iterations=3 (repeatable)."),
-    ] = None,
-) -> None:
-    """Only its parameters are used."""
+class Asked:
+    """What the two options say.
 
-
-class RefiningCommand(TyperCommand):
-    """A command with the two options beside its own; `refine_as_asked` does what they say."""
-
-    def __init__(self, *arguments: Any, **settings: Any) -> None:
-        super().__init__(*arguments, **settings)
-        only_options = typer.Typer(add_completion=False)
-        only_options.command()(_options)
-        self.params += get_command(only_options).params
-
-    def invoke(self, ctx: Any) -> Any:
-        """Keep the two for `refine_as_asked`, and call the command with its own."""
-        _REFINE.set(ctx.params.pop("refine"))
-        _SET.set(list(ctx.params.pop("set_") or ()))
-        return super().invoke(ctx)
-
-
-def asked_to_refine() -> bool:
-    """Whether --refine was given.
+    Attributes:
+        name: of the way to refine, "none", or "" where nothing was asked for.
+        settings: as NAME=VALUE.
 
     Raises:
-        ConfigError: --set without it.
+        ConfigError: --set without --refine.
     """
-    from maskwright.core.errors import ConfigError
 
-    if _SET.get() and not _REFINE.get():
-        raise ConfigError(f"--set {_SET.get()[0]} goes with --refine NAME; give it, too.")
-    return bool(_REFINE.get())
+    def __init__(self, name: str = "", settings: Sequence[str] | None = None) -> None:
+        self.name = name
+        self.settings = tuple(settings or ())
+        if self.settings and not name:
+            raise ConfigError(f"--set {self.settings[0]} goes with --refine NAME; give it, too.")
 
 
-def refine_as_asked(predictor: Predictor) -> None:
+def refine_as_asked(predictor: Predictor, asked: Asked) -> None:
     """Let a model's answers be refined as the options say, if they say anything.
 
     Raises:
@@ -73,10 +55,11 @@ def refine_as_asked(predictor: Predictor) -> None:
     """
     from maskwright.cli.console import say
 
-    if not asked_to_refine():
+    if not asked.name:
         return
-    name = _REFINE.get()
-    predictor.refinement = None if name == NONE else read_refinement(name, _SET.get())
+    predictor.refinement = (
+        None if asked.name == NONE else read_refinement(asked.name, asked.settings)
+    )
     if predictor.refinement is not None and not predictor.soft:
         say(
             f"{predictor.card.name} gives no probabilities (export --probabilities): refined from "
@@ -84,7 +67,7 @@ def refine_as_asked(predictor: Predictor) -> None:
         )
 
 
-def read_refinement(name: str, pairs: list[str]) -> Refinement:
+def read_refinement(name: str, pairs: Sequence[str]) -> Refinement:
     """ "dense-crf", ["iterations=3"] -> what is to be done.
 
     Raises:

@@ -23,8 +23,10 @@ def synthesize(
 
     import maskwright.jobs as jobs
     from maskwright.cli.console import bar, parse_size, say
+    from maskwright.core.files import refuse_output
     from maskwright.synthesis import pitch_scene
 
+    refuse_output(out, "set", option="OUT")
     maker = partial(pitch_scene, size=parse_size(size))
     with bar("making scenes") as progress:
         made = jobs.synthesize(maker, count, out, seed, workers=workers, progress=progress)

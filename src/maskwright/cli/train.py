@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,7 +16,6 @@ from maskwright.core.errors import ConfigError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from maskwright.core.sample import Dataset
     from maskwright.training import TrainConfig, TrainResult
 
 
@@ -47,6 +46,7 @@ class TrainCommand(TyperCommand):
 
 
 def train(
+    context: typer.Context,
     data: Annotated[
         Path | None, typer.Argument(help="The labelled set: a folder or a COCO file.")
     ] = None,
@@ -55,11 +55,15 @@ def train(
     epochs: Annotated[float | None, typer.Option(help="Instead of a budget.")] = None,
     steps: Annotated[int | None, typer.Option(help="Instead of a budget.")] = None,
     size: Annotated[str, typer.Option(help="Network input, HEIGHTxWIDTH.")] = "",
+    resize: Annotated[
+        str, typer.Option(help="How images come to it: stretch, letterbox or auto.")
+    ] = "auto",
     batch: Annotated[int, typer.Option(help="Images a step, of all processes.")] = 8,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     weights: Annotated[
         str,
         typer.Option(
-            help="First weights: a file (.safetensors, .pth), an address (https://...), or the "
+            help="Initial weights: a file (.safetensors, .pth), an address (https://...), or the "
             "name of one of the authors' in maskwright models NAME.",
         ),
     ] = "",
@@ -72,14 +76,21 @@ def train(
         ),
     ] = None,
     ignore: Annotated[list[str] | None, typer.Option(help="Class to leave out.")] = None,
+    recipe: Annotated[
+        Path | None,
+        typer.Option(help="A file of settings, such as a run's recipe.yaml; options come first."),
+    ] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option(
             "--set",
-            help="Any other setting, such as lr=3e-4, loss=ce+dice, seed=1, "
+            help="Any other setting, such as lr=3e-4, loss='ce + 0.5*dice', seed=1, "
             "augmentation.flip=0 or encoder=resnet18 (repeatable).",
         ),
     ] = None,
+    list_settings: Annotated[
+        bool, typer.Option("--list-settings", help="Tell every setting with its default.")
+    ] = False,
 ) -> None:
     """Train on labelled photos.
 
@@ -88,37 +99,75 @@ def train(
     --resume --out FOLDER. Many processes train together when torchrun starts them:
     torchrun --nproc-per-node 2 -m maskwright train DATA.
     """
-    if data is None:
-        raise ConfigError("expected the labelled set, DATA, got none: maskwright train DATA.")
-    import maskwright.formats as formats
-    from maskwright.cli.console import console, parse_settings
-    from maskwright.training import Terminal, parse_duration
+    from maskwright.cli.console import console, parse_settings, parse_size
+    from maskwright.training import Terminal, parse_duration, read_recipe
+    from maskwright.training import resolve as resolve_settings
     from maskwright.training import train as run
 
+    typed = context.get_parameter_source
+    settings = {} if recipe is None else read_recipe(recipe)
+
+    def chosen(name: str, value: Any) -> None:
+        """What was typed comes before the recipe."""
+        if getattr(typed(name), "name", "") == "COMMANDLINE":
+            settings[name] = value
+
+    for name, value in {"model": model, "resize": resize, "batch": batch, "device": device}.items():
+        chosen(name, value)
+    model = str(settings.pop("model", model))
+    if list_settings:
+        _show_settings(model)
+        return
+    if data is None:
+        raise ConfigError("expected the labelled set, DATA, got none: maskwright train DATA.")
+    lengths = {"budget": parse_duration(budget) if budget else None, "epochs": epochs,
+               "steps": steps}  # fmt: skip
+    if any(length is not None for length in lengths.values()):
+        settings |= lengths
+    if size:
+        settings["size"] = parse_size(size)
+    settings |= parse_settings(set_ or ())
+    import maskwright.formats as formats
+    from maskwright.core.files import refuse_output
+
+    refuse_output(out, "run", [data, weights or None])
     dataset = formats.read(data, ignore=ignore or ())
     for note in dataset.notes:
         _say(note)
-    lengths = {
-        "budget": parse_duration(budget) if budget else None,
-        "epochs": epochs,
-        "steps": steps,
-    }
-    if all(length is None for length in lengths.values()):
-        lengths["budget"] = 1800.0
-    settings = {**parse_settings(set_ or ()), **lengths, "batch": batch}
-    config = resolve(model, dataset, size, settings, not weights)
+    config = resolve_settings(dataset, model, settings, pretrained=not weights)
+    given = frozenset(settings)
     first = _first_weights(weights, config) if weights else None
     result = run(
-        config, dataset, out, weights=first, overwrite=resume is False, progress=Terminal(console)
+        config,
+        dataset,
+        out,
+        weights=first,
+        overwrite=resume is False,
+        given=given,
+        progress=Terminal(console),
     )
     _tell(result)
+
+
+def _show_settings(model: str) -> None:
+    from maskwright.cli.console import say
+    from maskwright.training import list_settings
+
+    for owner, settings in list_settings(model).items():
+        say(f"{owner}:")
+        for setting in settings:
+            default = f" = {setting.default}" if setting.default else ""
+            say(f"  {setting.name}{default}  ({setting.kind})")
+            for line in textwrap.wrap(setting.meaning, 88):
+                say(f"      {line}")
+    say("Give one with --set NAME=VALUE, or in a file with --recipe FILE.")
 
 
 def _first_weights(source: str, config: TrainConfig) -> Mapping[str, Tensor]:
     from maskwright.cli.console import bar
     from maskwright.training import find_weights, read_first_weights
 
-    with bar("first weights") as step:
+    with bar("initial weights") as step:
         path = find_weights(source, config.architecture, _say, step)
     return read_first_weights(path, config.architecture, config.options)
 
@@ -139,13 +188,14 @@ def go_on(data: Path | None, out: Path, given: Mapping[str, Any]) -> None:
     from maskwright.training import RunFolder, Terminal, resume
 
     settings = RunFolder.reopen(out).settings()
-    _refuse_other_settings(settings, given)
+    device = given.get("device")
+    _refuse_other_settings(settings, {k: v for k, v in given.items() if k != "device"})
     root = Path(settings["data"]) if data is None else data
     dataset = formats.read(root)
     left = [name for name in dataset.classes.names if name not in settings["classes"]]
     if left:  # by --ignore, when the run was started
         dataset = formats.read(root, ignore=left)
-    _tell(resume(dataset, out, progress=Terminal(console)))
+    _tell(resume(dataset, out, device=device, progress=Terminal(console)))
 
 
 def _refuse_other_settings(settings: Mapping[str, Any], given: Mapping[str, Any]) -> None:
@@ -173,8 +223,10 @@ def _tell(result: TrainResult) -> None:
     Raises:
         KeyboardInterrupt: that ended the run, for the exit code.
     """
-    if result.evaluation is not None:
-        _say(f"mIoU {result.evaluation.scores.miou:.4f} after {result.seconds / 60:.1f} min")
+    if result.scores is not None:
+        for line in result.told:
+            _say(line)
+        _say(f"trained for {result.seconds / 60:.1f} min")
         _say(f"weights: {result.folder / 'best.safetensors'}")
         _say(f"report:  {result.folder / 'report.html'}")
     if result.interrupted:
@@ -187,44 +239,3 @@ def _say(text: str) -> None:
 
     if int(os.environ.get("RANK", 0)) == 0:
         say(text)
-
-
-def resolve(
-    model: str, dataset: Dataset, size: str, settings: dict[str, Any], pretrained: bool
-) -> TrainConfig:
-    """Sort settings into the run's, its augmentation's and the architecture's.
-
-    Args:
-        model: the architecture's name.
-        dataset: whose images suggest the size where none is given.
-        size: "HEIGHTxWIDTH", or "".
-        settings: by name; "augmentation.X" is the augmentation's X; names that are neither are the
-            architecture's.
-        pretrained: start encoders from ImageNet weights, where they have any.
-
-    Raises:
-        ConfigError: unknown names or values that make no sense.
-    """
-    from maskwright.architectures import architecture
-    from maskwright.cli.console import parse_size
-    from maskwright.core.settings import config_values
-    from maskwright.data import Augmentation
-    from maskwright.training import TrainConfig, suggest_size
-
-    own = {field.name for field in dataclasses.fields(TrainConfig)} - {"options", "augmentation"}
-    prefix = "augmentation."
-    changes = {name.removeprefix(prefix): value for name, value in settings.items()
-               if name.startswith(prefix)}  # fmt: skip
-    options = {name: value for name, value in settings.items()
-               if name not in own and not name.startswith(prefix)}  # fmt: skip
-    config = architecture(model).config
-    sizes = dataclasses.replace(config, **config_values(type(config), options, model))
-    if pretrained and getattr(sizes, "has_imagenet", hasattr(sizes, "pretrained")):
-        options.setdefault("pretrained", True)
-    return TrainConfig(
-        architecture=model,
-        options=options,
-        size=parse_size(size) if size else suggest_size(dataset),
-        augmentation=Augmentation(**config_values(Augmentation, changes, "augmentation")),
-        **{name: value for name, value in settings.items() if name in own},
-    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from maskwright.core.card import ModelCard, Postprocess
+from maskwright.core.card import ModelCard, Modification, Postprocess
 from maskwright.core.classes import Classes, Colour
 from maskwright.core.errors import (
     ConfigError,
@@ -30,6 +30,7 @@ __all__ = [
     "MaskwrightError",
     "ModelCard",
     "ModelFileError",
+    "Modification",
     "Panoptic",
     "Postprocess",
     "Resize",

@@ -4,27 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from maskwright.core.classes import Classes
 from maskwright.core.errors import MaskwrightError, ModelFileError
 from maskwright.core.resize import Resize
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 """Raised when older programs could no longer read what newer ones write."""
 
-_PLAIN_VERSION = 1
-"""Of a card without postprocessing: programs that don't know of it answer as its author's did."""
+_PLAIN_VERSION, _POSTPROCESS_VERSION = 1, 2
+"""Of a card without what came later: programs that don't know of that answer as its author's did.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Postprocess:
-    """What is to be done with a network's answer, as plain data.
-
-    Attributes:
-        name: of the step; which ones there are, `refine.STEPS` tells.
-        parameters: its settings by name; the step's defaults for those that are left out.
-    """
+class _Named:
+    """A function's name and its arguments, as plain data."""
 
     name: str
     parameters: Mapping[str, Any] = field(default_factory=dict)
@@ -34,12 +30,32 @@ class Postprocess:
         return {"name": self.name, "parameters": dict(self.parameters)}
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Postprocess:
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Inverse of `to_dict`; what isn't of its form raises LookupError or TypeError."""
         name, parameters = data["name"], data["parameters"]
         if not isinstance(name, str) or not isinstance(parameters, Mapping):
-            raise TypeError(f"expected a postprocess step's name and parameters, got {data!r}")
+            raise TypeError(f"expected a {cls.__name__}'s name and parameters, got {data!r}")
         return cls(name=name, parameters=dict(parameters))
+
+
+class Postprocess(_Named):
+    """What is to be done with a network's answer, as plain data.
+
+    Attributes:
+        name: of the step; which ones there are, `refine.STEPS` tells.
+        parameters: its settings by name; the step's defaults for those that are left out.
+    """
+
+
+class Modification(_Named):
+    """What was done to a network's structure after it was built, as plain data.
+
+    A pruned, wrapped or re-parametrised network is rebuilt by doing it again, in order.
+
+    Attributes:
+        name: of the modification; which ones there are, `architectures.MODIFICATIONS` tells.
+        parameters: all that its function needs to do the same again, such as names of layers.
+    """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +72,9 @@ class ModelCard:
         mask_threshold: instances: the probability above which a pixel belongs to a mask.
         score_threshold: instances: objects below it are not shown.
         postprocess: the step that improves the class map after the network, if any.
+        mean, std: of each channel, 0..1, that the network normalises images with; None where a card
+            tells only what the architecture is: its own.
+        modifications: what was done to the network after it was built, in order.
         measured: accuracy, latency, agreement; every entry names its data and machine.
         training: recipe, data, steps, seed, where the first weights came from.
         licence: of the weights.
@@ -71,6 +90,9 @@ class ModelCard:
     mask_threshold: float = 0.5
     score_threshold: float = 0.3
     postprocess: Postprocess | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    modifications: tuple[Modification, ...] = ()
     measured: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
     licence: str = "unstated"
@@ -78,9 +100,9 @@ class ModelCard:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON; `from_dict` reads it back."""
-        step = self.postprocess
+        step, changes = self.postprocess, self.modifications
         return {
-            "format_version": _PLAIN_VERSION if step is None else FORMAT_VERSION,
+            "format_version": self._version(),
             "name": self.name,
             "architecture": self.architecture,
             "config": dict(self.config),
@@ -90,11 +112,20 @@ class ModelCard:
             "mask_threshold": self.mask_threshold,
             "score_threshold": self.score_threshold,
             **({} if step is None else {"postprocess": step.to_dict()}),
+            **({} if self.mean is None else {"mean": list(self.mean)}),
+            **({} if self.std is None else {"std": list(self.std)}),
+            **({"modifications": [each.to_dict() for each in changes]} if changes else {}),
             "measured": dict(self.measured),
             "training": dict(self.training),
             "licence": self.licence,
             "version": self.version,
         }
+
+    def _version(self) -> int:
+        """The oldest format whose readers use such a card rightly."""
+        if self.modifications:
+            return FORMAT_VERSION
+        return _PLAIN_VERSION if self.postprocess is None else _POSTPROCESS_VERSION
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], source: str = "the card") -> ModelCard:
@@ -127,6 +158,9 @@ class ModelCard:
                 mask_threshold=float(data["mask_threshold"]),
                 score_threshold=float(data["score_threshold"]),
                 postprocess=None if step is None else Postprocess.from_dict(step),
+                mean=_numbers(data.get("mean")),
+                std=_numbers(data.get("std")),
+                modifications=tuple(map(Modification.from_dict, data.get("modifications", ()))),
                 measured=dict(data["measured"]),
                 training=dict(data["training"]),
                 licence=str(data["licence"]),
@@ -136,3 +170,7 @@ class ModelCard:
             raise ModelFileError(
                 f"{source} has a damaged card ({type(error).__name__}: {error}); export it again."
             ) from error
+
+
+def _numbers(values: Any) -> tuple[float, ...] | None:
+    return None if values is None else tuple(map(float, values))

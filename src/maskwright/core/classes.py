@@ -17,7 +17,7 @@ BACKGROUND: Colour = (40, 40, 44)
 """Of a class called "background", where no colours are given."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
 class Classes:
     """Class names in the order of their ids, with an RGB colour each.
 
@@ -68,6 +68,11 @@ class Classes:
             colours=tuple(_colour(colour) for colour in chosen),
             things=frozenset(things),
         )
+
+    def __repr__(self) -> str:
+        shown = ", ".join(self.names[:5]) + (", ..." if len(self.names) > 5 else "")
+        things = f", {len(self.things)} things" if self.things else ""
+        return f"Classes({len(self.names)}: {shown}{things})"
 
     def __len__(self) -> int:
         return len(self.names)

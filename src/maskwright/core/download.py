@@ -104,6 +104,11 @@ def _name(address: str, path: str) -> str:
     return f"{hashlib.sha256(address.encode()).hexdigest()[:12]}-{own or 'file'}"
 
 
+def original_name(path: Path | str) -> str:
+    """The name that a kept file had at its address; a file from elsewhere keeps its own."""
+    return re.sub(r"^[0-9a-f]{12}-", "", Path(path).name)
+
+
 def _local(parts: urllib.parse.SplitResult, wanted: str, address: str) -> Path:
     path = Path(urllib.request.url2pathname(parts.path))
     if parts.netloc not in ("", "localhost") or not path.is_file():

@@ -1,4 +1,8 @@
-"""Files that are whole or absent: written beside their place, flushed to disk, then renamed."""
+"""Files that are whole or absent: written beside their place, flushed to disk, then renamed.
+
+And outputs that never take the place of an input, or of what another program wrote: `OUTPUTS` says
+how each kind of output is known again.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +10,156 @@ import contextlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from maskwright.core.errors import MaskwrightError
+from maskwright.core.errors import ConfigError, MaskwrightError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Output:
+    """A kind of thing that a command writes.
+
+    Attributes:
+        suffixes: of a file; none for a folder.
+        mark: bytes in the head of such a file, of a folder's first file: what was written before.
+        ours: whether the mark tells that it was this program that wrote it.
+        files: names inside a folder that are written there, the one that bears the mark first.
+            Of a folder with none, it is new or empty.
+        whole: a folder that holds anything must bear the mark: its other names aren't fixed.
+    """
+
+    suffixes: tuple[str, ...] = ()
+    mark: bytes = b""
+    ours: bool = True
+    files: tuple[str, ...] = ()
+    whole: bool = False
+
+
+OUTPUTS = {
+    "bundle": Output(suffixes=(".mask",), mark=b"PK\x03\x04"),
+    "scores": Output(suffixes=(".json",), mark=b'"scored":'),
+    "record": Output(suffixes=(".json",), mark=b'"bytes_on_disk":'),
+    "page": Output(suffixes=(".html", ".htm"), mark=b"<html", ours=False),
+    "picture": Output(suffixes=(".png", ".jpg", ".jpeg"), ours=False),
+    "run": Output(
+        mark=b'"architecture":',
+        files=("config.json", "environment.json", "metrics.csv", "report.html", "best.safetensors",
+               "last.safetensors", "state.safetensors", "state-before.safetensors"),
+    ),
+    "predictions": Output(
+        mark=b"maskwright predict",
+        files=(".predictions", "masks", "overlays", "instances.json", "classes.json"),
+        whole=True,
+    ),
+    "benchmark": Output(mark=b'"rooflines":', files=("latency.json", "report.html")),
+    "comparison": Output(mark=b'"rows":', files=("comparison.json", "report.html")),
+    "demo": Output(
+        mark=b"maskwright demo",
+        files=("maskwright-demo.json", "scenes", "run", "pitch.mask", "latency.json",
+               "report.html"),
+    ),
+    "set": Output(),
+}  # fmt: skip
+"""What commands write, by kind."""
+
+_HEAD = 1 << 22
+
+
+def refuse_output(
+    path: Path | str,
+    kind: str,
+    inputs: Iterable[Path | str | None] = (),
+    option: str = "--out",
+) -> None:
+    """Refuse an output that would take the place of an input, or of something of another kind.
+
+    Links, "..", relative paths and a file system that ignores case are seen through. What lies
+    below an input folder counts as an input, unless it is known to be an earlier output.
+
+    Args:
+        path: a file or folder that is to be written.
+        kind: a key of `OUTPUTS`.
+        inputs: files and folders that the command reads; None and what doesn't exist are left out.
+        option: what the user typed, for the message.
+
+    Raises:
+        ConfigError: `path` is an input or holds one, has another suffix, or something else lies
+            there.
+    """
+    path, known = Path(path), OUTPUTS[kind]
+    for one in inputs:
+        if one is not None and os.path.lexists(one):
+            _refuse_input(path, Path(one), known, option)
+    if known.suffixes and path.suffix.lower() not in known.suffixes:
+        raise ConfigError(
+            f"expected the {kind} of {option} to end in {' or '.join(known.suffixes)}, got {path}."
+        )
+    if path.is_dir() if known.suffixes else path.is_file():
+        there, wanted = ("folder", "file") if known.suffixes else ("file", "folder")
+        raise ConfigError(f"expected a {wanted} for {option}, but {path} is a {there}.")
+    stands = _stands(path, known)
+    if stands is not None:
+        raise ConfigError(
+            f"{option} would replace {stands}, which is no {kind} that was written before; "
+            "expected another place."
+        )
+
+
+def _stands(path: Path, known: Output) -> Path | None:
+    """What lies there and isn't of this kind."""
+    if known.suffixes:
+        return path if path.exists() and not _bears(path, known.mark) else None
+    if not path.is_dir() or (known.files and _bears(path / known.files[0], known.mark)):
+        return None
+    if known.whole:
+        return next(path.iterdir(), None)
+    return next((path / name for name in known.files if (path / name).exists()), None)
+
+
+def _refuse_input(path: Path, source: Path, known: Output, option: str) -> None:
+    if _same(path, source):
+        raise ConfigError(f"{option} {path} is the input {source}; choose another place.")
+    real, inside = path.resolve(), source.resolve()
+    if not known.suffixes and any(_same(above, real) for above in inside.parents):
+        raise ConfigError(
+            f"{option} {path} holds the input {source}; choose a folder of its own, so that "
+            "nothing in it is replaced."
+        )
+    below = source.is_dir() and any(_same(above, source) for above in real.parents)
+    if below and known.suffixes and path.exists() and not (known.ours and _bears(path, known.mark)):
+        raise ConfigError(
+            f"{option} would replace {path}, which lies in the input {source}; choose another "
+            "place."
+        )
+
+
+def _same(one: Path, other: Path) -> bool:
+    """Whether two paths mean one place, also where the file system ignores case."""
+    if one.exists() and other.exists():
+        return one.samefile(other)
+    return one.resolve() == other.resolve()
+
+
+def _bears(file: Path, mark: bytes) -> bool:
+    try:
+        with file.open("rb") as opened:
+            return mark in opened.read(_HEAD)
+    except OSError:
+        return False
 
 
 @contextlib.contextmanager
-def atomic_path(path: Path | str) -> Iterator[Path]:
+def atomic_path(path: Path | str, keep_suffix: bool = False) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it takes `path`'s place in one step.
 
     If the block raises, or the process dies, whatever stood at `path` before is untouched.
+
+    Args:
+        path: to write.
+        keep_suffix: the temporary path ends as `path` does, for writers that choose by that.
 
     Raises:
         MaskwrightError: the folder can't be written or the disk is full.
@@ -26,7 +168,8 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        suffix = ".part" + (path.suffix if keep_suffix else "")
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=suffix, dir=path.parent)
         os.close(handle)
         temporary = Path(name)
         yield temporary

@@ -72,6 +72,29 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
+def thread_count(threads: int | None, what: str = "threads") -> int:
+    """The number of threads to use: as asked, or one for each core that we may run on.
+
+    More threads than cores only take turns, and a figure measured so is none of this machine.
+
+    Args:
+        threads: None for all cores.
+        what: the setting's name, for the message.
+
+    Raises:
+        ConfigError: fewer than one, or more than this process may use cores.
+    """
+    cores = usable_cores()
+    if threads is None:
+        return cores
+    if not 1 <= threads <= cores:
+        raise ConfigError(
+            f"expected {what} of 1 to {cores}, the cores that this process may use, got {threads}; "
+            "leave it out for all of them."
+        )
+    return threads
+
+
 def system() -> str:
     """Operating system and instruction set, such as "Linux x86_64"."""
     return f"{platform.system()} {platform.machine()}"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import inspect
+import re
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -37,6 +39,62 @@ def config_values(config: type, values: Mapping[str, Any], name: str) -> dict[st
             expected = _told(hints[key])
             raise ConfigError(f"{name}: expected {key} to be {expected}, got {value!r}.") from None
     return checked
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Setting:
+    """One setting of a configuration, as its documentation tells it.
+
+    Attributes:
+        name: of the attribute.
+        default: as it is written; "" where it must be given.
+        kind: its type, in words.
+        meaning: what the class's docstring says of it.
+    """
+
+    name: str
+    default: str
+    kind: str
+    meaning: str
+
+
+def describe(config: type) -> list[Setting]:
+    """Every setting of a configuration, from its fields and the "Attributes:" of its docstring."""
+    hints = typing.get_type_hints(config)
+    meanings = _attributes(inspect.getdoc(config) or "")
+    found = []
+    for field in dataclasses.fields(config):
+        default = ""
+        if field.default is not dataclasses.MISSING:
+            default = str(field.default)
+        elif field.default_factory is not dataclasses.MISSING:
+            default = str(field.default_factory())
+        found.append(
+            Setting(
+                name=field.name,
+                default=default,
+                kind=_told(hints[field.name]),
+                meaning=meanings.get(field.name, ""),
+            )
+        )
+    return found
+
+
+def _attributes(docstring: str) -> dict[str, str]:
+    """Name -> text of a docstring's "Attributes:"; "a, b: text" tells of both."""
+    _, _, section = docstring.partition("Attributes:\n")
+    found: dict[str, str] = {}
+    names: list[str] = []
+    for line in section.splitlines():
+        if line and not line.startswith(" "):
+            break
+        start = re.match(r"    (\w+(?:, \w+)*): (.*)", line)
+        if start:
+            names = start[1].split(", ")
+        for name in names:
+            text = start[2] if start else line.strip()
+            found[name] = f"{found.get(name, '')} {text}".strip()
+    return found
 
 
 def _convert(hint: Any, value: Any) -> Any:
@@ -75,6 +133,11 @@ def _convert_union(arms: tuple[Any, ...], value: Any) -> Any:
 
 
 def _told(hint: Any) -> str:
+    inner = typing.get_args(hint)
+    if typing.get_origin(hint) is Literal:
+        return " or ".join(map(repr, inner))
+    if any(typing.get_origin(arm) is Literal for arm in inner):
+        return " or ".join(_told(arm) for arm in inner if arm is not types.NoneType)
     return hint.__name__ if hint in {int, float, bool, str} else str(hint).replace("typing.", "")
 
 

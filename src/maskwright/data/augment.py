@@ -1,22 +1,27 @@
-"""Augmentation: random scale, crop, flip, colour and blur of an image with all its truth.
+"""Augmentation: random scale, crop, turn, flip, colour and blur of an image with all its truth.
 
-Everything random comes from one `numpy.random.Generator` that the caller passes, so that an epoch
-can be repeated, or resumed in its middle, to the last pixel.
+A change is drawn once and done to whatever must change alike: an image and its truth, the frames
+of a clip. Everything random comes from one `numpy.random.Generator` that the caller passes, so that
+an epoch can be repeated, or resumed in its middle, to the last pixel.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import cv2
 import numpy as np
 
 from maskwright.core.errors import ConfigError
-from maskwright.core.resize import Resize, resize_nearest
+from maskwright.core.resize import Resize
+from maskwright.data.colour import Colour, change_colour, draw_colour
 from maskwright.data.example import Example
+from maskwright.data.geometry import Placement, nearest_pixels, place, turned
 
-FILL = 114
-"""Grey value 0..255 beyond the image's edges, as in the letterbox of `core.resize`."""
+Fit = Literal["stretch", "letterbox"]
+"""How a whole image comes to the network's input; as `core.Resize.mode`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,10 +31,15 @@ class Augmentation:
     Attributes:
         scale: (lowest, highest) factor on the image's size, drawn evenly in the logarithm.
         stretch: highest factor by which the aspect is changed besides; 1 keeps it.
+        rotate: most degrees by which the image is turned, either way, about the crop's middle.
+        perspective: most by which one side comes nearer than the other, as a share of the distance.
         flip: probability of a mirror image (left-right).
+        flip_vertical: probability of a mirror image (up-down), for sets without up and down.
         brightness, contrast, saturation: strength; a factor in 1 - s .. 1 + s.
         hue: strength, in turns of the colour circle (0.5 is any hue).
         blur: probability of a Gaussian blur with a sigma of 0.3 to 1.5 pixels.
+        mosaic: probability of an image put together from four.
+        copy_paste: probability that objects of another image are pasted in, by their masks.
         largest_share: a crop in which one class has more of the labelled pixels than this is drawn
             again, up to ten times (DeepLab's and MMSegmentation's cat_max_ratio); 1 takes the
             first.
@@ -39,12 +49,17 @@ class Augmentation:
 
     scale: tuple[float, float] = (0.5, 2.0)
     stretch: float = 1.1
+    rotate: float = 0.0
+    perspective: float = 0.0
     flip: float = 0.5
+    flip_vertical: float = 0.0
     brightness: float = 0.3
     contrast: float = 0.3
     saturation: float = 0.3
     hue: float = 0.03
     blur: float = 0.1
+    mosaic: float = 0.0
+    copy_paste: float = 0.0
     largest_share: float = 0.75
     smallest_box: float = 2.0
 
@@ -56,11 +71,16 @@ class Augmentation:
                 f"expected stretch >= 1 and smallest_box >= 0, got {self.stretch} and "
                 f"{self.smallest_box}."
             )
-        for name in ("flip", "brightness", "contrast", "saturation", "blur", "largest_share"):
+        if not 0 <= self.rotate <= 180:
+            raise ConfigError(f"expected rotate in 0..180 degrees, got {self.rotate}.")
+        for name in ("flip", "flip_vertical", "brightness", "contrast", "saturation", "blur",
+                     "mosaic", "copy_paste", "largest_share"):  # fmt: skip
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"expected {name} in 0..1, got {getattr(self, name)}.")
         if not 0 <= self.hue <= 0.5:
             raise ConfigError(f"expected hue in 0..0.5, got {self.hue}.")
+        if not 0 <= self.perspective < 1:
+            raise ConfigError(f"expected perspective in 0..1, below 1, got {self.perspective}.")
 
 
 NONE = Augmentation(
@@ -70,148 +90,187 @@ NONE = Augmentation(
 """Resizes and crops only."""
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Change:
+    """One drawn variant, ready to be done to any number of examples of one size.
+
+    Attributes:
+        placement: where the pixels go.
+        colour: what happens to the colours.
+        blur: sigma of a Gaussian blur in pixels; 0 leaves it out.
+        smallest_box: objects with a smaller side are dropped.
+    """
+
+    placement: Placement
+    colour: Colour
+    blur: float
+    smallest_box: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frame:
+    """What training examples are cut from and to.
+
+    Attributes:
+        size: (height, width) of the network's input, which the whole image fills at scale 1.
+        crop: (height, width) of what training sees of it; None is all of it.
+        fit: how the image fills it.
+    """
+
+    size: tuple[int, int]
+    crop: tuple[int, int] | None = None
+    fit: Fit = "stretch"
+
+    @property
+    def cut(self) -> tuple[int, int]:
+        """(height, width) of a training example."""
+        return self.crop or self.size
+
+
 def augment(
-    example: Example, size: tuple[int, int], settings: Augmentation, rng: np.random.Generator
+    example: Example,
+    size: tuple[int, int] | Frame,
+    settings: Augmentation,
+    rng: np.random.Generator,
 ) -> Example:
     """Draw one variant of an example.
 
     Args:
         example: the image and its truth, any size.
-        size: (height, width) of the result. At scale 1 the image just covers it.
-        settings: how far it is changed.
+        size: (height, width) of the result; or a frame, of which a part is cut out.
+        settings: how far it is changed; mosaic and copy_paste are done by `data.mixing`.
         rng: all that is random.
     """
-    scaled = rescale(example, scaled_size(example.size, size, settings, rng))
-    cropped = crop(scaled, choose_window(scaled, size, settings.largest_share, rng), size)
-    if rng.random() < settings.flip:
-        cropped = flip(cropped)
-    cropped = cropped.keep(_large_enough(cropped, settings.smallest_box))
-    image = change_colour(cropped.image, settings, rng)
-    if rng.random() < settings.blur:
-        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 1.5))
-    return replace(cropped, image=image)
+    frame = size if isinstance(size, Frame) else Frame(size=size)
+    return apply_change(example, draw_change(example, frame, settings, rng))
 
 
-def scaled_size(
-    image: tuple[int, int],
-    crop_size: tuple[int, int],
-    settings: Augmentation,
-    rng: np.random.Generator,
-) -> tuple[int, int]:
-    """The (height, width) that an image is scaled to before the crop."""
-    cover = max(crop_size[0] / image[0], crop_size[1] / image[1])
-    factor = cover * np.exp(rng.uniform(*np.log(settings.scale)))
-    aspect = np.exp(rng.uniform(-1.0, 1.0) * np.log(settings.stretch) / 2)
-    return max(1, round(image[0] * factor * aspect)), max(1, round(image[1] * factor / aspect))
+def augment_clip(
+    frames: Sequence[Example], frame: Frame, settings: Augmentation, rng: np.random.Generator
+) -> list[Example]:
+    """Draw one variant of all frames of a clip: they move, turn and change colour alike.
+
+    The first frame's classes decide where the crop lies.
+
+    Raises:
+        ConfigError: the frames differ in size.
+    """
+    if len({one.size for one in frames}) > 1:
+        raise ConfigError(
+            f"expected the frames of a clip in one size, got {sorted({f.size for f in frames})}."
+        )
+    change = draw_change(frames[0], frame, settings, rng)
+    return [apply_change(one, change) for one in frames]
 
 
-def rescale(example: Example, size: tuple[int, int]) -> Example:
-    """Resize an example: the image by area or bilinear, ids by nearest neighbour."""
-    resize = Resize(size=size)
-    factor = np.array([size[1] / example.size[1], size[0] / example.size[0]] * 2, np.float32)
-    scaled = example.map_ids(
-        lambda image: resize.apply(image)[0], lambda ids: resize_nearest(ids, size)
+def draw_change(
+    example: Example, frame: Frame, settings: Augmentation, rng: np.random.Generator
+) -> Change:
+    """Draw how an example, and whatever must change with it, is changed.
+
+    What the settings switch off draws nothing, so that a new kind of change leaves old runs alone.
+    """
+    factors = _draw_factors(settings, rng)
+    content = Resize(size=frame.size, mode=frame.fit).geometry(example.size).content
+    scaled, room = _times(content, factors), _times(frame.size, factors)
+    window = choose_window(example, scaled, room, frame.cut, settings.largest_share, rng)
+    warp = None
+    if settings.rotate or settings.perspective:
+        angle, x, y = rng.uniform(-1, 1, 3) * (settings.rotate, *(settings.perspective,) * 2)
+        warp = turned(window, frame.cut, angle, {"x": x, "y": y})
+    mirror = rng.random() < settings.flip
+    upside_down = settings.flip_vertical > 0 and rng.random() < settings.flip_vertical
+    return Change(
+        placement=Placement(
+            scaled=scaled,
+            window=window,
+            size=frame.cut,
+            warp=warp,
+            mirror=bool(mirror),
+            upside_down=bool(upside_down),
+        ),
+        colour=draw_colour(
+            rng, settings.brightness, settings.contrast, settings.saturation, settings.hue
+        ),
+        blur=rng.uniform(0.3, 1.5) if rng.random() < settings.blur else 0.0,
+        smallest_box=settings.smallest_box,
     )
-    return replace(scaled, boxes=example.boxes * factor)
+
+
+def apply_change(example: Example, change: Change) -> Example:
+    """Do what was drawn."""
+    found = place(example, change.placement)
+    found = found.keep(_large_enough(found, change.smallest_box))
+    image = change_colour(found.image, change.colour)
+    if change.blur:
+        image = cv2.GaussianBlur(image, (0, 0), change.blur).reshape(image.shape)
+    return replace(found, image=image)
 
 
 def choose_window(
-    example: Example, size: tuple[int, int], largest_share: float, rng: np.random.Generator
+    example: Example,
+    scaled: tuple[int, int],
+    room: tuple[int, int],
+    size: tuple[int, int],
+    largest_share: float,
+    rng: np.random.Generator,
 ) -> tuple[int, int]:
-    """(top, left) of a crop; negative where the image is smaller than the crop."""
+    """(top, left) of a crop in the scaled image; negative where it begins before the image.
+
+    A crop shows as much of the image as it can; what it shows of the room around it, which a
+    letterbox leaves, is that of deployment.
+
+    Args:
+        example: as it is before it is scaled; its class map tells the classes of a crop.
+        scaled: (height, width) of the scaled image.
+        room: (height, width) of what it lies in the middle of.
+        size: (height, width) of the crop.
+        largest_share: as of `Augmentation`.
+        rng: all that is random.
+    """
+    ranges = [_starts(*lengths) for lengths in zip(scaled, room, size)]
     for _ in range(10):
-        top, left = (
-            int(rng.integers(min(0, have - want), max(0, have - want) + 1))
-            for have, want in zip(example.size, size)
-        )
+        top, left = (int(rng.integers(low, high + 1)) for low, high in ranges)
         if largest_share >= 1 or example.class_map is None:
             break
-        window = example.class_map[
-            max(top, 0) : max(top, 0) + size[0], max(left, 0) : max(left, 0) + size[1]
-        ]
-        counts = np.bincount(window[::4, ::4].ravel(), minlength=example.void + 1)
+        rows, columns = (
+            nearest_pixels(np.arange(max(start, 0), min(start + length, end), 4), own, end)
+            for start, length, own, end in zip((top, left), size, example.size, scaled)
+        )
+        seen = example.class_map[rows[:, None], columns]
+        counts = np.bincount(seen.ravel(), minlength=example.void + 1)
         counts[example.void] = 0
         if counts.sum() and counts.max() <= largest_share * counts.sum():
             break
     return top, left
 
 
-def crop(example: Example, window: tuple[int, int], size: tuple[int, int]) -> Example:
-    """Cut out (top, left) .. + size; beyond the image there is grey, void and no mask.
+def _draw_factors(settings: Augmentation, rng: np.random.Generator) -> tuple[float, float]:
+    """By how much height and width are multiplied."""
+    factor = np.exp(rng.uniform(*np.log(settings.scale)))
+    aspect = np.exp(rng.uniform(-1.0, 1.0) * np.log(settings.stretch) / 2)
+    return factor * aspect, factor / aspect
 
-    The box of an object that is cut is that of what is left of its mask; where there is no mask,
-    what is left of the box.
+
+def _times(size: tuple[int, int], factors: tuple[float, float]) -> tuple[int, int]:
+    return max(1, round(size[0] * factors[0])), max(1, round(size[1] * factors[1]))
+
+
+def _starts(content: int, room: int, crop: int) -> tuple[int, int]:
+    """The (first, last) start of a crop along one side, counted from the content's.
+
+    The crop lies within the room, or the room within it; and the content within the crop, or the
+    crop within the content, as far as that allows.
     """
-    (top, left), (height, width) = window, size
-
-    def cut(pixels: np.ndarray, fill: int) -> np.ndarray:
-        result = np.full((height, width, *pixels.shape[2:]), fill, pixels.dtype)
-        have = pixels[max(top, 0) : top + height, max(left, 0) : left + width]
-        y, x = max(-top, 0), max(-left, 0)
-        result[y : y + have.shape[0], x : x + have.shape[1]] = have
-        return result
-
-    cropped = replace(
-        example,
-        image=cut(example.image, FILL),
-        class_map=None if example.class_map is None else cut(example.class_map, example.void),
-        masks=None if example.masks is None else tuple(cut(mask, 0) for mask in example.masks),
-    )
-    low = np.array([left, top, left, top], np.float32)
-    high = np.array([width, height, width, height], np.float32)
-    whole = example.boxes - low
-    boxes = np.clip(whole, 0, high)
-    if cropped.masks is not None:
-        for number in np.flatnonzero((boxes != whole).any(axis=1)):
-            boxes[number] = _box_of(cropped.masks[number])
-    return replace(cropped, boxes=boxes)
-
-
-def flip(example: Example) -> Example:
-    """Mirror left-right."""
-    width = example.size[1]
-    mirrored = example.map_ids(
-        lambda image: np.ascontiguousarray(image[:, ::-1]),
-        lambda ids: np.ascontiguousarray(ids[:, ::-1]),
-    )
-    x1, y1, x2, y2 = example.boxes.T
-    return replace(mirrored, boxes=np.stack([width - x2, y1, width - x1, y2], axis=1))
-
-
-def change_colour(
-    image: np.ndarray, settings: Augmentation, rng: np.random.Generator
-) -> np.ndarray:
-    """Brightness, contrast, saturation and hue of uint8 RGB; by two look-up tables and HSV."""
-
-    def factor(strength: float) -> float:
-        return 1.0 + strength * rng.uniform(-1.0, 1.0)
-
-    brightness, contrast = factor(settings.brightness), factor(settings.contrast)
-    saturation, turn = factor(settings.saturation), settings.hue * rng.uniform(-1.0, 1.0)
-    if settings.brightness or settings.contrast:
-        middle = float(image[::8, ::8].mean())
-        table = (np.arange(256) * brightness - middle) * contrast + middle
-        image = cv2.LUT(image, np.clip(np.round(table), 0, 255).astype(np.uint8))
-    if settings.saturation or settings.hue:
-        hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV_FULL)
-        levels = np.arange(256)
-        tables = np.stack(
-            [levels + round(turn * 256), np.clip(levels * saturation, 0, 255), levels], axis=-1
-        )
-        hsv = cv2.LUT(hsv, (tables.astype(np.int64) % 256).astype(np.uint8)[:, None])
-        image = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB_FULL)
-    return image
+    before = (room - content) // 2
+    in_room = sorted((-before, room - before - crop))
+    in_content = sorted((0, content - crop))
+    return max(in_room[0], in_content[0]), min(in_room[1], in_content[1])
 
 
 def _large_enough(example: Example, smallest: float) -> np.ndarray:
     side = (example.boxes[:, 2:] - example.boxes[:, :2]).min(axis=1)
     large = (side >= smallest) & (side > 0)
     if example.masks is not None:  # scaling can lose a thin object's last pixel
-        large &= np.array([mask.any() for mask in example.masks], bool)
+        large &= np.array([mask is None or mask.any() for mask in example.masks], bool)
     return large
-
-
-def _box_of(mask: np.ndarray) -> tuple[int, int, int, int]:
-    """x1, y1, x2, y2 of the pixels that are set; zeros where none is."""
-    left, top, width, height = cv2.boundingRect(mask)
-    return left, top, left + width, top + height

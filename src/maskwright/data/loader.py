@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import cv2
@@ -12,9 +13,13 @@ import torch.multiprocessing
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from maskwright.data.augment import Augmentation, augment
+from maskwright.core.errors import MaskwrightError
+from maskwright.data.augment import Augmentation, Frame
 from maskwright.data.cache import Cache
+from maskwright.data.collate import collate_targets
+from maskwright.data.derived import make_needs
 from maskwright.data.example import Example
+from maskwright.data.mixing import augment_mixed
 from maskwright.losses.targets import Targets
 
 
@@ -30,6 +35,19 @@ class Batch:
     images_B3HW: Tensor
     targets: Targets
 
+    def to(self, device: torch.device, non_blocking: bool = True) -> Batch:
+        """On another device; without waiting, where the memory is pinned."""
+        if self.images_B3HW.device == device:
+            return self
+        return Batch(
+            images_B3HW=self.images_B3HW.to(device, non_blocking=non_blocking),
+            targets=self.targets.to(device, non_blocking),
+        )
+
+    def pin_memory(self) -> Batch:
+        """In memory that a card copies from by itself; torch's loader calls this."""
+        return Batch(images_B3HW=self.images_B3HW.pin_memory(), targets=self.targets.pin_memory())
+
 
 class Draws(Dataset[Example]):
     """Training example number n is a pure function of n and the seed.
@@ -37,7 +55,7 @@ class Draws(Dataset[Example]):
     Args:
         cache: the decoded split.
         order: which image each draw reads.
-        size: (height, width) of the examples.
+        size: (height, width) of the examples; or what they are cut from and to.
         augmentation: how far they are changed.
         seed: of the augmentation.
     """
@@ -46,13 +64,13 @@ class Draws(Dataset[Example]):
         self,
         cache: Cache,
         order: Sequence[int] | np.ndarray,
-        size: tuple[int, int],
+        size: tuple[int, int] | Frame,
         augmentation: Augmentation,
         seed: int,
     ) -> None:
         self.cache = cache
         self.order = np.asarray(order)
-        self.size = size
+        self.frame = size if isinstance(size, Frame) else Frame(size=size)
         self.augmentation = augmentation
         self.seed = seed
 
@@ -61,7 +79,18 @@ class Draws(Dataset[Example]):
 
     def __getitem__(self, draw: int) -> Example:
         rng = np.random.default_rng((self.seed, 1, draw))
-        return augment(self.cache[int(self.order[draw])], self.size, self.augmentation, rng)
+        cache = self.cache
+        example = augment_mixed(
+            cache.__getitem__,
+            int(self.order[draw]),
+            len(cache),
+            self.frame,
+            self.augmentation,
+            rng,
+        )
+        for when in ("sample", "crop"):  # a mixture lost what was made of its parts
+            example = make_needs(example, cache.needs, cache.classes, when)
+        return example
 
 
 def batches(
@@ -70,69 +99,98 @@ def batches(
     first_step: int = 0,
     workers: int = 1,
     part: tuple[int, int] = (0, 1),
+    pin: bool = False,
 ) -> Iterator[Batch]:
     """Batches of `batch` consecutive draws, from step `first_step` on; a partial last one is left.
 
     Args:
         draws: the examples.
-        batch: images a batch.
-        first_step: how many batches to skip, for a resumed run.
-        workers: processes that augment; 0 does it in this one.
+        batch: how many make one.
+        first_step: steps that were made already.
+        workers: processes that augment; 0 does it here.
         part: (number, count): only this part of each batch. The parts are equally long, and in
             the order of their numbers they are the batch.
+        pin: hand batches out in memory that a card copies from by itself.
+
+    Raises:
+        DataError: an image that isn't in the cache can't be read any more.
+        MaskwrightError: a process that augments was ended from outside.
     """
     number, count = part
     images = batch // count
     first = number * images
     loader = DataLoader(
-        draws,
+        _Told(draws),
         batch_sampler=[
             list(range(step * batch + first, step * batch + first + images))
             for step in range(first_step, len(draws) // batch)
         ],
         num_workers=workers,
-        collate_fn=collate,
+        collate_fn=_collate_told,
         prefetch_factor=4 if workers else None,
         worker_init_fn=_one_thread,
         multiprocessing_context=_start_method() if workers else None,
+        pin_memory=pin,
     )
-    yield from loader
+    with ended_workers_told(workers, batch):
+        for found in loader:
+            if isinstance(found, MaskwrightError):
+                raise found
+            yield found
+
+
+@contextmanager
+def ended_workers_told(workers: int, batch: int) -> Iterator[None]:
+    """Say what to do where a process that loads images was ended from outside.
+
+    Torch tells it by a signal: the error comes up wherever the training process is at that moment.
+    So a training loop belongs in here, and not `batches` alone.
+
+    Args:
+        workers: how many processes load images.
+        batch: images a step.
+
+    Raises:
+        MaskwrightError: in the place of torch's RuntimeError.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker"):  # a worker's own fault is "Caught ..."
+            raise
+        raise MaskwrightError(
+            "a process that loads images was ended from outside, most likely because memory ran "
+            f"out ({str(error).splitlines()[0]}). Go on with --resume; fewer workers (now "
+            f"{workers}), a smaller batch (now {batch}) or a smaller cache take less memory."
+        ) from error
+
+
+class _Told(Dataset[Example | MaskwrightError]):
+    """Draws whose faults are handed over as they are: torch wraps what is raised in a traceback."""
+
+    def __init__(self, draws: Draws) -> None:
+        self.draws = draws
+
+    def __getitem__(self, draw: int) -> Example | MaskwrightError:
+        try:
+            return self.draws[draw]
+        except MaskwrightError as error:
+            return error
+
+
+def _collate_told(found: Sequence[Example | MaskwrightError]) -> Batch | MaskwrightError:
+    examples = []
+    for one in found:
+        if isinstance(one, MaskwrightError):
+            return one
+        examples.append(one)
+    return collate(examples)
 
 
 def collate(examples: Sequence[Example]) -> Batch:
     """Examples of one size -> a batch."""
-    images_BHW3 = torch.from_numpy(np.stack([example.image for example in examples]))
-    return Batch(images_B3HW=images_BHW3.permute(0, 3, 1, 2), targets=collate_targets(examples))
-
-
-def collate_targets(examples: Sequence[Example]) -> Targets:
-    """The truth of examples of one size; what no example is labelled for is None."""
-    void = examples[0].void
-    class_map_BHW = None
-    if any(example.class_map is not None for example in examples):
-        maps = [
-            np.full(example.size, void) if example.class_map is None else example.class_map
-            for example in examples
-        ]
-        class_map_BHW = torch.from_numpy(np.stack([one.astype(np.int64) for one in maps]))
-    boxes = any(example.has_boxes for example in examples)
-    # those without labelled objects have no boxes either, so that they lack no mask
-    masks = boxes and all(e.masks is not None for e in examples if e.has_boxes)
-    return Targets(
-        class_map_BHW=class_map_BHW,
-        boxes=tuple(torch.from_numpy(e.boxes) for e in examples) if boxes else None,
-        class_ids=tuple(torch.from_numpy(e.class_ids) for e in examples) if boxes else None,
-        masks=tuple(_stack(e) for e in examples) if masks else None,
-        crowds=tuple(torch.from_numpy(e.crowds) for e in examples) if boxes else None,
-        objects_known_B=torch.tensor([e.has_boxes for e in examples]) if boxes else None,
-        void=void,
-    )
-
-
-def _stack(example: Example) -> Tensor:
-    if not example.masks:
-        return torch.zeros((0, *example.size), dtype=torch.uint8)
-    return torch.from_numpy(np.stack(example.masks))
+    images_BHWC = torch.from_numpy(np.stack([example.image for example in examples]))
+    return Batch(images_B3HW=images_BHWC.permute(0, 3, 1, 2), targets=collate_targets(examples))
 
 
 def _start_method() -> str | None:

@@ -4,7 +4,7 @@ smaller precision ships only if it loses little and is measured faster.
 
 from __future__ import annotations
 
-from maskwright.export.agreement import pixel_agreement
+from maskwright.export.agreement import answer_agreement
 from maskwright.export.bundle import MINIMUM_AGREEMENT, ExportReport, export
 from maskwright.export.checkpoint import export_checkpoint, export_checkpoint_precise
 from maskwright.export.onnx import to_onnx
@@ -17,11 +17,11 @@ __all__ = [
     "ExportReport",
     "PrecisionReport",
     "Route",
+    "answer_agreement",
     "export",
     "export_checkpoint",
     "export_checkpoint_precise",
     "export_precise",
-    "pixel_agreement",
     "quantise",
     "store_half",
     "to_onnx",

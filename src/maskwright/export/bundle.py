@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from maskwright.architectures.checkpoint import describe
 from maskwright.architectures.contract import Network
 from maskwright.architectures.deploy import deploy_run
 from maskwright.core.card import ModelCard
 from maskwright.core.errors import ConfigError, ModelFileError
 from maskwright.core.machine import processor, system
-from maskwright.export.agreement import pixel_agreement
+from maskwright.export.agreement import answer_agreement, compared_things
 from maskwright.export.onnx import OPSET, to_onnx
 from maskwright.runtimes import Bundle, Predictor, open_bundle, write_bundle
 from maskwright.runtimes.loading import Runtime
@@ -35,9 +36,11 @@ class ExportReport:
         path: of the bundle.
         bytes_on_disk: its size.
         card: as it stands in the bundle, the measured facts merged in.
-        agreement: runtime -> share of an image's pixels, 0..1, that agree with torch; the mean.
+        agreement: runtime -> share of an image's pixels, or of its objects, 0..1, that agree with
+            torch (`answer_agreement`); the mean.
         worst: runtime -> that share on the worst image.
         images: how many were compared.
+        compared: what the shares are of: "pixels", "objects" ...
     """
 
     path: Path
@@ -46,6 +49,7 @@ class ExportReport:
     agreement: Mapping[str, float]
     worst: Mapping[str, float]
     images: int
+    compared: str = "pixels"
 
 
 def export(
@@ -68,13 +72,12 @@ def export(
         path: of the bundle, ".mask".
         images: real ones, uint8 RGB [H, W, 3], any sizes; a few dozen are plenty.
         threads: for the comparison; None takes every core.
-        minimum_agreement: share of pixels, 0..1, that must agree.
+        minimum_agreement: share of pixels or objects, 0..1, that must agree.
         probabilities: whether the bundle can be asked for them, too (`Predictor.predict_soft`). It
             always can where the card names a postprocess step, which starts from them.
 
     Raises:
-        ModelFileError: they agree on fewer pixels, or their probabilities differ; nothing is
-            written.
+        ModelFileError: they agree on less, or their probabilities differ; nothing is written.
         ConfigError: no images, or probabilities of a network that has none.
         MaskwrightError: the folder can't be written or the disk is full.
     """
@@ -96,13 +99,15 @@ class Checked:
 
     Attributes:
         bundle: with the card as it came, this version noted, and the fp32 graph.
-        shares: runtime -> share of pixels, 0..1, that agree with torch, image by image.
+        shares: runtime -> share of pixels or objects, 0..1, that agree with torch, image by image.
         facts: for the card's `measured["export"]`.
+        compared: what the shares are of.
     """
 
     bundle: Bundle
     shares: Mapping[str, Sequence[float]]
     facts: Mapping[str, Any]
+    compared: str
 
 
 def check_against_torch(
@@ -118,26 +123,27 @@ def check_against_torch(
     """The first half of `export`, with its arguments and errors: nothing is written."""
     if not len(images):
         raise ConfigError("the gate of export needs at least one real image to compare on, got 0.")
-    card = replace(card, version=version("maskwright"))
+    card = replace(describe(card, network), version=version("maskwright"))
     probabilities = probabilities or card.postprocess is not None
     graph = to_onnx(network, card.resize.size, probabilities=probabilities)
     bundle = Bundle(card=card, graph=graph, source=str(path))
     eager = torch_predictor(network, card, probabilities=probabilities)
     expected = [eager.predict(image) for image in images]
+    compared = compared_things(expected[0])
     shares: dict[str, list[float]] = {}
     runtimes: dict[str, Mapping[str, Any]] = {}
     errors: dict[str, float] = {}
     for name in _runtimes():
         shipped = open_bundle(bundle, threads=threads, runtime=name, precision="f32")
         pairs = zip(expected, images)
-        shares[name] = [pixel_agreement(left, shipped.predict(image)) for left, image in pairs]
+        shares[name] = [answer_agreement(left, shipped.predict(image)) for left, image in pairs]
         runtimes[name] = shipped.runtime
-        _gate(name, shares[name], minimum_agreement, path)
+        _gate(name, shares[name], minimum_agreement, path, compared)
         if probabilities:
             errors[name] = max(probability_error(eager, shipped, image) for image in images)
             _gate_soft(name, errors[name], path)
     facts = _facts(bundle, shares, runtimes) | ({"probability_error": errors} if errors else {})
-    return Checked(bundle=bundle, shares=shares, facts=facts)
+    return Checked(bundle=bundle, shares=shares, facts=facts, compared=compared)
 
 
 def torch_predictor(network: Network, card: ModelCard, *, probabilities: bool = False) -> Predictor:
@@ -189,6 +195,7 @@ def write_checked(
         agreement={name: float(np.mean(values)) for name, values in checked.shares.items()},
         worst={name: min(values) for name, values in checked.shares.items()},
         images=len(checked.shares["onnxruntime"]),
+        compared=checked.compared,
     )
 
 
@@ -212,15 +219,17 @@ def _facts(
     }
 
 
-def _gate(runtime: str, shares: list[float], minimum: float, path: Path | str) -> None:
+def _gate(
+    runtime: str, shares: list[float], minimum: float, path: Path | str, compared: str
+) -> None:
     mean = float(np.mean(shares))
     if mean < minimum:
         worst = int(np.argmin(shares))
         raise ModelFileError(
             f"{path} was not written: expected torch and {runtime} to agree on at least "
-            f"{minimum:.2%} of the pixels, got {mean:.3%} over {len(shares)} images (worst: image "
-            f"{worst} with {shares[worst]:.3%}). A network that was hardly trained has no clear "
-            "answers; train longer, or lower minimum_agreement knowingly."
+            f"{minimum:.2%} of the {compared}, got {mean:.3%} over {len(shares)} images (worst: "
+            f"image {worst} with {shares[worst]:.3%}). A network that was hardly trained has no "
+            "clear answers; train longer, or lower minimum_agreement knowingly."
         )
 
 

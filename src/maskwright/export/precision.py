@@ -6,7 +6,7 @@ chosen, and may refuse it: so the drop that the card tells is not one that was s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,7 +26,14 @@ from maskwright.export.bundle import (
     torch_predictor,
     write_checked,
 )
-from maskwright.export.choice import Figures, explain, rank, refuse_on_validation
+from maskwright.export.choice import (
+    Figures,
+    explain,
+    open_questions,
+    rank,
+    refuse_on_validation,
+    warn_of_drop,
+)
 from maskwright.export.quantise import integer_layers, quantise, store_half
 from maskwright.export.routes import (
     PRECISIONS,
@@ -36,9 +43,11 @@ from maskwright.export.routes import (
     routes_of,
     score_images,
 )
-from maskwright.jobs.evaluate import require_same_classes
-from maskwright.jobs.turns import take_turns
-from maskwright.metrics import PairedInterval, paired_interval, semantic_scores
+from maskwright.jobs.score import labelled_for, tasks_of
+from maskwright.jobs.scorer import require_same_classes
+from maskwright.jobs.scores import Scores
+from maskwright.jobs.turns import Timings, spread_of, take_turns
+from maskwright.metrics import PairedInterval
 from maskwright.runtimes import Bundle, Predictor
 
 CALIBRATION_IMAGES = 64
@@ -56,7 +65,7 @@ class PrecisionReport:
     Attributes:
         export: the gate against torch, the path, the card.
         shipped: the route that the card recommends.
-        drop: mIoU of fp32 minus that of what ships, on validation, 0..1, with its interval.
+        drop: the headline of fp32 minus that of what ships, on validation, 0..1, with its interval.
         figures: of every route.
         eager_ms: median of PyTorch eager in fp32, in turns with the routes.
         why: what ships, and why others don't; a line each.
@@ -96,24 +105,26 @@ def export_precise(
         dataset: with the split "train" to calibrate and choose on, and "val" (or "test").
         precision: "auto" tries all that this machine has; another one ships unless it loses more
             than `max_drop`, even where it is slower.
-        max_drop: points of mIoU (0..100) that may be lost, on the slice and on validation.
+        max_drop: points of the headline (0..100; of mIoU, AP ...) that may be lost, on the slice
+            and on validation.
         threads: to measure with; None takes every core.
-        rounds: turns, of three timed answers, that each route gets.
+        rounds: turns, of three timed answers, that each route gets; up to four times as many more
+            while they leave open whether a precision is faster.
         probabilities: whether the bundle, and all that is measured, works them out, too.
         progress: called with (done, total) while images are scored.
 
     Raises:
         ModelFileError: torch and the runtimes disagree, or the precision that was named loses more
             than `max_drop`; nothing is written.
-        ConfigError: an unknown precision, one that this machine lacks, other classes than the
-            data's, or no class maps to score.
+        ConfigError: an unknown precision, one that this machine lacks, or other classes than the
+            data's.
         DataError: a split is missing or unlabelled, or a file can't be read.
         MaskwrightError: the folder can't be written or the disk is full.
     """
     precisions = _precisions(precision, max_drop)
     require_same_classes(card.classes, dataset.classes)
-    calibration, part = training_parts(_labelled(dataset, "train"))
-    validation = _labelled(dataset, "val", "test")
+    calibration, part = training_parts(_labelled(dataset, card, "train"))
+    validation = _labelled(dataset, card, "val", "test")
     photos = [sample.read_image() for sample in spread(validation, GATE_IMAGES)]
     checked = check_against_torch(
         network, card, path, photos, threads=threads, probabilities=probabilities
@@ -122,19 +133,29 @@ def export_precise(
     _refuse_failed(path, precision, failed)
     predictors = open_routes(routes_of(tuple(graphs)), checked.bundle, graphs, threads)
     eager = torch_predictor(network, card, probabilities=probabilities)
-    times, eager_ms = time_beside_eager(eager, predictors, photos, rounds)
-    figures = measure(predictors, graphs, part, dataset, times, progress)
+    scored = score_images(predictors, part, dataset.classes, progress)
+
+    def settled(timings: Mapping[Route | None, Timings]) -> bool:
+        return precision != "auto" or not open_questions(
+            measured(scored, graphs, timings), max_drop
+        )
+
+    timings = time_beside_eager(eager, predictors, photos, rounds, settled)
+    figures = measured(scored, graphs, timings)
+    eager_ms = spread_of(timings[None].turns_ms()).value
     drop_of = partial(
         validation_drop, predictors, samples=validation, dataset=dataset, progress=progress
     )
     chosen, drop, refused = choose(figures, max_drop, drop_of, named=precision != "auto")
     _refuse_another(path, precision, chosen.route, refused)
-    more = [f"{name}: {text}" for name, text in failed.items()]
+    warning = warn_of_drop(chosen.route, 100 * drop.high, max_drop, chosen.headline)
+    more = [f"{name}: {text}" for name, text in failed.items()] + ([warning] if warning else [])
     why = "\n".join([explain(chosen, figures, refused, eager_ms), *more])
     facts = {
         "shipped": chosen.route.precision,
         "recommended": {"runtime": chosen.route.runtime, "precision": chosen.route.floats},
         "max_drop_points": max_drop,
+        "drop_may_pass": warning is not None,
         "eager_ms": eager_ms,
         "speed_up_over_eager": eager_ms / chosen.median_ms,
         "validation_drop": drop.to_dict(),
@@ -222,59 +243,49 @@ def time_beside_eager(
     predictors: Mapping[Route, Predictor],
     photos: Sequence[np.ndarray],
     rounds: int,
-) -> tuple[dict[Route, float], float]:
-    """Median milliseconds of the network alone, in turns: of each route, and of PyTorch eager.
+    settled: Callable[[Mapping[Route | None, Timings]], bool] | None = None,
+) -> dict[Route | None, Timings]:
+    """Time every route in turns, and PyTorch eager as None.
 
     Args:
         eager: the PyTorch side.
         predictors: by route; eager gets as many threads.
         photos: to time on.
         rounds: turns that each gets.
+        settled: as of `take_turns`.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(next(iter(predictors.values())).runtime["threads"])
     try:
-        timings = take_turns({**predictors, None: eager}, photos, rounds)
+        return take_turns({**predictors, None: eager}, photos, rounds, settled=settled)
     finally:
         torch.set_num_threads(before)
-    medians = {route: float(np.median(each.network_ms)) for route, each in timings.items()}
-    eager_ms = medians.pop(None)
-    return {route: ms for route, ms in medians.items() if route is not None}, eager_ms
 
 
-def measure(
-    predictors: Mapping[Route, Predictor],
+def measured(
+    scored: Mapping[Route, Scores],
     graphs: Mapping[PrecisionName, bytes],
-    part: Sequence[Sample],
-    dataset: Dataset,
-    times: Mapping[Route, float],
-    progress: Tell | None = None,
+    timings: Mapping[Route | None, Timings],
 ) -> list[Figures]:
-    """Each route's score on the slice, its drop below fp32 there, and its time.
+    """Each route's headline on the slice, its drop below fp32 there, and its times.
 
     Args:
-        predictors: by route; the first of fp32 is what the others are held against.
+        scored: by route; the first of fp32 is what the others are held against.
         graphs: by precision, for their sizes.
-        part: the slice of the training set.
-        dataset: whose classes are scored.
-        times: median milliseconds of each route.
-        progress: called with (done, total).
+        timings: by route.
     """
-    matrices = score_images(predictors, part, dataset.classes, progress)
-    names = dataset.classes.names
-    scores = {
-        route: semantic_scores(each.sum(axis=0), names).miou for route, each in matrices.items()
-    }
-    plain = scores[_reference(predictors)]
+    heads = {route: scores.headline() for route, scores in scored.items()}
+    plain = heads[_reference(scored)].value
     return [
         Figures(
             route=route,
-            median_ms=times[route],
+            turns_ms=timings[route].turns_ms(),
             graph_bytes=len(graphs[route.precision]),
-            miou=scores[route],
-            drop=100 * (plain - scores[route]),
+            score=head.value,
+            drop=100 * (plain - head.value),
+            headline=head.name,
         )
-        for route in predictors
+        for route, head in heads.items()
     ]
 
 
@@ -285,11 +296,11 @@ def validation_drop(
     dataset: Dataset,
     progress: Tell | None = None,
 ) -> PairedInterval:
-    """mIoU of fp32 minus that of a route, on validation, with its paired interval."""
+    """The headline of fp32 minus that of a route, on validation, with its paired interval."""
     plain = _reference(predictors)
     pair = {each: predictors[each] for each in (plain, route)}
-    matrices = score_images(pair, samples, dataset.classes, progress)
-    return paired_interval(matrices[plain], matrices[route])
+    scored = score_images(pair, samples, dataset.classes, progress)
+    return scored[plain].headline_gain(scored[route])
 
 
 def choose(
@@ -312,7 +323,7 @@ def choose(
         ranked.sort(key=lambda each: (each.route.precision == "fp32", each.median_ms))
     for each in ranked:
         drop = drop_of(each.route)
-        reason = refuse_on_validation(100 * drop.value, max_drop)
+        reason = refuse_on_validation(100 * drop.value, max_drop, each.headline)
         if reason is None or each.route.precision == "fp32":
             return each, drop, refused
         refused[each.route] = reason
@@ -321,7 +332,7 @@ def choose(
 
 def _precisions(precision: str, max_drop: float) -> tuple[PrecisionName, ...]:
     if not max_drop >= 0:
-        raise ConfigError(f"expected max_drop of 0 points of mIoU or more, got {max_drop}.")
+        raise ConfigError(f"expected max_drop of 0 points or more, got {max_drop}.")
     found = tuple(name for name in PRECISIONS if precision in ("auto", name) or name == "fp32")
     if precision != "auto" and precision not in PRECISIONS:
         raise ConfigError(f"expected precision auto, {', '.join(PRECISIONS)}, got {precision!r}.")
@@ -333,15 +344,16 @@ def _precisions(precision: str, max_drop: float) -> tuple[PrecisionName, ...]:
     return found
 
 
-def _labelled(dataset: Dataset, *splits: str) -> list[Sample]:
+def _labelled(dataset: Dataset, card: ModelCard, *splits: str) -> list[Sample]:
     samples = dataset.split(*splits)
-    found = [sample for sample in samples if "semantic" in sample.tasks]
+    found = labelled_for(samples, tasks_of(card.tasks))
     if not found:
         raise DataError(
-            f"none of the {len(samples)} samples of {dataset.root} ({' or '.join(splits)}) has a "
-            "class map, which choosing a precision needs; choose precision fp32."
+            f"none of the {len(samples)} samples of {dataset.root} ({' or '.join(splits)}) is "
+            f"labelled with {', '.join(card.tasks)}, which choosing a precision needs; choose "
+            "precision fp32."
         )
-    return found
+    return list(found)
 
 
 def _inputs(card: ModelCard, samples: Sequence[Sample]) -> list[np.ndarray]:
@@ -350,8 +362,8 @@ def _inputs(card: ModelCard, samples: Sequence[Sample]) -> list[np.ndarray]:
     return [image_HW3.transpose(2, 0, 1)[None].copy() for image_HW3 in resized]
 
 
-def _reference(predictors: Mapping[Route, Predictor]) -> Route:
-    return next(route for route in predictors if route.precision == "fp32")
+def _reference(routes: Iterable[Route]) -> Route:
+    return next(route for route in routes if route.precision == "fp32")
 
 
 def _machine(predictors: Mapping[Route, Predictor]) -> dict[str, Any]:

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-import numpy as np
-
 from maskwright.core.classes import Classes
 from maskwright.core.sample import Sample
-from maskwright.jobs.evaluate import image_matrix
+from maskwright.jobs.score import answers_of, common_tasks, score_sample, tasks_of
+from maskwright.jobs.scorer import Scorer
+from maskwright.jobs.scores import Scores
 from maskwright.runtimes import Bundle, Predictor, open_bundle
 from maskwright.runtimes.loading import Precision, Runtime
 from maskwright.runtimes.ov import installed, supported_precisions
@@ -94,17 +94,29 @@ def score_images(
     samples: Sequence[Sample],
     classes: Classes,
     progress: Callable[[int, int], None] | None = None,
-) -> dict[Route, np.ndarray]:
-    """Confusion matrices int64 [N, K, K + 1] of every route, one for each image.
+    headline: str = "",
+) -> dict[Route, Scores]:
+    """Scores of every route on the same images, areas only.
+
+    Args:
+        predictors: by route, all of one network.
+        samples: each labelled for one of its tasks.
+        classes: of the truth.
+        progress: called with (done, total).
+        headline: the number that stands for the network; "": the mean of its tasks' headlines.
 
     Raises:
-        DataError: a sample has no class map, or a file can't be read.
-        ConfigError: the network gives no class map, or has other classes.
+        DataError: no sample is labelled for what the network answers, or a file can't be read.
+        ConfigError: the network lacks an answer, or has other classes.
     """
-    found: dict[Route, list[np.ndarray]] = {route: [] for route in predictors}
+    card = next(iter(predictors.values())).card
+    tasks = common_tasks(samples, tasks_of(card.tasks))
+    scorers = {
+        route: Scorer(classes, tasks, detail=False, headline=headline) for route in predictors
+    }
     for done, sample in enumerate(samples, start=1):
         for route, predictor in predictors.items():
-            found[route].append(image_matrix(sample, predictor.predict, classes))
+            score_sample(scorers[route], sample, answers_of(predictor))
         if progress is not None:
             progress(done, len(samples))
-    return {route: np.stack(matrices) for route, matrices in found.items()}
+    return {route: scorer.scores() for route, scorer in scorers.items()}

@@ -15,21 +15,20 @@ CVPR 2016, and the data set's description.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from maskwright.core.classes import Classes
-from maskwright.core.errors import ConfigError, DataError
+from maskwright.core.errors import DataError
 from maskwright.core.flatten import masks_of
 from maskwright.core.image import read_index_png
 from maskwright.core.outline import fill_centres
 from maskwright.core.parts import Instance
-from maskwright.core.sample import Dataset, Sample, Task
+from maskwright.core.sample import Sample, Task
 from maskwright.core.segmentation import Segmentation
 from maskwright.formats import folders
 from maskwright.formats.cityscapes_labels import (
@@ -39,9 +38,9 @@ from maskwright.formats.cityscapes_labels import (
     read_labels,
     trained_labels,
 )
-from maskwright.formats.cityscapes_write import NO_CITY, finish, write, write_sample
-
-__all__ = ["detect", "finish", "read", "write", "write_sample"]
+from maskwright.formats.cityscapes_write import NO_CITY, finish, write_sample
+from maskwright.formats.class_ids import kept_ranks
+from maskwright.formats.format import Format, Reading, Splits
 
 LAYOUT = (
     "cityscapes: leftImg8bit/SPLIT/CITY/NAME_leftImg8bit.png with gtFine/SPLIT/CITY/"
@@ -76,44 +75,21 @@ def detect(path: Path) -> str | None:
     return f"Cityscapes in leftImg8bit/ and {kind}/" if kind else None
 
 
-def read(path: Path | str, ignore: Iterable[str] = (), strict: bool = True) -> Dataset:
-    """Read Cityscapes; all files are opened late.
-
-    Args:
-        path: the folder that holds leftImg8bit/ and gtFine/ (or gtCoarse/).
-        ignore: names of classes that become void.
-        strict: refuse the set where an image has no annotation, or shares its name. Else such a
-            sample is kept, and reading its truth raises that fault.
-
-    Raises:
-        DataError: no such layout, missing annotations, a damaged labels.json, no images.
-        ConfigError: `ignore` names no class, or all of them.
-    """
-    root = Path(path)
-    kind = _kind(root)
+def _scan(reading: Reading) -> tuple[Classes, Splits] | None:
+    root, kind = reading.root, _kind(reading.root)
     if not kind:
-        raise DataError(
-            f"{root} holds no Cityscapes set: expected {LAYOUT}; found {folders.what_is_in(root)}."
-            if root.exists()
-            else f"{root} does not exist; check the path."
-        )
-    notes: list[str] = []
-    table = _read_table(root, tuple(ignore), notes)
-    splits, bare = {}, []
+        return None
+    table = _read_table(reading)
+    splits: Splits = {}
     children = {child.name: child for child in folders.subfolders(root / "leftImg8bit")}
     names = folders.name_splits(children)
     for folder in folders.split_order(names):
-        if not (root / kind / folder).is_dir():
-            bare.append(folder)
-            continue
         truth = root / kind / folder
-        splits[names[folder]] = _read_split(children[folder], truth, kind, table, strict)
-    notes += [f"{folder}: there is no {root / kind / folder}. Left out." for folder in bare]
-    if not any(splits.values()):
-        raise DataError(f"{root} is an empty set: no *{_PHOTO} image with labels; add some.")
-    return Dataset(
-        root=root, format="cityscapes", classes=table.classes, splits=splits, notes=tuple(notes)
-    )
+        if truth.is_dir():
+            splits[names[folder]] = _read_split(reading, children[folder], truth, kind, table)
+        else:
+            reading.notes.append(f"{folder}: there is no {truth}. Left out.")
+    return table.classes, splits
 
 
 def read_truth(files: _Files, image: Path, table: _Table) -> Segmentation:
@@ -208,18 +184,16 @@ def _kind(root: Path) -> str:
     return next((kind for kind in _KINDS if (root / kind).is_dir()), "")
 
 
-def _read_table(root: Path, ignore: tuple[str, ...], notes: list[str]) -> _Table:
-    own = root / "labels.json"
+def _read_table(reading: Reading) -> _Table:
+    own = reading.root / "labels.json"
     labels = read_labels(own) if own.is_file() else LABELS
     if labels is LABELS:
-        notes.append("The classes are the 19 that Cityscapes trains; its other labels are void.")
+        reading.notes.append(
+            "The classes are the 19 that Cityscapes trains; its other labels are void."
+        )
     every = classes_of(labels)
-    for name in ignore:
-        if name not in every.names:
-            raise ConfigError(f"no class {name!r}; they are {', '.join(every.names)}.")
-    kept = [label for label in trained_labels(labels) if label.name not in ignore]
-    if not kept:
-        raise ConfigError(f"every class of {root} is ignored; keep at least one.")
+    kept_ranks(every.names, reading.ignore, reading.root)
+    kept = [label for label in trained_labels(labels) if label.name not in reading.ignore]
     classes = Classes.of(
         (label.name for label in kept),
         [label.colour for label in kept],
@@ -230,7 +204,7 @@ def _read_table(root: Path, ignore: tuple[str, ...], notes: list[str]) -> _Table
 
 
 def _read_split(
-    photos: Path, truth: Path, kind: str, table: _Table, strict: bool
+    reading: Reading, photos: Path, truth: Path, kind: str, table: _Table
 ) -> tuple[Sample, ...]:
     samples: dict[str, Sample] = {}
     for key, paths in folders.group_images(photos).items():
@@ -250,23 +224,33 @@ def _read_split(
             fault = f"{paths[0]} and {samples[name].image} both mean {name!r}; rename one."
         elif not files.labels.is_file() and not files.polygons.is_file():
             fault = f"{paths[0]} has neither {files.labels} nor {files.polygons}; add one."
-        if fault and strict:
-            raise DataError(fault)
-        samples[name] = _sample(name, paths[0], files, fault, table)
+        reading.refuse(fault)
+        tasks: set[Task] = {"semantic"}
+        if files.instances.is_file() or not files.labels.is_file():
+            tasks |= {"instances", "boxes"}
+        truth_of = partial(read_truth, files, paths[0], table)
+        samples[name] = reading.sample(name, paths[0], truth_of, tasks, fault)
     return tuple(samples[name] for name in sorted(samples))
-
-
-def _sample(name: str, image: Path, files: _Files, fault: str, table: _Table) -> Sample:
-    tasks: set[Task] = {"semantic"}
-    if files.instances.is_file() or not files.labels.is_file():
-        tasks |= {"instances", "boxes"}
-    truth: Any = partial(read_truth, files, image, table)
-    if fault:
-        truth = partial(folders.refuse, fault)
-    return Sample(name=name, image=image, truth_of=truth, tasks=frozenset(tasks))
 
 
 def _name_of(stem: str) -> str:
     """aachen/aachen_000000_000019 -> aachen_000000_000019; other folders stay in the name."""
     city, slash, name = stem.partition("/")
     return name if slash and (city == NO_CITY or name.startswith(f"{city}_")) else stem
+
+
+FORMAT = Format(
+    name="cityscapes",
+    title="Cityscapes annotations",
+    layout=LAYOUT,
+    tasks=frozenset({"semantic", "instances", "boxes"}),
+    scan=_scan,
+    detect=detect,
+    write_sample=write_sample,
+    finish=finish,
+)
+"""See the top of this file. Images that are no PNG are saved as such, as the tools expect; the city
+is what stands before a name's first "/" or "_". labels.json is written unless the classes are
+Cityscapes' own. Without a class map, one is made of the objects."""
+
+read, write = FORMAT.read, FORMAT.write

@@ -14,39 +14,19 @@ from maskwright.core.flatten import Flat, flatten, looked_up
 from maskwright.core.image import encode_png
 from maskwright.core.outline import outline
 from maskwright.core.parts import Instance
-from maskwright.core.sample import Dataset, Sample
+from maskwright.core.sample import Sample
 from maskwright.core.segmentation import Segmentation
 from maskwright.formats import folders
 from maskwright.formats.cityscapes_labels import LABELS, Label, labels_of, write_labels
 from maskwright.formats.recast import class_map_of, overlaps, segments_of
 from maskwright.formats.text_files import compact_json
-from maskwright.formats.writing import Entry, Loss, Target, Written, lost, target_of, write_set
+from maskwright.formats.writing import Entry, Loss, Target, Written, extras_of, lost
 
 NO_CITY = "none"
 """The folder of images whose names tell no city."""
 
 _MOST_OF_A_LABEL = 1000
 _MOST_ID = 64
-
-
-def write(dataset: Dataset, path: Path | str) -> tuple[str, ...]:
-    """Write leftImg8bit/ and gtFine/, and labels.json unless the classes are Cityscapes' own.
-
-    Images that are no PNG are saved as such, as the tools expect; the city is what stands before
-    the name's first "/" or "_". Without a class map, one is made of the objects. The polygons run
-    along pixels, one for each part, and draw the PNGs again.
-
-    Args:
-        dataset: with class maps, or objects with masks.
-        path: a new or empty folder.
-
-    Returns:
-        A sentence for each thing that was left out.
-
-    Raises:
-        DataError: more than 254 classes, or `path` holds something.
-    """
-    return write_set("cityscapes", dataset, target_of(dataset, Path(path)), write_sample, finish)
 
 
 def write_sample(target: Target, split: str, sample: Sample, truth: Segmentation) -> Written:
@@ -179,9 +159,8 @@ def _losses(
                 not apart and not one.crowd for apart, one in zip(kept, instances)
             ),
             "that {} regions of things are no group of objects": loose,
-            "the scores of {} objects": sum(one.score is not None for one in instances),
-            "the track ids of {} objects": sum(one.track_id is not None for one in instances),
         }
+        | extras_of(instances)
     )
 
 

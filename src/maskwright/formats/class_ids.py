@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,6 +88,40 @@ def write_classes(path: Path, classes: Classes) -> None:
     write_json(path, entries)
 
 
+def kept_ranks(
+    names: Sequence[str], ignore: Collection[str], source: Path, what: str = "class"
+) -> list[int]:
+    """The places of the names that are not to be ignored.
+
+    Args:
+        names: of the classes.
+        ignore: names among them.
+        source: where the classes stand, for the errors' text.
+        what: a class is called there.
+
+    Raises:
+        ConfigError: `ignore` holds a name that isn't there, or all of them.
+    """
+    unknown = next((name for name in ignore if name not in names), None)
+    if unknown is not None:
+        raise ConfigError(f"no {what} {unknown!r}; they are {', '.join(names)}.")
+    kept = [rank for rank, name in enumerate(names) if name not in ignore]
+    if not kept:
+        raise ConfigError(
+            f"every {what} of {source} is ignored ({', '.join(names)}); keep at least one."
+        )
+    return kept
+
+
+def subset(classes: Classes, kept: Sequence[int]) -> Classes:
+    """Some of the classes, in the order of `kept`, with their colours."""
+    return Classes.of(
+        (classes.names[i] for i in kept),
+        [classes.colours[i] for i in kept],
+        (new for new, old in enumerate(kept) if old in classes.things),
+    )
+
+
 def leave_out(classes: Classes, ignored: Collection[int], source: Path) -> IdTable:
     """Turn some ids to void; the classes that stay move together.
 
@@ -99,16 +133,9 @@ def leave_out(classes: Classes, ignored: Collection[int], source: Path) -> IdTab
     Raises:
         ConfigError: no class is left.
     """
-    kept = [i for i in range(len(classes)) if i not in ignored]
-    if not kept:
-        raise ConfigError(
-            f"every class of {source} is ignored ({', '.join(classes.names)}); keep at least one."
-        )
-    chosen = Classes.of(
-        (classes.names[i] for i in kept),
-        [classes.colours[i] for i in kept],
-        (new for new, old in enumerate(kept) if old in classes.things),
-    )
+    names = [classes.names[i] for i in ignored if 0 <= i < len(classes)]
+    kept = kept_ranks(classes.names, names, source)
+    chosen = subset(classes, kept)
     table = np.full(max(len(classes), *(i + 1 for i in (-1, *ignored))), _NO_CLASS, np.int32)
     table[kept] = np.arange(len(kept))
     table[[i for i in ignored if i >= 0]] = chosen.void

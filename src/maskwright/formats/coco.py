@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -23,12 +23,13 @@ from typing import Any
 from maskwright.core.classes import Classes
 from maskwright.core.errors import DataError, MaskwrightError
 from maskwright.core.mask import Mask
-from maskwright.core.sample import Dataset, Sample, Task
+from maskwright.core.sample import Sample, Task
 from maskwright.core.segmentation import Instance, Segmentation
 from maskwright.formats import coco_files, folders
 from maskwright.formats.coco_entries import (
     Document,
     Entry,
+    Known,
     called,
     fault_of,
     images_by_id,
@@ -36,22 +37,23 @@ from maskwright.formats.coco_entries import (
     load,
 )
 from maskwright.formats.coco_write import (
+    CocoOptions,
     finish,
     image_entry,
-    write,
     write_entries,
     write_sample,
 )
+from maskwright.formats.format import Format, Reading, Splits
 
 __all__ = [
+    "FORMAT",
+    "CocoOptions",
     "detect",
-    "finish",
     "image_entry",
     "read",
     "read_truth",
     "write",
     "write_entries",
-    "write_sample",
 ]
 
 LAYOUT = (
@@ -67,38 +69,20 @@ def detect(path: Path) -> str | None:
     return f"COCO annotations in {folders.shortlist(names)}" if parts else None
 
 
-def read(path: Path | str, ignore: Iterable[str] = (), strict: bool = True) -> Dataset:
-    """Read COCO annotations. The JSON is read and checked at once, masks are decoded late.
-
-    Args:
-        path: the folder that holds the splits, or one .json file.
-        ignore: names of categories whose objects are left out.
-        strict: refuse the set where an entry is at fault or an image is missing. Else the sample
-            concerned is kept, and reading its truth (or image) raises that fault.
-
-    Raises:
-        DataError: no such layout, broken JSON, faulty entries, missing images, no images at all.
-        ConfigError: `ignore` names no category.
-    """
-    root = Path(path)
-    parts = coco_files.find_parts(root)
+def _scan(reading: Reading) -> tuple[Classes, Splits] | None:
+    parts = coco_files.find_parts(reading.root)
     if not parts:
-        raise DataError(
-            f"{root} holds no COCO annotations: expected {LAYOUT}; found "
-            f"{folders.what_is_in(root)}."
-            if root.exists()
-            else f"{root} does not exist; check the path."
-        )
+        return None
     documents = {part.file: load(part.file) for part in parts}
-    notes = [f"{part.file} is used, {part.others} are not." for part in parts if part.others]
-    classes, class_of = join_categories(documents, tuple(ignore))
+    reading.notes.extend(
+        f"{part.file} is used, {part.others} are not." for part in parts if part.others
+    )
+    classes, class_of = join_categories(documents, reading.ignore)
     splits = {
-        part.split: _read_split(part, documents[part.file], classes, class_of, strict, notes)
+        part.split: _read_split(reading, part, documents[part.file], classes, class_of)
         for part in parts
     }
-    if not any(splits.values()):
-        raise DataError(f"{root} is an empty set: its annotations name no image; add some.")
-    return Dataset(root=root, format="coco", classes=classes, splits=splits, notes=tuple(notes))
+    return classes, splits
 
 
 def read_truth(
@@ -143,7 +127,7 @@ def _instance(entry: Entry, class_id: int, size: tuple[int, int], source: Path) 
             raise DataError(f"{source}: {called(entry)} has no usable mask: {error}") from None
     return Instance(
         class_id=class_id,
-        box_xyxy=_box(entry["bbox"]) if mask is None or "bbox" in entry else mask.box_xyxy,
+        box_xyxy=mask.box_xyxy if mask and entry.get("bbox") is None else _box(entry["bbox"]),
         mask=mask,
         score=entry.get("score"),
         crowd=bool(entry.get("iscrowd", 0)),
@@ -174,19 +158,20 @@ def _box(xywh: Sequence[float]) -> tuple[float, float, float, float]:
 
 
 def _read_split(
+    reading: Reading,
     part: coco_files.Part,
     document: Document,
     classes: Classes,
     class_of: Mapping[int, int],
-    strict: bool,
-    notes: list[str],
 ) -> tuple[Sample, ...]:
-    known = {entry["id"] for entry in document["categories"]}
-    images = images_by_id(document["images"], part.file, None if strict else notes)
+    images = images_by_id(document["images"], part.file, None if reading.strict else reading.notes)
+    known = Known(
+        images=images, categories=frozenset(entry["id"] for entry in document["categories"])
+    )
     by_image: dict[int, list[Entry]] = defaultdict(list)
     faults: dict[int | None, list[str]] = defaultdict(list)
     for entry in document["annotations"]:
-        fault = fault_of(entry, images, known)
+        fault = fault_of(entry, known)
         image_id = entry.get("image_id")
         if fault:
             faults[image_id if image_id in images else None].append(f"{called(entry)} {fault}")
@@ -194,19 +179,20 @@ def _read_split(
             by_image[entry["image_id"]].append(entry)
     named = [image["file_name"] for image in images.values()]
     missing = [name for name in named if not (part.images / name).is_file()]
-    if strict:
-        _refuse_faults(part, [fault for found in faults.values() for fault in found], missing)
-    elif faults[None]:
-        notes.append(f"{part.file}: {folders.shortlist(faults[None])}; left out.")
+    told = [fault for found in faults.values() for fault in found]
+    reading.refuse(_together(part, told, missing))
+    if faults[None]:
+        reading.notes.append(f"{part.file}: {folders.shortlist(faults[None])}; left out.")
     with_masks = any(entry.get("segmentation") for entry in document["annotations"])
     samples = [
-        _sample(part, image, by_image[i], faults[i], classes, class_of, with_masks)
+        _sample(reading, part, image, by_image[i], faults[i], classes, class_of, with_masks)
         for i, image in images.items()
     ]
     return tuple(sorted(samples, key=lambda sample: sample.name))
 
 
 def _sample(
+    reading: Reading,
     part: coco_files.Part,
     entry: Entry,
     annotations: list[Entry],
@@ -222,22 +208,37 @@ def _sample(
     height, width = entry.get("height"), entry.get("width")
     size = (height, width) if isinstance(height, int) and isinstance(width, int) else None
     truth = partial(read_truth, kept, class_of, classes, size, image, part.file)
-    return Sample(
-        name=PurePosixPath(entry["file_name"]).with_suffix("").as_posix(),
-        image=image,
-        truth_of=partial(folders.refuse, f"{part.file}: {'; '.join(faults)}.") if faults else truth,
-        tasks=tasks,
-    )
+    name = PurePosixPath(entry["file_name"]).with_suffix("").as_posix()
+    fault = f"{part.file}: {'; '.join(faults)}." if faults else ""
+    return reading.sample(name, image, truth, tasks, fault)
 
 
-def _refuse_faults(part: coco_files.Part, faults: list[str], missing: list[str]) -> None:
+def _together(part: coco_files.Part, faults: list[str], missing: list[str]) -> str:
+    """What is wrong with a whole file, or ""."""
     if faults:
-        raise DataError(
+        return (
             f"{part.file}: {folders.shortlist(faults)}. Mend or remove these entries "
             f"({len(faults)})."
         )
     if missing:
-        raise DataError(
+        return (
             f"{part.file} names {len(missing)} images that {part.images} lacks: "
             f"{folders.shortlist(missing)}. Add them, or remove their entries."
         )
+    return ""
+
+
+FORMAT = Format(
+    name="coco",
+    title="COCO annotations",
+    layout=LAYOUT,
+    tasks=frozenset({"instances", "boxes"}),
+    scan=_scan,
+    detect=detect,
+    write_sample=write_sample,
+    finish=finish,
+    options=CocoOptions,
+)
+"""See the top of this file; categories without a score, a mask or a track id lack those keys."""
+
+read, write = FORMAT.read, FORMAT.write

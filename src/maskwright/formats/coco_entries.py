@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from maskwright.core.classes import Classes
-from maskwright.core.errors import ConfigError, DataError
+from maskwright.core.errors import DataError
 from maskwright.formats import folders
+from maskwright.formats.class_ids import kept_ranks
 
 Entry = dict[str, Any]
 """An image, annotation or category as it stands in the file."""
+
+MOST_SEGMENTS = 256**3
+"""Panoptic segment ids lie below: three bytes of a PNG."""
 
 Document = dict[str, list[Entry]]
 """A file's lists: "images", "annotations", "categories"."""
@@ -50,20 +55,19 @@ def join_categories(
 
     Raises:
         DataError: ids and names contradict each other, or nothing is left.
-        ConfigError: `ignore` names no category.
+        ConfigError: `ignore` names no category, or all of them.
     """
     categories: dict[int, Entry] = {}
     for file, document in documents.items():
         for entry in document["categories"]:
             _check_category(entry, categories, file)
             categories[entry["id"]] = entry
-    names = {entry["name"] for entry in categories.values()}
-    unknown = [name for name in ignore if name not in names]
-    if unknown:
-        raise ConfigError(f"no category {unknown[0]!r}; they are {', '.join(sorted(names))}.")
-    kept = [categories[i] for i in sorted(categories) if categories[i]["name"] not in ignore]
-    if not kept:
-        raise DataError(f"{next(iter(documents))} leaves no category; expected at least one.")
+    source = next(iter(documents))
+    if not categories:
+        raise DataError(f"{source} names no category; expected at least one. Add it.")
+    every = [categories[i] for i in sorted(categories)]
+    ranks = kept_ranks([entry["name"] for entry in every], ignore, source, "category")
+    kept = [every[rank] for rank in ranks]
     colours: list[Any] = [entry.get("color") for entry in kept]
     coloured = all(isinstance(colour, list) and len(colour) == 3 for colour in colours)
     classes = Classes.of(
@@ -104,11 +108,9 @@ def images_by_id(
     names: set[str] = set()
     for entry in entries:
         name = str(entry.get("file_name", "")).replace("\\", "/")
-        path = PurePosixPath(name)
-        stem = path.with_suffix("").as_posix() if path.name else ""
-        below = bool(path.name) and not path.is_absolute() and ".." not in path.parts
+        stem = stem_of(name)
         fault = ""
-        if not isinstance(entry.get("id"), int) or not below:
+        if not isinstance(entry.get("id"), int) or not folders.is_below(name):
             fault = (
                 f'{file}: expected an image with an integer "id" and a "file_name" below the '
                 f"image folder, got {str(entry)[:200]}; mend this entry."
@@ -128,20 +130,105 @@ def images_by_id(
     return images
 
 
-def fault_of(entry: Entry, images: Mapping[int, Entry], categories: set[int]) -> str:
-    """What is wrong with an annotation, or ""; segmentations are looked at when decoded."""
-    image, category, box = entry.get("image_id"), entry.get("category_id"), entry.get("bbox")
-    if not isinstance(image, int) or image not in images:
-        return f"has image_id {image!r}, which no image has"
-    if not isinstance(category, int) or category not in categories:
-        return f"has category_id {category!r}, but the categories are {sorted(categories)}"
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Known:
+    """What the entries of a list may refer to.
+
+    Attributes:
+        categories: their ids.
+        images: id -> entry; None where ids aren't the file's own: results use those of the
+            labelled set, or names.
+        segments: whether entries are panoptic: a PNG and the segments in it.
+    """
+
+    categories: Collection[int]
+    images: Mapping[int, Entry] | None = None
+    segments: bool = False
+
+
+def fault_of(entry: object, known: Known) -> str:
+    """What is wrong with an annotation or a result, or ""; a phrase that follows its name.
+
+    Segmentations are looked at when they are decoded.
+    """
+    if not isinstance(entry, dict):
+        return f'is {str(entry)[:80]}, expected an object with "image_id", "category_id" ...; mend'
+    if known.segments:
+        return _image_fault(entry, known) or _png_fault(entry) or _segments_fault(entry, known)
+    return (
+        _image_fault(entry, known)
+        or _category_fault(entry, known)
+        or _score_fault(entry)
+        or _box_fault(entry)
+    )
+
+
+def _image_fault(entry: Entry, known: Known) -> str:
+    image = entry.get("image_id")
+    if known.images is not None:
+        there = isinstance(image, int) and image in known.images
+        return "" if there else f"has image_id {image!r}, which no image has"
+    if known.segments or isinstance(image, int | str):  # the PNG's name tells the image
+        return ""
+    return f"has image_id {image!r}, expected a number or a name"
+
+
+def _category_fault(entry: Entry, known: Known) -> str:
+    category = entry.get("category_id")
+    if isinstance(category, int) and category in known.categories:
+        return ""
+    return f"has category_id {category!r}, but the categories are {sorted(known.categories)}"
+
+
+def _score_fault(entry: Entry) -> str:
+    score = entry.get("score")
+    if score is None or _is_finite(score):
+        return ""
+    return f"has the score {score!r}, expected a finite number"
+
+
+def _box_fault(entry: Entry) -> str:
+    box = entry.get("bbox")
     if box is None and entry.get("segmentation"):
         return ""
     edges = box if isinstance(box, list) and len(box) == 4 else [math.nan]
-    finite = all(isinstance(edge, int | float) and math.isfinite(edge) for edge in edges)
-    if not finite or edges[2] < 0 or edges[3] < 0:
-        return f"has the box {box!r}, expected [left, top, width, height] in pixels"
+    if all(map(_is_finite, edges)) and min(edges[2:]) >= 0:
+        return ""
+    if box is None:
+        return 'has neither "bbox" nor "segmentation"; expected one of them'
+    return f"has the box {box!r}, expected [left, top, width, height] in pixels"
+
+
+def _png_fault(entry: Entry) -> str:
+    name = entry.get("file_name")
+    if isinstance(name, str) and folders.is_below(name):
+        return ""
+    return f'has the "file_name" {name!r}, expected a PNG below the folder'
+
+
+def _segments_fault(entry: Entry, known: Known) -> str:
+    infos = entry.get("segments_info")
+    if not isinstance(infos, list):
+        return f'lacks the list "segments_info", got {str(infos)[:80]}'
+    for info in infos:
+        number = info.get("id") if isinstance(info, dict) else None
+        if not isinstance(number, int) or not 0 < number < MOST_SEGMENTS:
+            expected = f"expected an id in 1..{MOST_SEGMENTS - 1}"
+            return f"has the segment {str(info)[:80]}, {expected}"
+        fault = _category_fault(info, known)
+        if fault:
+            return f"has a segment {number} that {fault}"
     return ""
+
+
+def _is_finite(value: object) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and math.isfinite(value)  # type: ignore[arg-type]
+
+
+def stem_of(name: str) -> str:
+    """A file's path without suffix."""
+    return PurePosixPath(name).with_suffix("").as_posix() if PurePosixPath(name).name else ""
 
 
 def called(entry: Entry) -> str:

@@ -11,10 +11,9 @@ Reference: cocodataset.org, "Results Format".
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from maskwright.core.classes import Classes
@@ -23,7 +22,7 @@ from maskwright.core.mask import Mask
 from maskwright.core.sample import Dataset, Sample
 from maskwright.core.segmentation import Instance, Segmentation
 from maskwright.formats import coco_entries, coco_files, folders
-from maskwright.formats.coco_entries import Entry
+from maskwright.formats.coco_entries import Entry, Known, fault_of, stem_of
 
 FILE_NAMES = ("instances.json", "results.json", "predictions.json")
 """In the order in which they are preferred where a folder has several."""
@@ -127,11 +126,12 @@ def _mask(coded: object) -> Mask:
 
 def _results(file: Path, content: Sequence[Entry], dataset: Dataset) -> Results:
     image_names, class_of, note = _ids(dataset)
+    known = Known(categories=class_of)
     entries: dict[str, list[Entry]] = {}
     for number, entry in enumerate(content):
-        fault = _fault(entry, class_of)
+        fault = fault_of(entry, known)
         if fault:
-            raise DataError(f"{file}: entry {number} {fault}")
+            raise DataError(f"{file}: entry {number} {fault}.")
         name = image_names.get(entry["image_id"])
         if name is None:
             raise DataError(
@@ -159,13 +159,14 @@ def _annotations(file: Path, document: coco_entries.Document, dataset: Dataset) 
         )
     class_of = {i: dataset.classes.index(classes.names[rank]) for i, rank in rank_of.items()}
     images = coco_entries.images_by_id(document["images"], file)
-    names = {i: _stem(image["file_name"]) for i, image in images.items()}
+    known = Known(images=images, categories=class_of)
+    names = {i: stem_of(image["file_name"]) for i, image in images.items()}
     entries: dict[str, list[Entry]] = {name: [] for name in names.values()}
     unscored = 0
     for entry in document["annotations"]:
-        fault = coco_entries.fault_of(entry, images, set(class_of)) or _fault(entry, class_of)
+        fault = fault_of(entry, known)
         if fault:
-            raise DataError(f"{file}: {coco_entries.called(entry)} {fault}")
+            raise DataError(f"{file}: {coco_entries.called(entry)} {fault}.")
         entries[names[entry["image_id"]]].append(entry)
         unscored += entry.get("score") is None
     notes = (
@@ -190,7 +191,7 @@ def _ids(dataset: Dataset) -> tuple[dict[int | str, str], dict[int, int], str]:
         found, rank_of = coco_entries.join_categories(documents, ())
         for file, document in documents.items():
             for image_id, image in coco_entries.images_by_id(document["images"], file).items():
-                stem = _stem(image["file_name"])
+                stem = stem_of(image["file_name"])
                 if names.setdefault(image_id, stem) != stem:
                     raise DataError(
                         f"{dataset.root}: image id {image_id} means {names[image_id]} in one split "
@@ -201,7 +202,7 @@ def _ids(dataset: Dataset) -> tuple[dict[int | str, str], dict[int, int], str]:
         return names, class_of, ""
     for samples in dataset.splits.values():
         for sample in samples:
-            stem = PurePosixPath(sample.name).name
+            stem = sample.name.rpartition("/")[2]
             names[sample.name] = names[stem] = sample.name
             if stem.isdigit():
                 names[int(stem)] = sample.name
@@ -211,38 +212,6 @@ def _ids(dataset: Dataset) -> tuple[dict[int | str, str], dict[int, int], str]:
         f"{classes.names[0]} to {len(classes) - 1} {classes.names[-1]}."
     )
     return names, {i: i for i in range(len(classes))}, note
-
-
-def _fault(entry: object, class_of: Mapping[int, int]) -> str:
-    """What is wrong with an entry, or ""; masks are looked at when decoded."""
-    if not isinstance(entry, dict):
-        return f'is {str(entry)[:80]}, expected an object with "image_id", "category_id" ...; mend.'
-    if not isinstance(entry.get("image_id"), int | str):
-        return f"has image_id {entry.get('image_id')!r}, expected a number or a name."
-    if entry.get("category_id") not in class_of:
-        return (
-            f"has category_id {entry.get('category_id')!r}, which the labelled set lacks (it has "
-            f"{sorted(class_of)})."
-        )
-    score = entry.get("score")
-    if score is not None and not (_is_number(score) and math.isfinite(score)):
-        return f"has the score {score!r}, expected a finite number."
-    box = entry.get("bbox")
-    if box is None:
-        return "" if entry.get("segmentation") else 'has neither "bbox" nor "segmentation".'
-    edges = box if isinstance(box, list) and len(box) == 4 else [math.nan]
-    whole = all(_is_number(edge) and math.isfinite(edge) for edge in edges)
-    if not whole or edges[2] < 0 or edges[3] < 0:
-        return f"has the box {box!r}, expected [left, top, width, height] in pixels."
-    return ""
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _stem(name: str) -> str:
-    return PurePosixPath(name).with_suffix("").as_posix()
 
 
 def _called(entry: Entry) -> str:

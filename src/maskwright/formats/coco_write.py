@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,38 +21,21 @@ from maskwright.core.files import atomic_path
 from maskwright.core.mask import Mask
 from maskwright.core.outline import outline
 from maskwright.core.parts import Instance
-from maskwright.core.sample import Dataset, Sample
+from maskwright.core.sample import Sample
 from maskwright.core.segmentation import Segmentation
 from maskwright.formats import folders
-from maskwright.formats.writing import (
-    Entry,
-    Target,
-    Written,
-    lost,
-    require_objects,
-    target_of,
-    write_set,
-)
+from maskwright.formats.writing import Entry, Target, Written, require_objects
 
 
-def write(dataset: Dataset, path: Path | str, polygons: bool = False) -> tuple[str, ...]:
-    """Write {split}/instances.json, beside {split}/images/.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CocoOptions:
+    """How COCO is written.
 
-    Image files are copied as they are. Category ids are class ids + 1.
-
-    Args:
-        dataset: every sample needs objects (an empty tuple of them will do).
-        path: a new or empty folder.
+    Attributes:
         polygons: polygons along pixel edges instead of run lengths; they hold every pixel, too.
-
-    Returns:
-        A sentence for each thing that was left out.
-
-    Raises:
-        DataError: a sample without objects, or `path` holds something.
     """
-    target = target_of(dataset, Path(path), polygons=polygons)
-    return write_set("coco", dataset, target, write_sample, finish)
+
+    polygons: bool = False
 
 
 def write_sample(target: Target, split: str, sample: Sample, truth: Segmentation) -> Written:
@@ -63,9 +47,8 @@ def write_sample(target: Target, split: str, sample: Sample, truth: Segmentation
     require_objects(sample.name, truth)
     images = target.folder(split) / "images"
     image = folders.copy_image(sample, images, target.link)
-    entry = image_entry(image.relative_to(images).as_posix(), truth, target.polygons)
-    maps = truth.semantic is not None
-    return Written(entry=entry, losses=lost({"the class maps of {} images": int(maps)}))
+    file_name = image.relative_to(images).as_posix()
+    return Written(entry=image_entry(file_name, truth, target.options.polygons))
 
 
 def finish(target: Target, entries: Mapping[str, Sequence[Entry]]) -> None:
@@ -80,7 +63,7 @@ def image_entry(file_name: str, truth: Segmentation, polygons: bool = False) -> 
     Args:
         file_name: below the image folder.
         truth: objects of the image.
-        polygons: as of `write`.
+        polygons: as of `CocoOptions`.
 
     Raises:
         DataError: objects weren't labelled (or predicted) in this image.

@@ -189,6 +189,12 @@ def _linked(source: Path, target: Path) -> bool:
     return True
 
 
+def is_below(name: str) -> bool:
+    """Whether a path stays below the folder that it is relative to."""
+    path = Path(name)
+    return bool(path.name) and not path.anchor and ".." not in path.parts
+
+
 def require_empty(path: Path) -> None:
     """Refuse a folder that already holds something, before a whole set is written there.
 

@@ -12,7 +12,7 @@ in 16-bit masks) is void.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -23,11 +23,12 @@ from maskwright.core.draw import index_png
 from maskwright.core.errors import DataError
 from maskwright.core.files import write_bytes
 from maskwright.core.image import read_index_png
-from maskwright.core.sample import Dataset, Sample
+from maskwright.core.sample import Sample
 from maskwright.core.segmentation import Segmentation
 from maskwright.formats import folders
 from maskwright.formats.class_ids import IdTable, leave_out, read_classes, write_classes
-from maskwright.formats.writing import Entry, Target, Written, lost, target_of, write_set
+from maskwright.formats.format import Format, Reading, Splits
+from maskwright.formats.writing import Entry, Target, Written
 
 LAYOUT = (
     "index masks: SPLIT/images/ with SPLIT/masks/NAME.png, or images/ with masks/ (with or without "
@@ -45,64 +46,19 @@ def detect(path: Path) -> str | None:
     return f"images with masks in {', '.join(names)}" if pairs else None
 
 
-def read(path: Path | str, ignore: Iterable[str] = (), strict: bool = True) -> Dataset:
-    """Read a folder of index masks.
-
-    Masks are opened when a sample's truth is read; without classes.json they are all opened here
-    once, to find their ids.
-
-    Args:
-        path: the folder that holds the splits (or images/ and masks/).
-        ignore: names of classes to turn to void; the other ids move up to close the gap, as they
-            do for the "ignore_index" of classes.json.
-        strict: refuse the set where an image lacks its mask or shares its name with another.
-            Else such a sample is kept, and reading its truth raises the same error.
-
-    Raises:
-        DataError: no such layout, no images, a damaged classes.json, images without a mask.
-        ConfigError: `ignore` names a class that isn't there, or all of them.
-    """
-    root = Path(path)
+def _scan(reading: Reading) -> tuple[Classes, Splits] | None:
+    """Find the pairs; without classes.json every mask is opened once, to find the ids."""
+    root, notes = reading.root, reading.notes
     pairs = _find_pairs(root)
     if not pairs:
-        raise DataError(
-            f"{root} holds no index masks: expected {LAYOUT}; found {folders.what_is_in(root)}."
-            if root.exists()
-            else f"{root} does not exist; check the path."
-        )
-    notes = _without_masks(root, pairs)
-    table = _read_classes(root, pairs, tuple(ignore), notes)
+        return None
+    notes += _without_masks(root, pairs)
+    table = _read_classes(root, pairs, reading.ignore, notes)
     splits = {
-        split: _read_split(split, images, masks, table, strict, notes)
+        split: _read_split(reading, split, images, masks, table)
         for split, (images, masks) in pairs.items()
     }
-    if not any(splits.values()):
-        raise DataError(
-            f"{root} is an empty set: no image in "
-            f"{', '.join(str(images) for images, _ in pairs.values())}; put images there."
-        )
-    return Dataset(
-        root=root, format="index_masks", classes=table.classes, splits=splits, notes=tuple(notes)
-    )
-
-
-def write(dataset: Dataset, path: Path | str) -> tuple[str, ...]:
-    """Write a set as index masks; `read` gives back the same ids, names and colours.
-
-    Image files are copied as they are. The masks are palette PNGs (16-bit grey above 255 classes).
-
-    Args:
-        dataset: every sample needs semantic truth.
-        path: a new or empty folder.
-
-    Returns:
-        A sentence for each thing that was left out.
-
-    Raises:
-        DataError: a sample without semantic truth, or `path` holds something.
-    """
-    target = target_of(dataset, Path(path))
-    return write_set("index_masks", dataset, target, write_sample, finish)
+    return table.classes, splits
 
 
 def write_sample(target: Target, split: str, sample: Sample, truth: Segmentation) -> Written:
@@ -120,7 +76,7 @@ def write_sample(target: Target, split: str, sample: Sample, truth: Segmentation
     folders.copy_image(sample, folder / "images", target.link)
     mask = index_png(truth.semantic, truth.classes)
     write_bytes(folder / "masks" / f"{sample.name}.png", mask)
-    return Written(losses=lost({"the objects of {} images": int(bool(truth.instances))}))
+    return Written()
 
 
 def finish(target: Target, entries: Mapping[str, Sequence[Entry]]) -> None:
@@ -166,7 +122,7 @@ def _in_order(pairs: dict[str, tuple[Path, Path]]) -> dict[str, tuple[Path, Path
 
 
 def _read_split(
-    split: str, images: Path, masks: Path, table: IdTable, strict: bool, notes: list[str]
+    reading: Reading, split: str, images: Path, masks: Path, table: IdTable
 ) -> tuple[Sample, ...]:
     found, drawn = folders.group_images(images), _find_masks(masks)
     twins = {name: paths for name, paths in found.items() if len(paths) > 1}
@@ -174,23 +130,20 @@ def _read_split(
     without_image = [name for name in drawn if name not in found]
     faults = {name: folders.same_name(images, name, paths) for name, paths in twins.items()}
     faults |= {name: _missing_mask(images, masks, [name]) for name in without_mask}
-    if strict and without_mask:
-        raise DataError(_missing_mask(images, masks, without_mask))
-    if strict and twins:
-        raise DataError(next(iter(faults.values())))
+    reading.refuse(_missing_mask(images, masks, without_mask) if without_mask else "")
+    reading.refuse(next(iter(faults.values()), ""))
     if without_image:
-        notes.append(
+        reading.notes.append(
             f"{split}: {len(without_image)} masks have no image and are left out "
             f"({folders.shortlist(without_image)})."
         )
     return tuple(
-        Sample(
-            name=name,
-            image=paths[0],
-            truth_of=partial(folders.refuse, faults[name])
-            if name in faults
-            else partial(read_truth, drawn[name], paths[0], table),
-            tasks=frozenset({"semantic"}),
+        reading.sample(
+            name,
+            paths[0],
+            partial(read_truth, drawn.get(name, masks / name), paths[0], table),
+            {"semantic"},
+            faults.get(name, ""),
         )
         for name, paths in found.items()
     )
@@ -263,3 +216,18 @@ def _count_ids(root: Path, pairs: dict[str, tuple[Path, Path]]) -> int:
             f"nothing is left to tell apart. Expected class ids from 0; save {_VOID} as 1."
         )
     return max(named, default=0) + 1
+
+
+FORMAT = Format(
+    name="index_masks",
+    title="index masks",
+    layout=LAYOUT,
+    tasks=frozenset({"semantic"}),
+    scan=_scan,
+    detect=detect,
+    write_sample=write_sample,
+    finish=finish,
+)
+"""See the top of this file; the masks are palette PNGs (16-bit grey above 255 classes)."""
+
+read, write = FORMAT.read, FORMAT.write

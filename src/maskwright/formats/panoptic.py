@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -28,13 +28,22 @@ from maskwright.core.errors import DataError
 from maskwright.core.files import write_bytes
 from maskwright.core.image import encode_png, read_image
 from maskwright.core.parts import Panoptic
-from maskwright.core.sample import Dataset, Sample
+from maskwright.core.sample import Sample
 from maskwright.core.segmentation import Segmentation
 from maskwright.formats import folders
-from maskwright.formats.coco_entries import images_by_id, join_categories, load
+from maskwright.formats.coco_entries import (
+    MOST_SEGMENTS,
+    Known,
+    fault_of,
+    images_by_id,
+    join_categories,
+    load,
+    stem_of,
+)
 from maskwright.formats.coco_write import categories_of, write_document
+from maskwright.formats.format import Format, Reading, Splits
 from maskwright.formats.recast import class_map_of, segments_of, with_panoptic
-from maskwright.formats.writing import Entry, Target, Written, lost, target_of, write_set
+from maskwright.formats.writing import Entry, Target, Written, extras_of, lost
 
 LAYOUT = (
     "coco_panoptic: annotations/panoptic_SPLIT.json with annotations/panoptic_SPLIT/NAME.png, "
@@ -42,7 +51,6 @@ LAYOUT = (
 )
 
 _FILE = re.compile(r"panoptic_(?P<folder>(?P<split>.+?)(20\d\d)?)\.json")
-_MOST = 256**3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,59 +69,17 @@ def detect(path: Path) -> str | None:
     return f"COCO panoptic segments in {folders.shortlist(names)}" if parts else None
 
 
-def read(path: Path | str, ignore: Iterable[str] = (), strict: bool = True) -> Dataset:
-    """Read COCO panoptic. The JSON is read and checked at once, PNGs are opened late.
-
-    Args:
-        path: the folder that holds annotations/, or one panoptic_SPLIT.json.
-        ignore: names of categories whose segments become void.
-        strict: refuse the set where an entry is at fault or a file is missing. Else the sample
-            concerned is kept, and reading its truth (or image) raises that fault.
-
-    Raises:
-        DataError: no such layout, broken JSON, faulty entries, missing files, no images at all.
-        ConfigError: `ignore` names no category.
-    """
-    root = Path(path)
-    parts = _find_parts(root)
+def _scan(reading: Reading) -> tuple[Classes, Splits] | None:
+    parts = _find_parts(reading.root)
     if not parts:
-        raise DataError(
-            f"{root} holds no COCO panoptic annotations: expected {LAYOUT}; found "
-            f"{folders.what_is_in(root)}."
-            if root.exists()
-            else f"{root} does not exist; check the path."
-        )
+        return None
     documents = {part.file: load(part.file) for part in parts.values()}
-    classes, class_of = join_categories(documents, tuple(ignore))
-    notes: list[str] = []
+    classes, class_of = join_categories(documents, reading.ignore)
     splits = {
-        split: _read_split(part, documents[part.file], classes, class_of, strict, notes)
+        split: _read_split(reading, part, documents[part.file], classes, class_of)
         for split, part in parts.items()
     }
-    if not any(splits.values()):
-        raise DataError(f"{root} is an empty set: its annotations name no image; add some.")
-    return Dataset(
-        root=root, format="coco_panoptic", classes=classes, splits=splits, notes=tuple(notes)
-    )
-
-
-def write(dataset: Dataset, path: Path | str) -> tuple[str, ...]:
-    """Write annotations/panoptic_SPLIT.json and PNGs beside SPLIT/ with the images.
-
-    Where a file brought no segments they are made: the class map with the objects above it, the
-    smaller above the larger. Things of the class map that no object tells apart are a crowd.
-
-    Args:
-        dataset: with any truth but boxes alone.
-        path: a new or empty folder.
-
-    Returns:
-        A sentence for each thing that was left out.
-
-    Raises:
-        DataError: `path` holds something.
-    """
-    return write_set("coco_panoptic", dataset, target_of(dataset, Path(path)), write_sample, finish)
+    return classes, splits
 
 
 def write_sample(target: Target, split: str, sample: Sample, truth: Segmentation) -> Written:
@@ -129,16 +95,12 @@ def write_sample(target: Target, split: str, sample: Sample, truth: Segmentation
             f"{split}/{sample.name} has boxes only ({len(objects)}); expected masks, a class map "
             "or segments. Write this set as coco or yolo_boxes."
         )
-    counted = lost(
-        {
-            "the scores of {} objects": sum(one.score is not None for one in objects),
-            "the track ids of {} objects": sum(one.track_id is not None for one in objects),
-        }
-    )
-    truth, losses = with_panoptic(truth)
+    truth, losses = with_panoptic(truth, f"{split}/{sample.name}")
     segments = truth.panoptic
-    if segments is None or segments.segment_ids.max(initial=0) >= _MOST:
-        raise DataError(f"{split}/{sample.name}: expected segment ids below {_MOST}; renumber.")
+    if segments is None or segments.segment_ids.max(initial=0) >= MOST_SEGMENTS:
+        raise DataError(
+            f"{split}/{sample.name}: expected segment ids below {MOST_SEGMENTS}; renumber."
+        )
     pngs = _pngs(target, split)
     images = target.root / ("images" if target.alone else split)
     image = folders.copy_image(sample, images, target.link)
@@ -151,7 +113,7 @@ def write_sample(target: Target, split: str, sample: Sample, truth: Segmentation
         "width": truth.size[1],
         "segments": list(_segments_info(segments)),
     }
-    return Written(entry=entry, losses=counted + losses)
+    return Written(entry=entry, losses=lost(extras_of(objects)) + losses)
 
 
 def finish(target: Target, entries: Mapping[str, Sequence[Entry]]) -> None:
@@ -272,38 +234,43 @@ def _find_parts(root: Path) -> dict[str, _Part]:
 
 
 def _read_split(
+    reading: Reading,
     part: _Part,
     document: Mapping[str, list[Entry]],
     classes: Classes,
     class_of: Mapping[int, int],
-    strict: bool,
-    notes: list[str],
 ) -> tuple[Sample, ...]:
-    known = {entry["id"] for entry in document["categories"]}
-    images = images_by_id(document["images"], part.file, None if strict else notes)
+    images = images_by_id(document["images"], part.file, None if reading.strict else reading.notes)
+    known = Known(
+        images=images,
+        categories=frozenset(entry["id"] for entry in document["categories"]),
+        segments=True,
+    )
     faults: dict[Any, list[str]] = defaultdict(list)
     by_image: dict[int, Entry] = {}
     for entry in document["annotations"]:
         key = entry.get("image_id")
-        fault = _fault_of(entry, images, known, by_image)
+        fault = fault_of(entry, known) or ("stands there twice" if key in by_image else "")
         if fault:
-            faults[key if key in images else None].append(fault)
+            of = f" of {images[key]['file_name']}" if key in images else ""
+            faults[key if key in images else None].append(f"the annotation{of} {fault}")
         else:
             by_image[entry["image_id"]] = entry
     samples = []
     for key, image in images.items():
         entry = by_image.get(key, {})
         faults[key] += _missing(part, image["file_name"], entry) if not faults[key] else []
-        samples.append(_sample(part, image, entry, faults[key], classes, class_of))
+        samples.append(_sample(reading, part, image, entry, faults[key], classes, class_of))
     told = [fault for key, found in faults.items() for fault in found]
-    if strict and told:
-        raise DataError(f"{part.file}: {folders.shortlist(told)}. Mend or remove these entries.")
+    if told:
+        reading.refuse(f"{part.file}: {folders.shortlist(told)}. Mend or remove these entries.")
     if faults[None]:
-        notes.append(f"{part.file}: {folders.shortlist(faults[None])}; left out.")
+        reading.notes.append(f"{part.file}: {folders.shortlist(faults[None])}; left out.")
     return tuple(sorted(samples, key=lambda sample: sample.name))
 
 
 def _sample(
+    reading: Reading,
     part: _Part,
     image: Entry,
     entry: Entry,
@@ -312,19 +279,10 @@ def _sample(
     class_of: Mapping[int, int],
 ) -> Sample:
     photo = part.images / image["file_name"]
-    if faults:
-        truth = partial(folders.refuse, f"{part.file}: {'; '.join(faults)}.")
-    else:
-        png = part.pngs / entry["file_name"]
-        truth = partial(
-            read_truth, png, entry["segments_info"], class_of, classes, photo, part.file
-        )
-    return Sample(
-        name=PurePosixPath(image["file_name"]).with_suffix("").as_posix(),
-        image=photo,
-        truth_of=truth,
-        tasks=frozenset({"panoptic", "semantic", "instances", "boxes"}),
-    )
+    png, infos = part.pngs / entry.get("file_name", ""), entry.get("segments_info", ())
+    truth = partial(read_truth, png, infos, class_of, classes, photo, part.file)
+    fault = f"{part.file}: {'; '.join(faults)}." if faults else ""
+    return reading.sample(stem_of(image["file_name"]), photo, truth, FORMAT.tasks, fault)
 
 
 def _missing(part: _Part, file_name: str, entry: Entry) -> list[str]:
@@ -334,29 +292,18 @@ def _missing(part: _Part, file_name: str, entry: Entry) -> list[str]:
     return [f"{file} does not exist" for file in files if not file.is_file()]
 
 
-def _fault_of(
-    entry: Entry,
-    images: Mapping[int, Entry],
-    categories: set[int],
-    before: Mapping[int, Entry],
-) -> str:
-    key, infos, name = entry.get("image_id"), entry.get("segments_info"), entry.get("file_name")
-    if not isinstance(key, int) or key not in images:
-        return f"an annotation has image_id {key!r}, which no image has"
-    called = f"the annotation of image {key} ({images[key]['file_name']})"
-    if key in before:
-        return f"{called} stands there twice"
-    if not isinstance(name, str) or ".." in PurePosixPath(name).parts or name.startswith("/"):
-        return f'{called} has the "file_name" {name!r}, expected a PNG below the folder'
-    if not isinstance(infos, list):
-        return f'{called} lacks the list "segments_info"'
-    for info in infos:
-        number = info.get("id") if isinstance(info, dict) else None
-        if not isinstance(number, int) or not 0 < number < _MOST:
-            return f"{called} has the segment {str(info)[:80]}, expected an id in 1..{_MOST - 1}"
-        if info.get("category_id") not in categories:
-            return (
-                f"{called}: segment {number} has category_id {info.get('category_id')!r}, but the "
-                f"categories are {sorted(categories)}"
-            )
-    return ""
+FORMAT = Format(
+    name="coco_panoptic",
+    title="COCO panoptic annotations",
+    layout=LAYOUT,
+    tasks=frozenset({"panoptic", "semantic", "instances", "boxes"}),
+    scan=_scan,
+    detect=detect,
+    write_sample=write_sample,
+    finish=finish,
+)
+"""See the top of this file. Where a file brought no segments they are made when it is written: the
+class map with the objects above it, the smaller above the larger. Things of the class map that no
+object tells apart are a crowd."""
+
+read, write = FORMAT.read, FORMAT.write

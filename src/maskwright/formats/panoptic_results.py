@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from maskwright.core.errors import DataError
 from maskwright.core.sample import Dataset, Sample
 from maskwright.core.segmentation import Segmentation
 from maskwright.formats import folders, panoptic
-from maskwright.formats.coco_entries import Entry, join_categories
+from maskwright.formats.coco_entries import Entry, Known, fault_of, join_categories, stem_of
 
 
 def is_panoptic(content: Any) -> bool:
@@ -44,14 +44,18 @@ def read(file: Path, content: Mapping[str, Any], dataset: Dataset) -> dict[str, 
     """
     pngs = file.with_suffix("") if file.with_suffix("").is_dir() else file.parent
     class_of = _class_of(file, content, dataset)
+    known = Known(categories=class_of, segments=True)
     readers = {}
     for entry in content["annotations"]:
-        fault = _fault(entry, class_of, pngs)
+        fault = fault_of(entry, known)
         if fault:
-            raise DataError(f"{file}: {fault}")
-        name = PurePosixPath(entry["file_name"]).with_suffix("").as_posix()
+            name = entry.get("file_name") if isinstance(entry, dict) else None
+            raise DataError(f"{file}: the annotation of {str(name)[:80]} {fault}.")
+        name = stem_of(entry["file_name"])
         if name in readers:
             raise DataError(f"{file}: {entry['file_name']} stands there twice; remove one.")
+        if not (pngs / entry["file_name"]).is_file():
+            raise DataError(f"{file}: {pngs / entry['file_name']} does not exist; add it.")
         readers[name] = partial(_read, entry, pngs, class_of, dataset, file)
     return readers
 
@@ -96,22 +100,3 @@ def _class_of(file: Path, content: Mapping[str, Any], dataset: Dataset) -> dict[
         )
     known = {name: class_id for class_id, name in enumerate(dataset.classes.names)}
     return {i: known[n] for i, rank in rank_of.items() if (n := classes.names[rank]) in known}
-
-
-def _fault(entry: Any, class_of: Mapping[int, int], pngs: Path) -> str:
-    if not isinstance(entry, dict) or not isinstance(entry.get("segments_info"), list):
-        return f'expected an annotation with "segments_info", got {str(entry)[:120]}; mend it.'
-    name = entry.get("file_name")
-    if not isinstance(name, str) or ".." in PurePosixPath(name).parts or name.startswith("/"):
-        return f'an annotation has the "file_name" {name!r}, expected a PNG below {pngs}.'
-    if not (pngs / name).is_file():
-        return f"{pngs / name} does not exist."
-    for info in entry["segments_info"]:
-        if not isinstance(info, dict) or not isinstance(info.get("id"), int):
-            return f'{name}: expected a segment with an "id", got {str(info)[:120]}; mend it.'
-        if info.get("category_id") not in class_of:
-            return (
-                f"{name}: segment {info['id']} has category_id {info.get('category_id')!r}, "
-                f"expected one of {sorted(class_of)}."
-            )
-    return ""

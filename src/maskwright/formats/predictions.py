@@ -25,12 +25,12 @@ import numpy as np
 from maskwright.core.classes import Classes
 from maskwright.core.errors import DataError
 from maskwright.core.image import read_index_png
-from maskwright.core.outline import Vertices
 from maskwright.core.parts import Panoptic
 from maskwright.core.sample import Dataset, Sample, Task
 from maskwright.core.segmentation import Segmentation
 from maskwright.formats import coco_results, folders, panoptic_results
 from maskwright.formats.class_ids import IdTable, read_classes
+from maskwright.formats.yolo_files import YoloOptions
 from maskwright.formats.yolo_rows import read_instance, read_rows
 
 Reader = Callable[[Sample, tuple[int, int]], Segmentation]
@@ -72,7 +72,7 @@ def find_predictions(
     path: Path | str,
     dataset: Dataset,
     samples: Sequence[Sample],
-    vertices: Vertices,
+    options: YoloOptions,
     read_set: Callable[[Path], Dataset],
 ) -> Predictions:
     """Find the predictions for some samples of a labelled set.
@@ -81,7 +81,7 @@ def find_predictions(
         path: a folder, or one .json file.
         dataset: the labelled set.
         samples: those that are to be scored.
-        vertices: what the corners of YOLO polygons mean.
+        options: of YOLO rows.
         read_set: reads a labelled set of any format, `formats.read`.
 
     Raises:
@@ -91,7 +91,7 @@ def find_predictions(
     source = Path(path)
     if not source.exists():
         raise DataError(f"{source} does not exist; expected predictions, a file or a folder.")
-    parts = _parts(source, dataset, samples, vertices)
+    parts = _parts(source, dataset, samples, options)
     if not parts and source.is_dir() and any(source.iterdir()):
         parts = [_set(source, read_set(source), dataset.classes, samples)]
     if not parts:
@@ -118,7 +118,7 @@ def find_predictions(
 
 
 def _parts(
-    source: Path, dataset: Dataset, samples: Sequence[Sample], vertices: Vertices
+    source: Path, dataset: Dataset, samples: Sequence[Sample], options: YoloOptions
 ) -> list[Predictions]:
     if source.is_file():
         return [_coco(source, dataset, samples)]
@@ -133,7 +133,7 @@ def _parts(
         parts.append(_coco(source / instances[0], dataset, samples))
     labels = source / "labels" if (source / "labels").is_dir() else source
     if not parts and (files := _files(labels, ".txt", skip=("classes",))):
-        parts.append(_yolo(source, files, dataset.classes, samples, vertices))
+        parts.append(_yolo(source, files, dataset.classes, samples, options))
     return parts
 
 
@@ -271,8 +271,9 @@ def _yolo(
     files: Mapping[str, Path],
     classes: Classes,
     samples: Sequence[Sample],
-    vertices: Vertices,
+    options: YoloOptions,
 ) -> Predictions:
+    vertices = options.vertices or "centre"
     ids = range(len(classes))
     rows = {name: read_rows(file, ids) for name, file in files.items()}
     polygons = any(row.is_polygon for found in rows.values() for row in found)

@@ -69,7 +69,7 @@ def with_class_map(
         return truth, ()
     if truth.panoptic is not None:
         return replace(truth, semantic=class_map_of(truth.panoptic, truth.classes)), ()
-    objects = truth.instances or ()
+    objects = _objects_of(truth, name)
     boxes = sum(one.mask is None for one in objects)
     if objects and boxes == len(objects):
         raise DataError(
@@ -83,10 +83,17 @@ def with_class_map(
     return replace(truth, semantic=ids, instances=None), told
 
 
-def with_objects(truth: Segmentation) -> tuple[Segmentation, tuple[Loss, ...]]:
+def with_objects(truth: Segmentation, name: str) -> tuple[Segmentation, tuple[Loss, ...]]:
     """Truth with objects; where they were made from the class map, that is gone, and void is lost.
 
     Every panoptic segment, of stuff too, or every 8-connected region of a class is an object.
+
+    Args:
+        truth: with any form.
+        name: of the image, for the error's text.
+
+    Raises:
+        DataError: neither objects nor anything they could be made of.
     """
     if truth.panoptic is not None:
         every = segments_of(truth.panoptic)
@@ -94,20 +101,27 @@ def with_objects(truth: Segmentation) -> tuple[Segmentation, tuple[Loss, ...]]:
     if truth.instances is not None:
         return truth, ()
     if truth.semantic is None:
-        return replace(truth, instances=()), ()
+        return replace(truth, instances=_objects_of(truth, name)), ()
     found = regions_of(truth.semantic, truth.classes)
     void = int((truth.semantic == truth.classes.void).sum())
     return replace(truth, instances=found, semantic=None), lost({_VOID: void})
 
 
-def with_panoptic(truth: Segmentation) -> tuple[Segmentation, tuple[Loss, ...]]:
+def with_panoptic(truth: Segmentation, name: str) -> tuple[Segmentation, tuple[Loss, ...]]:
     """Truth with panoptic segments: the file's own, or the class map with the objects above it.
 
     A class map's things that no object tells apart become a crowd.
+
+    Args:
+        truth: with any form.
+        name: of the image, for the error's text.
+
+    Raises:
+        DataError: neither a class map nor objects.
     """
     if truth.panoptic is not None:
         return truth, ()
-    objects = truth.instances or ()
+    objects = _objects_of(truth, name) if truth.semantic is None else truth.instances or ()
     flat = flatten(objects, truth.size)
     segments = np.zeros(truth.size, np.int32)
     class_of: dict[int, int] = {}
@@ -131,6 +145,17 @@ def with_panoptic(truth: Segmentation) -> tuple[Segmentation, tuple[Loss, ...]]:
     empty = sum(one.mask is not None and not one.mask.area for one in objects)
     told = lost({_BOXES: boxes, "the empty masks of {} objects": empty}) + overlaps(flat.ious)
     return replace(truth, panoptic=panoptic), told + changed_map(truth, panoptic)
+
+
+def _objects_of(truth: Segmentation, name: str) -> tuple[Instance, ...]:
+    """The objects, where they are all that there is."""
+    if truth.instances is None:
+        only = "image labels only" if truth.labels is not None else "nothing labelled"
+        raise DataError(
+            f"{name} has {only}; expected a class map or objects. Write this set as folders or "
+            "voc, or label it."
+        )
+    return truth.instances
 
 
 def changed_map(truth: Segmentation, panoptic: Panoptic) -> tuple[Loss, ...]:

@@ -3,6 +3,7 @@
     root/JPEGImages/a.jpg           root/Annotations/a.xml               boxes, "difficult"
     root/SegmentationClass/a.png    root/SegmentationObject/a.png        255 is void (contours)
     root/ImageSets/Segmentation/train.txt       root/ImageSets/Main/train.txt ...
+    root/ImageSets/Main/cat_train.txt           labels of whole images (`voc_labels`)
 
 or root/train/a.jpg beside root/train/a.xml, as labelling services export it (boxes only).
 
@@ -16,28 +17,27 @@ the development kit's documentation, sections 3-5.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from maskwright.core.errors import ConfigError, DataError
+from maskwright.core.classes import Classes
+from maskwright.core.errors import DataError
 from maskwright.core.flatten import masks_of
 from maskwright.core.image import read_index_png
 from maskwright.core.mask import Mask
-from maskwright.core.parts import Instance
-from maskwright.core.sample import Dataset, Sample, Task
+from maskwright.core.parts import Instance, Label
+from maskwright.core.sample import Sample, Task
 from maskwright.core.segmentation import Segmentation
 from maskwright.formats import folders, voc_files
-from maskwright.formats.class_ids import IdTable, leave_out
+from maskwright.formats.class_ids import IdTable, kept_ranks, leave_out
+from maskwright.formats.format import Format, Reading, Splits
 from maskwright.formats.voc_files import Place
-from maskwright.formats.voc_write import finish, write, write_sample
+from maskwright.formats.voc_write import finish, write_sample
 from maskwright.formats.voc_xml import Annotation, Object, read_annotation
-
-__all__ = ["detect", "finish", "read", "write", "write_sample"]
 
 LAYOUT = (
     "voc: JPEGImages/ with Annotations/NAME.xml, SegmentationClass/NAME.png or both, and lists in "
@@ -68,47 +68,26 @@ def detect(path: Path) -> str | None:
     return f"Pascal VOC, XML files beside the images of {', '.join(beside)}" if beside else None
 
 
-def read(path: Path | str, ignore: Iterable[str] = (), strict: bool = True) -> Dataset:
-    """Read Pascal VOC. The XML files are read and checked at once, PNGs are opened late.
-
-    Args:
-        path: the folder that holds JPEGImages/, or one above it.
-        ignore: names of classes: void in class maps, their objects left out.
-        strict: refuse the set where a file is at fault or missing. Else the sample concerned is
-            kept, and reading its truth (or image) raises that fault.
-
-    Raises:
-        DataError: no such layout, broken XML, missing images or annotations, no images at all.
-        ConfigError: `ignore` names no class, or all of them.
-    """
-    root = Path(path)
+def _scan(reading: Reading) -> tuple[Classes, Splits] | None:
+    root, notes = reading.root, reading.notes
     home = voc_files.find_home(root)
     beside = voc_files.find_beside(root) if home is None else {}
     if home is None and not beside:
-        raise DataError(
-            f"{root} holds no Pascal VOC set: expected {LAYOUT}; found {folders.what_is_in(root)}."
-            if root.exists()
-            else f"{root} does not exist; check the path."
-        )
-    notes: list[str] = []
+        return None
     places = _labelled(beside or voc_files.find_places(home or root, notes), notes)
     found, faults = _check(places)
     told = [fault for split in faults.values() for fault in split.values()]
-    if strict and told:
-        raise DataError(told[0] if len(told) == 1 else f"{told[0]} {len(told) - 1} more are wrong.")
-    table = _table(home or root, places, found, tuple(ignore), notes)
+    more = f" {len(told) - 1} more are wrong." if len(told) > 1 else ""
+    reading.refuse(f"{told[0]}{more}" if told else "")
+    table = _table(reading, home or root, places, found)
     splits = {
         split: tuple(
-            _sample(place, found.get(place.xml), faults[split].get(place.name), table)
+            _sample(reading, place, found.get(place.xml), faults[split].get(place.name, ""), table)
             for place in _unique(own)
         )
         for split, own in places.items()
     }
-    if not any(splits.values()):
-        raise DataError(f"{root} is an empty set: it lists no image; add some.")
-    return Dataset(
-        root=root, format="voc", classes=table.ids.classes, splits=splits, notes=tuple(notes)
-    )
+    return table.ids.classes, splits
 
 
 def read_truth(place: Place, annotation: Annotation | None, table: _Table) -> Segmentation:
@@ -132,7 +111,20 @@ def read_truth(place: Place, annotation: Annotation | None, table: _Table) -> Se
     elif annotation is not None:
         instances = [_instance(one, None, table) for one in objects]
     kept = None if instances is None else tuple(one for one in instances if one is not None)
-    return Segmentation(size=size, classes=table.ids.classes, semantic=semantic, instances=kept)
+    return Segmentation(
+        size=size,
+        classes=table.ids.classes,
+        semantic=semantic,
+        instances=kept,
+        labels=_labels(place, table),
+    )
+
+
+def _labels(place: Place, table: _Table) -> tuple[Label, ...] | None:
+    if place.labels is None:
+        return None
+    shown = [name for name, value in place.labels.items() if value == 1 and name in table.class_of]
+    return tuple(Label(class_id=i) for i in sorted(table.class_of[name] for name in shown))
 
 
 def _read_ids(png: Path, place: Place) -> np.ndarray:
@@ -208,7 +200,8 @@ def _labelled(places: dict[str, list[Place]], notes: list[str]) -> dict[str, lis
 
 
 def _has_label(place: Place) -> bool:
-    return place.xml.is_file() or place.class_png.is_file() or place.object_png.is_file()
+    files = (place.xml, place.class_png, place.object_png)
+    return place.labels is not None or any(file.is_file() for file in files)
 
 
 def _check(
@@ -245,15 +238,28 @@ def _unique(places: list[Place]) -> list[Place]:
 
 
 def _table(
+    reading: Reading,
     home: Path,
     places: Mapping[str, list[Place]],
     found: Mapping[Path, Annotation],
-    ignore: tuple[str, ...],
-    notes: list[str],
 ) -> _Table:
     used = {one.name for annotation in found.values() for one in annotation.objects}
+    listed = [one.labels for own in places.values() for one in own if one.labels is not None]
+    labelled = {name for labels in listed for name in labels}
+    unsure = sum(value == 0 for labels in listed for value in labels.values())
+    if unsure:
+        reading.notes.append(
+            f"{unsure} image labels are 0, shown by difficult objects only; they are left out."
+        )
     with_maps = any(place.class_png.is_file() for own in places.values() for place in own)
-    classes = voc_files.find_classes(home, used, with_maps, notes)
+    classes = voc_files.find_classes(home, used | labelled, with_maps, reading.notes)
+    unlisted = sorted(labelled - set(classes.names))
+    if unlisted:
+        raise DataError(
+            f"{home} has lists of images of {folders.shortlist(unlisted)} in ImageSets/Main, but "
+            f"the classes are {', '.join(classes.names)}; add them to classes.json, or remove the "
+            "lists."
+        )
     unnamed = sorted(used - set(classes.names))
     if unnamed:
         file = next(f for f, a in found.items() if any(one.name == unnamed[0] for one in a.objects))
@@ -261,16 +267,14 @@ def _table(
             f"{file} holds an object {unnamed[0]!r}, but the classes are "
             f"{', '.join(classes.names)}; add it to classes.json, or mend the file."
         )
-    for name in ignore:
-        if name not in classes.names:
-            raise ConfigError(f"no class {name!r}; they are {', '.join(classes.names)}.")
-    ids = leave_out(classes, {classes.index(name) for name in ignore}, home)
+    kept_ranks(classes.names, reading.ignore, home)
+    ids = leave_out(classes, {classes.index(name) for name in reading.ignore}, home)
     class_of = {name: i for i, name in enumerate(ids.classes.names)}
     return _Table(ids=ids, class_of=class_of, file_names=classes.names)
 
 
 def _sample(
-    place: Place, annotation: Annotation | None, fault: str | None, table: _Table
+    reading: Reading, place: Place, annotation: Annotation | None, fault: str, table: _Table
 ) -> Sample:
     tasks: set[Task] = set()
     if place.class_png.is_file():
@@ -279,8 +283,24 @@ def _sample(
         tasks.add("boxes")
     if place.object_png.is_file() and (annotation is None or annotation.segmented is not False):
         tasks.add("instances")
-    truth: Any = partial(read_truth, place, annotation, table)
-    if fault:
-        truth = partial(folders.refuse, fault)
+    if place.labels is not None:
+        tasks.add("labels")
+    truth = partial(read_truth, place, annotation, table)
     image = place.images[0] if place.images else place.wanted
-    return Sample(name=place.name, image=image, truth_of=truth, tasks=frozenset(tasks))
+    return reading.sample(place.name, image, truth, tasks, fault)
+
+
+FORMAT = Format(
+    name="voc",
+    title="Pascal VOC annotations",
+    layout=LAYOUT,
+    tasks=frozenset({"semantic", "instances", "boxes", "labels"}),
+    scan=_scan,
+    detect=detect,
+    write_sample=write_sample,
+    finish=finish,
+)
+"""See the top of this file. Crowds become "difficult"; where all objects have masks but no class
+map is at hand, it is made of them. "background" becomes class 0; classes.json names the classes."""
+
+read, write = FORMAT.read, FORMAT.write

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from maskwright.core.errors import DataError
 from maskwright.formats import folders
 from maskwright.formats.class_ids import read_classes
 from maskwright.formats.text_files import read_text
+from maskwright.formats.voc_labels import class_of, labels_in, parse_list
 
 NAMES = (
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
@@ -23,8 +24,6 @@ BACKGROUND = "background"
 WHOLE = "trainval"
 """The list that names all images where there are no splits."""
 
-_CLASS_LIST = re.compile(r".*\s-?[01]")
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Place:
@@ -36,6 +35,8 @@ class Place:
         xml: its boxes.
         class_png: its class map.
         object_png: its objects' numbers.
+        labels: class -> 1 (there), -1 (not there) or 0 (difficult) of the lists of classes; None
+            where they don't name the image.
         wanted: the image's path without suffix, for messages.
     """
 
@@ -45,6 +46,7 @@ class Place:
     class_png: Path
     object_png: Path
     wanted: Path
+    labels: Mapping[str, int] | None = None
 
 
 def find_home(root: Path) -> Path | None:
@@ -91,13 +93,14 @@ def find_beside(root: Path) -> dict[str, list[Place]]:
 def find_places(home: Path, notes: list[str]) -> dict[str, list[Place]]:
     """Split name -> its images, sorted by name; by the lists of ImageSets, or all as one split."""
     found = folders.group_images(home / "JPEGImages")
-    lists = _lists(home)
+    lists, of_classes = _lists(home)
     if not lists:
         lists = {folders.NO_SPLIT: sorted(found)}
     elif len(lists) > 1 and WHOLE in lists:
         del lists[WHOLE]
     if tuple(lists) == (WHOLE,):
         lists = {folders.NO_SPLIT: lists[WHOLE]}
+    labels = labels_in(of_classes, tuple(lists))
     listed = {name for own in lists.values() for name in own}
     rest = [name for name in found if name not in listed]
     if rest:
@@ -107,7 +110,7 @@ def find_places(home: Path, notes: list[str]) -> dict[str, list[Place]]:
     places = {}
     for split in folders.split_order(names):
         cut = len(split) + 1 if prefixed else 0
-        own = [_place(home, name, name[cut:], found) for name in lists[split]]
+        own = [_place(home, name, name[cut:], found, labels) for name in lists[split]]
         places[names[split]] = sorted(own, key=lambda place: place.name)
     return places
 
@@ -117,7 +120,7 @@ def find_classes(home: Path, used: set[str], with_maps: bool, notes: list[str]) 
 
     Args:
         home: where the files may lie.
-        used: names in the XML files.
+        used: names in the XML files and the lists of classes.
         with_maps: whether there are class maps, in which 0 is the background.
         notes: takes a sentence where the classes are guessed.
 
@@ -144,7 +147,9 @@ def find_classes(home: Path, used: set[str], with_maps: bool, notes: list[str]) 
 
 def _is_home(folder: Path) -> bool:
     kinds = ("Annotations", "SegmentationClass")
-    return (folder / "JPEGImages").is_dir() and any((folder / kind).is_dir() for kind in kinds)
+    annotated = any((folder / kind).is_dir() for kind in kinds)
+    lists = (folder / "ImageSets" / "Main").glob("*_*.txt")
+    return (folder / "JPEGImages").is_dir() and (annotated or any(map(parse_list, lists)))
 
 
 def _has_xml(folder: Path) -> bool:
@@ -155,19 +160,32 @@ def _has_xml(folder: Path) -> bool:
     )
 
 
-def _lists(home: Path) -> dict[str, list[str]]:
+def _lists(home: Path) -> tuple[dict[str, list[str]], dict[str, dict[str, int]]]:
+    """Split -> names of images; and the lists of classes, by the names of their files."""
     lists: dict[str, dict[str, None]] = {}
+    of_classes: dict[str, dict[str, int]] = {}
+    in_classes: dict[str, dict[str, None]] = {}
     for kind in ("Segmentation", "Main"):
         for file in sorted((home / "ImageSets" / kind).glob("*.txt")):
+            labelled = parse_list(file)
+            if labelled is not None:  # aeroplane_train.txt: which images hold the class
+                of_classes[file.stem] = labelled
+                split = class_of(file.stem, ())[1]
+                in_classes.setdefault(split, {}).update(dict.fromkeys(labelled))
+                continue
             lines = [line.strip() for line in read_text(file).splitlines()]
-            names = [line for line in lines if line]
-            if "_" in file.stem and names and all(map(_CLASS_LIST.fullmatch, names)):
-                continue  # aeroplane_train.txt: which images hold the class
-            lists.setdefault(file.stem, {}).update(dict.fromkeys(names))
-    return {split: list(names) for split, names in lists.items()}
+            names = dict.fromkeys(line for line in lines if line)
+            lists.setdefault(file.stem, {}).update(names)
+    return {split: list(names) for split, names in (lists or in_classes).items()}, of_classes
 
 
-def _place(home: Path, key: str, name: str, found: dict[str, list[Path]]) -> Place:
+def _place(
+    home: Path,
+    key: str,
+    name: str,
+    found: Mapping[str, list[Path]],
+    labels: Mapping[str, Mapping[str, int]],
+) -> Place:
     return Place(
         name=name,
         images=tuple(found.get(key, ())),
@@ -175,4 +193,5 @@ def _place(home: Path, key: str, name: str, found: dict[str, list[Path]]) -> Pla
         class_png=home / "SegmentationClass" / f"{key}.png",
         object_png=home / "SegmentationObject" / f"{key}.png",
         wanted=home / "JPEGImages" / key,
+        labels=labels.get(key),
     )

@@ -13,51 +13,34 @@ from maskwright.core.draw import index_png
 from maskwright.core.errors import DataError
 from maskwright.core.files import write_bytes, write_text
 from maskwright.core.flatten import Flat, flatten, looked_up
-from maskwright.core.sample import Dataset, Sample
+from maskwright.core.sample import Sample
 from maskwright.core.segmentation import Segmentation
 from maskwright.formats import folders
 from maskwright.formats.class_ids import write_classes
 from maskwright.formats.recast import class_map_of, overlaps, segments_of
 from maskwright.formats.voc_files import BACKGROUND, WHOLE
+from maskwright.formats.voc_labels import label_entry, write_lists
 from maskwright.formats.voc_xml import annotation_text
-from maskwright.formats.writing import Entry, Target, Written, lost, target_of, write_set
+from maskwright.formats.writing import Entry, Target, Written, extras_of, lost
 
 _MOST_OBJECTS = 254
-
-
-def write(dataset: Dataset, path: Path | str) -> tuple[str, ...]:
-    """Write JPEGImages/, Annotations/, SegmentationClass/, SegmentationObject/ and ImageSets/.
-
-    Image files are copied as they are (PNG stays PNG), crowds become "difficult". Where all objects
-    have masks but no class map is at hand, it is made of them. "background" becomes class 0, and
-    classes.json names the classes.
-
-    Args:
-        dataset: with class maps, objects or both.
-        path: a new or empty folder.
-
-    Returns:
-        A sentence for each thing that was left out.
-
-    Raises:
-        DataError: more than 254 classes, or `path` holds something.
-    """
-    return write_set("voc", dataset, target_of(dataset, Path(path)), write_sample, finish)
 
 
 def write_sample(target: Target, split: str, sample: Sample, truth: Segmentation) -> Written:
     """Write the files of one image.
 
     Raises:
-        DataError: more than 254 classes, or neither class map nor objects.
+        DataError: more than 254 classes, or neither class map nor objects nor labels.
     """
     classes, table = voc_classes(target.classes)
     semantic, objects = truth.semantic, truth.instances
     if truth.panoptic is not None and semantic is None:
         semantic = class_map_of(truth.panoptic, truth.classes)
         objects = objects or segments_of(truth.panoptic, truth.classes.things)
-    if semantic is None and objects is None:
-        raise DataError(f"{split}/{sample.name} has neither a class map nor objects; label it.")
+    if semantic is None and objects is None and truth.labels is None:
+        raise DataError(
+            f"{split}/{sample.name} has neither a class map nor objects nor labels; label it."
+        )
     name = f"{split}/{sample.name}" if target.shared_names else sample.name
     instances = objects or ()
     flat = flatten(instances[:_MOST_OBJECTS], truth.size)
@@ -66,7 +49,7 @@ def write_sample(target: Target, split: str, sample: Sample, truth: Segmentation
     ids: np.ndarray | None = None
     if semantic is not None:
         ids = table[np.minimum(semantic, len(table) - 1)]
-    elif all(masked):
+    elif objects is not None and all(masked):
         values = [int(table[one.class_id]) for one in instances[:_MOST_OBJECTS]]
         ids = looked_up(flat.numbers, values, 0, np.uint8)
     if ids is not None:
@@ -85,10 +68,14 @@ def write_sample(target: Target, split: str, sample: Sample, truth: Segmentation
         "the empty masks of {} objects": sum(
             one.mask is not None and not one.mask.area for one in instances
         ),
-        "the scores of {} objects": sum(one.score is not None for one in instances),
-        "the track ids of {} objects": sum(one.track_id is not None for one in instances),
+        "the scores of {} image labels": sum(one.score is not None for one in truth.labels or ()),
+    } | extras_of(instances)
+    entry = {
+        "name": name,
+        "boxes": objects is not None,
+        "map": ids is not None,
+        "labels": label_entry(truth, f"{split}/{sample.name}"),
     }
-    entry = {"name": name, "boxes": objects is not None, "map": ids is not None}
     return Written(entry=entry, losses=lost(counts) + overlaps(flat.ious))
 
 
@@ -96,12 +83,15 @@ def finish(target: Target, entries: Mapping[str, Sequence[Entry]]) -> None:
     """Write classes.json and the lists of ImageSets."""
     write_classes(target.root / "classes.json", voc_classes(target.classes)[0])
     for split, own in entries.items():
-        file = f"{WHOLE if target.alone else split}.txt"
-        for kind, key in (("Main", "boxes"), ("Segmentation", "map")):
-            names = [entry["name"] for entry in own if entry[key]]
-            if names or not own:
+        called = WHOLE if target.alone else split
+        notes = list(own)  # they may lie on disk
+        in_main = [one["name"] for one in notes if one["boxes"] or one["labels"] is not None]
+        mapped = [one["name"] for one in notes if one["map"]]
+        for kind, names in (("Main", in_main), ("Segmentation", mapped)):
+            if names or not notes:
                 text = "".join(f"{name}\n" for name in names)
-                write_text(target.root / "ImageSets" / kind / file, text)
+                write_text(target.root / "ImageSets" / kind / f"{called}.txt", text)
+        write_lists(target.root / "ImageSets" / "Main", called, notes, target.classes.names)
 
 
 def voc_classes(classes: Classes) -> tuple[Classes, np.ndarray]:

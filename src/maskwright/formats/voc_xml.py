@@ -7,6 +7,7 @@ they become pixel edges (left = xmin - 1, right = xmax).
 from __future__ import annotations
 
 import math
+import re
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,9 @@ from xml.parsers import expat
 from maskwright.core.errors import DataError
 from maskwright.core.image import read_bytes
 from maskwright.core.parts import Instance
+
+_ENCODING = re.compile(rb"""\s*<\?xml[^>]*\sencoding\s*=\s*["']([\w.-]+)""")
+_OF_EXPAT = frozenset({"utf-8", "utf-16", "iso-8859-1", "us-ascii"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,8 +114,8 @@ def _parse(path: Path) -> ET.Element:
     parser.CharacterDataHandler = builder.data
     parser.EntityDeclHandler = _refuse_entity
     try:
-        parser.Parse(read_bytes(path), True)
-    except expat.ExpatError as error:
+        parser.Parse(_decoded(read_bytes(path)), True)
+    except (expat.ExpatError, ValueError, LookupError) as error:
         raise DataError(f"{path} is no valid XML ({error}); mend it or copy it again.") from None
     except _EntityError as error:
         raise DataError(
@@ -121,6 +125,13 @@ def _parse(path: Path) -> ET.Element:
     if root.tag != "annotation":
         raise DataError(f"{path}: expected the element <annotation>, got <{root.tag[:40]}>.")
     return root
+
+
+def _decoded(data: bytes) -> str | bytes:
+    """The text where its encoding is one that expat lacks, such as GBK, else the bytes."""
+    declared = _ENCODING.match(data)
+    name = declared[1].decode() if declared else "utf-8"
+    return data if name.lower() in _OF_EXPAT else data.decode(name)
 
 
 class _EntityError(Exception):

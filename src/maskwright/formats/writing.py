@@ -2,21 +2,24 @@
 
 A format writes a set in two steps, so that a conversion can stream, run in parallel and go on after
 an end: `write_sample` writes the files of one image and returns what the set's own files will need
-of it, as plain data; `finish` writes those. `write_set` takes the two steps for a set in memory.
+of it, as plain data; `finish` writes those. `Format.write` takes both steps for a set in memory.
 """
 
 from __future__ import annotations
 
+import contextlib
+import shutil
+import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from maskwright.core.classes import Classes
-from maskwright.core.errors import DataError
-from maskwright.core.outline import Vertices
-from maskwright.core.sample import Dataset, Sample
+from maskwright.core.errors import DataError, MaskwrightError
+from maskwright.core.parts import Instance
+from maskwright.core.sample import Dataset, Sample, Task
 from maskwright.core.segmentation import Segmentation
 from maskwright.formats import folders
 
@@ -35,8 +38,7 @@ class Target:
         shared_names: whether splits share names of images, which a format that keeps all images in
             one folder must know.
         link: hard links instead of copies of images, where the file system can.
-        polygons: COCO only: polygons along pixel edges instead of run lengths.
-        vertices: YOLO-seg only: what a polygon's corner means.
+        options: of the format.
     """
 
     root: Path
@@ -44,8 +46,30 @@ class Target:
     splits: tuple[str, ...]
     shared_names: bool = False
     link: bool = False
-    polygons: bool = False
-    vertices: Vertices = "centre"
+    options: Any = None
+
+    @classmethod
+    def of(cls, dataset: Dataset, root: Path, options: object = None, link: bool = False) -> Target:
+        """The target of a data set as it stands.
+
+        Raises:
+            DataError: a split or sample is called so that its files would lie outside of `root`.
+        """
+        names = [sample.name for samples in dataset.splits.values() for sample in samples]
+        outside = next((n for n in (*dataset.splits, *names) if not folders.is_below(n)), None)
+        if outside is not None:
+            raise DataError(
+                f"{dataset.root} holds a split or image called {outside!r}, whose files would be "
+                "written elsewhere; expected a relative path without '..'. Rename it."
+            )
+        return cls(
+            root=root,
+            classes=dataset.classes,
+            splits=tuple(dataset.splits),
+            shared_names=len(set(names)) < len(names),
+            link=link,
+            options=options,
+        )
 
     @property
     def alone(self) -> bool:
@@ -94,47 +118,60 @@ Finisher = Callable[[Target, Mapping[str, Sequence[Entry]]], None]
 """(target, split -> the entries of its samples, by name) -> the set's own files."""
 
 
-def target_of(dataset: Dataset, root: Path, **options: Any) -> Target:
-    """The target of a data set as it stands."""
-    names = [sample.name for samples in dataset.splits.values() for sample in samples]
-    return Target(
-        root=root,
-        classes=dataset.classes,
-        splits=tuple(dataset.splits),
-        shared_names=len(set(names)) < len(names),
-        **options,
-    )
-
-
-def write_set(
-    kind: str, dataset: Dataset, target: Target, write_sample: SampleWriter, finish: Finisher
-) -> tuple[str, ...]:
-    """Write a set that is at hand.
+def entries_of(
+    dataset: Dataset, target: Target, write_one: SampleWriter, losses: list[tuple[str, Loss]]
+) -> dict[str, list[Entry]]:
+    """Write every sample; split -> the entries of its samples.
 
     Args:
-        kind: the format's name in sentences.
-        dataset: every sample needs what the format holds.
-        target: a new or empty folder.
-        write_sample: the format's first step.
-        finish: its second.
-
-    Returns:
-        A sentence for each thing that was left out or changed.
-
-    Raises:
-        DataError: the folder holds something, or a sample lacks what the format holds.
+        dataset: at hand.
+        target: where to.
+        write_one: the first step.
+        losses: takes what could not be held, with the image as split/name.
     """
-    folders.require_empty(target.root)
     entries: dict[str, list[Entry]] = {}
-    losses: list[tuple[str, Loss]] = []
     for split, samples in dataset.splits.items():
         entries[split] = []
         for sample in samples:
-            written = write_sample(target, split, sample, sample.read_truth())
+            written = write_one(target, split, sample, sample.read_truth())
             entries[split].append(written.entry)
             losses += [(f"{split}/{sample.name}", loss) for loss in written.losses]
-    finish(target, entries)
-    return tuple(sentences(f"{kind} can't hold ", losses))
+    return entries
+
+
+@contextlib.contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `path`; on success its content becomes that of `path`.
+
+    If the block raises, `path` is as it was.
+
+    Raises:
+        DataError: `path` holds something.
+        MaskwrightError: it can't be written, or the disk is full.
+    """
+    path = path.resolve()
+    folders.require_empty(path)
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        made = tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        temporary = Path(made)
+        inner = temporary / "set"  # its rights are those of any new folder
+        inner.mkdir()
+        yield inner
+        if path.is_dir():  # the caller's own: kept, for it may be a mount or the working folder
+            for child in inner.iterdir():
+                child.rename(path / child.name)
+        else:
+            inner.rename(path)
+    except OSError as error:
+        raise MaskwrightError(
+            f"could not write {path}: {error.strerror or error}; free some space, or choose "
+            "another folder."
+        ) from error
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def sentences(begin: str, losses: Iterable[tuple[str, Loss]]) -> Iterator[str]:
@@ -165,6 +202,27 @@ def sentences(begin: str, losses: Iterable[tuple[str, Loss]]) -> Iterator[str]:
 def lost(losses: Mapping[str, int]) -> tuple[Loss, ...]:
     """Losses that are counts alone, without those of 0."""
     return tuple(Loss(what=what, count=count) for what, count in losses.items() if count)
+
+
+def beyond(tasks: Collection[Task], truth: Segmentation) -> tuple[Loss, ...]:
+    """The forms of an image's truth that a format of these tasks lacks."""
+    return lost(
+        {
+            "the class maps of {} images": int(
+                "semantic" not in tasks and truth.semantic is not None
+            ),
+            "the objects of {} images": int("boxes" not in tasks and bool(truth.instances)),
+            "the image labels of {} images": int("labels" not in tasks and bool(truth.labels)),
+        }
+    )
+
+
+def extras_of(instances: Sequence[Instance]) -> dict[str, int]:
+    """What few formats hold of objects, for `lost`: scores and track ids."""
+    return {
+        "the scores of {} objects": sum(one.score is not None for one in instances),
+        "the track ids of {} objects": sum(one.track_id is not None for one in instances),
+    }
 
 
 def require_objects(name: str, truth: Segmentation) -> None:

@@ -13,40 +13,21 @@ fills it, unless the caller or the key "vertices" of data.yaml says "edge".
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, get_args
 
 from maskwright.core.classes import Classes
-from maskwright.core.errors import ConfigError, DataError, MaskwrightError
+from maskwright.core.errors import DataError, MaskwrightError
 from maskwright.core.outline import Vertices
-from maskwright.core.sample import Dataset, Sample, Task
+from maskwright.core.sample import Sample, Task
 from maskwright.core.segmentation import Segmentation
 from maskwright.formats import folders, text_files, yolo_files, yolo_rows
-from maskwright.formats.yolo_files import Description, Pair
-from maskwright.formats.yolo_write import (
-    finish,
-    finish_boxes,
-    write,
-    write_boxes,
-    write_sample,
-    write_sample_boxes,
-)
-
-__all__ = [
-    "detect_boxes",
-    "detect_seg",
-    "finish",
-    "finish_boxes",
-    "read",
-    "read_boxes",
-    "write",
-    "write_boxes",
-    "write_sample",
-    "write_sample_boxes",
-]
+from maskwright.formats.class_ids import kept_ranks, subset
+from maskwright.formats.format import Format, Reading, Splits
+from maskwright.formats.yolo_files import Description, Pair, YoloOptions
+from maskwright.formats.yolo_write import finish, finish_boxes, write_sample, write_sample_boxes
 
 SEG_LAYOUT = (
     "yolo_seg: data.yaml (names; train, val, test) with images/SPLIT/ and labels/SPLIT/NAME.txt, "
@@ -77,40 +58,27 @@ def detect_boxes(path: Path) -> str | None:
     return f"{why} and rows of boxes" if why and _only_boxes(path) else None
 
 
-def read(
-    path: Path | str,
-    ignore: Iterable[str] = (),
-    strict: bool = True,
-    vertices: Vertices | None = None,
-) -> Dataset:
-    """Read YOLO labels: polygons become masks, box rows among them boxes.
-
-    The rows are checked at once, polygons are filled late.
-
-    Args:
-        path: the folder, or its data.yaml.
-        ignore: names of classes whose objects are left out.
-        strict: refuse the set where a row is at fault, an image is missing or two share a label
-            file. Else the sample concerned is kept, and reading its truth (or image) raises that.
-        vertices: what a polygon's corner means: "centre" (a pixel, filled by OpenCV's rule) or
-            "edge" (a corner of pixels, filled by the COCO API's). None asks the key "vertices" of
-            data.yaml, and takes "centre" where it lacks.
-
-    Raises:
-        DataError: no such layout, a damaged data.yaml, faulty rows, missing images, no labels.
-        ConfigError: `ignore` names no class or all of them, or `vertices` is unknown.
-    """
-    return _read(Path(path), "yolo_seg", tuple(ignore), strict, vertices)
+def _scan_seg(reading: Reading) -> tuple[Classes, Splits] | None:
+    """Polygons become masks, box rows among them boxes."""
+    description = yolo_files.describe(reading.root)
+    if description is None:
+        return None
+    stated = yolo_files.vertices_of(description)
+    told = reading.options.vertices
+    chosen = told or stated or "centre"
+    why = "as asked" if told else "as data.yaml says" if stated else "the usual convention"
+    found = _scan(reading, description, chosen)
+    reading.notes.append(f"Corners of polygons are read as {chosen}s of pixels, {why}.")
+    return found
 
 
-def read_boxes(path: Path | str, ignore: Iterable[str] = (), strict: bool = True) -> Dataset:
-    """The same for boxes: of a polygon the box around its corners is kept.
-
-    Raises:
-        DataError: as `read`.
-        ConfigError: `ignore` names no class, or all of them.
-    """
-    return _read(Path(path), "yolo_boxes", tuple(ignore), strict, None)
+def _scan_boxes(reading: Reading) -> tuple[Classes, Splits] | None:
+    """Boxes alone: of a polygon the box around its corners is kept."""
+    description = yolo_files.describe(reading.root)
+    if description is None:
+        return None
+    yolo_files.vertices_of(description)
+    return _scan(reading, description, None)
 
 
 def read_truth(label: Path, image: Path, table: _Table) -> Segmentation:
@@ -129,51 +97,26 @@ def read_truth(label: Path, image: Path, table: _Table) -> Segmentation:
     return Segmentation(size=size, classes=table.classes, instances=instances)
 
 
-def _read(
-    root: Path, kind: str, ignore: tuple[str, ...], strict: bool, vertices: Vertices | None
-) -> Dataset:
-    description = yolo_files.describe(root)
-    if description is None:
-        raise DataError(
-            f"{root} holds no YOLO labels: expected {SEG_LAYOUT}; found {folders.what_is_in(root)}."
-            if root.exists()
-            else f"{root} does not exist; check the path."
-        )
-    notes: list[str] = []
-    pairs = _pairs_of_splits(root, description, strict, notes)
-    names = description.names or _numbered(pairs, root, notes)
-    stated = description.extras.get("vertices")
-    if stated not in (None, *get_args(Vertices)):
-        raise DataError(
-            f'{description.source}: expected "vertices" to be centre or edge, got {stated!r:.40}; '
-            "mend it, or remove the key."
-        )
-    chosen = (
-        None
-        if kind == "yolo_boxes"
-        else yolo_files.checked_vertices(vertices or stated or "centre")
-    )
-    if chosen is not None:
-        why = "as asked" if vertices else "as data.yaml says" if stated else "the usual convention"
-        notes.append(f"Corners of polygons are read as {chosen}s of pixels, {why}.")
-    table = _table(names, ignore, chosen, description, root)
-    splits = {
-        split: _read_split(split, found, table, strict, notes) for split, found in pairs.items()
+def _scan(
+    reading: Reading, description: Description, vertices: Vertices | None
+) -> tuple[Classes, Splits]:
+    pairs = _pairs_of_splits(reading, description)
+    names = description.names or _numbered(reading, pairs)
+    table = _table(reading, names, vertices, description)
+    return table.classes, {
+        split: _read_split(reading, split, found, table) for split, found in pairs.items()
     }
-    return Dataset(root=root, format=kind, classes=table.classes, splits=splits, notes=tuple(notes))
 
 
-def _pairs_of_splits(
-    root: Path, description: Description, strict: bool, notes: list[str]
-) -> dict[str, list[Pair]]:
+def _pairs_of_splits(reading: Reading, description: Description) -> dict[str, list[Pair]]:
     """Split name -> images and labels; splits without a single label file are left out."""
+    notes = reading.notes
     found: dict[str, list[Pair]] = {}
     for split in description.splits:
         try:
             pairs = yolo_files.find_pairs(description, split)
         except DataError as error:
-            if strict:
-                raise
+            reading.refuse(str(error))
             notes.append(f"{error} Left out.")
             continue
         if any(pair.label.exists() for pair in pairs):
@@ -183,7 +126,7 @@ def _pairs_of_splits(
         notes.append(f"{split}: none of {len(pairs)} images has a label file{expected}. Left out.")
     if not found:
         raise DataError(
-            f"{description.source or root} leads to no labelled image: "
+            f"{description.source or reading.root} leads to no labelled image: "
             f"{' '.join(notes) or 'it names no train, val or test'} Expected {SEG_LAYOUT}."
         )
     images = [[pair.image for pair in pairs] for pairs in found.values()]
@@ -194,7 +137,7 @@ def _pairs_of_splits(
     return {names[split]: found[split] for split in folders.split_order(names)}
 
 
-def _numbered(pairs: Mapping[str, list[Pair]], root: Path, notes: list[str]) -> Mapping[int, str]:
+def _numbered(reading: Reading, pairs: Mapping[str, list[Pair]]) -> Mapping[int, str]:
     """Names after the ids that occur, where nothing names the classes."""
     highest = -1
     for found in pairs.values():
@@ -203,25 +146,21 @@ def _numbered(pairs: Mapping[str, list[Pair]], root: Path, notes: list[str]) -> 
             first = (line.split(maxsplit=1)[0] for line in text.splitlines() if line.strip())
             ids = [int(word) for word in first if word.isdecimal() and len(word) < 5]
             highest = max([highest, *ids])
-    notes.append(f"{root} names no classes: {highest + 1} are named after their ids.")
+    reading.notes.append(
+        f"{reading.root} names no classes: {highest + 1} are named after their ids."
+    )
     return {i: f"class_{i}" for i in range(max(1, highest + 1))}
 
 
 def _table(
+    reading: Reading,
     names: Mapping[int, str],
-    ignore: tuple[str, ...],
     vertices: Vertices | None,
     description: Description,
-    root: Path,
 ) -> _Table:
-    source = description.source or root
-    unknown = [name for name in ignore if name not in names.values()]
-    if unknown:
-        raise ConfigError(f"no class {unknown[0]!r}; they are {', '.join(names.values())}.")
+    source = description.source or reading.root
     ids = list(names)
-    kept = [i for i, name in names.items() if name not in ignore]
-    if not kept:
-        raise ConfigError(f"every class of {source} is ignored; keep at least one.")
+    ranks = kept_ranks(list(names.values()), reading.ignore, source)
     try:
         palette = description.extras.get("palette")
         colours = None if palette is None else [[int(c) for c in rgb] for rgb in palette]
@@ -229,38 +168,33 @@ def _table(
         every = Classes.of((names[i] for i in ids), colours, things)
     except (MaskwrightError, TypeError, ValueError) as error:
         raise DataError(f"{source}: {error}") from None
-    ranks = [ids.index(i) for i in kept]
-    classes = Classes.of(
-        (every.names[rank] for rank in ranks),
-        [every.colours[rank] for rank in ranks],
-        (new for new, rank in enumerate(ranks) if rank in every.things),
+    return _Table(
+        classes=subset(every, ranks),
+        class_of={ids[rank]: new for new, rank in enumerate(ranks)},
+        known=frozenset(ids),
+        vertices=vertices,
     )
-    class_of = {i: new for new, i in enumerate(kept)}
-    return _Table(classes=classes, class_of=class_of, known=frozenset(ids), vertices=vertices)
 
 
 def _read_split(
-    split: str, pairs: list[Pair], table: _Table, strict: bool, notes: list[str]
+    reading: Reading, split: str, pairs: list[Pair], table: _Table
 ) -> tuple[Sample, ...]:
     groups: dict[str, list[Pair]] = {}
     for pair in pairs:
         groups.setdefault(pair.name, []).append(pair)
     faults, rows = _check(groups, table)
-    if strict and faults:
-        raise DataError(next(iter(faults.values())))
+    reading.refuse(next(iter(faults.values()), ""))
     with_masks = any(row.is_polygon for own in rows.values() for row in own)
     without_label = sum(not pair.label.exists() for pair in pairs)
     if without_label:
-        notes.append(f"{split}: {without_label} images have no label file, so no objects.")
-    notes += _labels_alone(split, pairs)
+        reading.notes.append(f"{split}: {without_label} images have no label file, so no objects.")
+    reading.notes.extend(_labels_alone(split, pairs))
     samples = []
     for name, (pair, *_) in groups.items():
         masked = table.vertices and with_masks and all(row.is_polygon for row in rows[name])
-        tasks: frozenset[Task] = frozenset({"instances", "boxes"} if masked else {"boxes"})
-        truth: Any = partial(read_truth, pair.label, pair.image, table)
-        if name in faults:
-            truth = partial(folders.refuse, faults[name])
-        samples.append(Sample(name=name, image=pair.image, truth_of=truth, tasks=tasks))
+        tasks: set[Task] = {"instances", "boxes"} if masked else {"boxes"}
+        truth = partial(read_truth, pair.label, pair.image, table)
+        samples.append(reading.sample(name, pair.image, truth, tasks, faults.get(name, "")))
     return tuple(samples)
 
 
@@ -313,3 +247,34 @@ def _only_boxes(root: Path) -> bool:
     except DataError:
         return False  # told by `read`
     return some
+
+
+SEG = Format(
+    name="yolo_seg",
+    title="YOLO labels",
+    layout=SEG_LAYOUT,
+    tasks=frozenset({"instances", "boxes"}),
+    scan=_scan_seg,
+    detect=detect_seg,
+    write_sample=write_sample,
+    finish=finish,
+    options=YoloOptions,
+)
+"""A mask becomes one polygon; bridges that are walked there and back lead to its holes and parts.
+On "edge" it reads back to the pixel. On "centre", what YOLO tools expect, the bridges between parts
+add pixels. An object without mask becomes a box row."""
+
+BOXES = Format(
+    name="yolo_boxes",
+    title="YOLO labels",
+    layout=BOX_LAYOUT,
+    tasks=frozenset({"boxes"}),
+    scan=_scan_boxes,
+    detect=detect_boxes,
+    write_sample=write_sample_boxes,
+    finish=finish_boxes,
+)
+"""The same files, a box row an object."""
+
+read, write = SEG.read, SEG.write
+read_boxes, write_boxes = BOXES.read, BOXES.write

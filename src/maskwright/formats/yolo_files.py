@@ -22,6 +22,28 @@ _SUFFIXES = (".yaml", ".yml")
 _TELLING = re.compile(rb"^(names|nc|train|val|test)\s*:", re.MULTILINE)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class YoloOptions:
+    """How the polygons of YOLO rows are meant.
+
+    Attributes:
+        vertices: what a polygon's corner is: "centre" (a pixel, filled by OpenCV's rule) or "edge"
+            (a corner of pixels, filled by the COCO API's). None asks the key "vertices" of
+            data.yaml when reading, and takes "centre" where it lacks and when writing.
+
+    Raises:
+        ConfigError: `vertices` is something else.
+    """
+
+    vertices: Vertices | None = None
+
+    def __post_init__(self) -> None:
+        if self.vertices not in (None, *get_args(Vertices)):
+            raise ConfigError(
+                f"expected vertices to be 'centre' or 'edge', got {self.vertices!r}; choose one."
+            )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Description:
     """What data.yaml (or, without one, the folders) says of a set.
@@ -251,24 +273,19 @@ def _listed_names(root: Path) -> dict[int, str] | None:
     return None
 
 
-def checked_vertices(vertices: str) -> Vertices:
-    """What a corner means, by its name.
+def vertices_of(description: Description) -> Vertices | None:
+    """What data.yaml says of corners; None where it says nothing.
 
     Raises:
-        ConfigError: another name than centre or edge.
+        DataError: it says something else than centre or edge.
     """
+    stated = description.extras.get("vertices")
     for known in get_args(Vertices):
-        if vertices == known:
+        if stated == known:
             return known
-    raise ConfigError(f"expected vertices to be 'centre' or 'edge', got {vertices!r}.")
-
-
-def stated_vertices(root: Path) -> Vertices:
-    """What data.yaml says of corners; "centre" where it, or the file, lacks.
-
-    Raises:
-        ConfigError: it says something else than centre or edge.
-    """
-    description = describe(root)
-    stated = description.extras.get("vertices") if description else None
-    return checked_vertices(str(stated or "centre"))
+    if stated is None:
+        return None
+    raise DataError(
+        f'{description.source}: expected "vertices" to be centre or edge, got {stated!r:.40}; '
+        "mend it, or remove the key."
+    )

@@ -11,19 +11,10 @@ from maskwright.core.errors import DataError
 from maskwright.core.files import write_text
 from maskwright.core.outline import Vertices
 from maskwright.core.parts import Instance
-from maskwright.core.sample import Dataset, Sample
+from maskwright.core.sample import Sample
 from maskwright.core.segmentation import Segmentation
 from maskwright.formats import folders, yolo_files, yolo_rows
-from maskwright.formats.writing import (
-    Entry,
-    Loss,
-    Target,
-    Written,
-    lost,
-    require_objects,
-    target_of,
-    write_set,
-)
+from maskwright.formats.writing import Entry, Loss, Target, Written, lost, require_objects
 
 _OUTSIDE = "the parts of {} boxes outside their images"
 _ELSEWHERE = {
@@ -35,51 +26,13 @@ _BRIDGES = (
 )
 
 
-def write(dataset: Dataset, path: Path | str, vertices: Vertices = "centre") -> tuple[str, ...]:
-    """Write YOLO-seg: images/{split}, labels/{split} and data.yaml, which tells `vertices`.
-
-    A mask becomes one polygon; bridges that are walked there and back lead to its holes and parts.
-    On "edge" it reads back to the pixel. On "centre", what YOLO tools expect, the bridges between
-    parts add pixels. An object without mask becomes a box row. Image files are copied as they are.
-
-    Args:
-        dataset: every sample needs objects (an empty tuple of them will do).
-        path: a new or empty folder.
-        vertices: what a polygon's corner is to mean; see `read`.
-
-    Returns:
-        A sentence for each thing that was left out or changed.
-
-    Raises:
-        DataError: a sample without objects, or `path` holds something.
-        ConfigError: `vertices` is unknown.
-    """
-    target = target_of(dataset, Path(path), vertices=yolo_files.checked_vertices(vertices))
-    _check_splits(target)
-    return write_set("yolo_seg", dataset, target, write_sample, finish)
-
-
-def write_boxes(dataset: Dataset, path: Path | str) -> tuple[str, ...]:
-    """Write YOLO boxes: the same files, a box row an object.
-
-    Returns:
-        A sentence for each thing that was left out.
-
-    Raises:
-        DataError: a sample without objects, or `path` holds something.
-    """
-    target = target_of(dataset, Path(path))
-    _check_splits(target)
-    return write_set("yolo_boxes", dataset, target, write_sample_boxes, finish_boxes)
-
-
 def write_sample(target: Target, split: str, sample: Sample, truth: Segmentation) -> Written:
     """Write one image and its label file of polygons.
 
     Raises:
         DataError: objects weren't labelled in it.
     """
-    return _write_sample(target, split, sample, truth, target.vertices)
+    return _write_sample(target, split, sample, truth, _vertices(target))
 
 
 def write_sample_boxes(target: Target, split: str, sample: Sample, truth: Segmentation) -> Written:
@@ -93,12 +46,16 @@ def write_sample_boxes(target: Target, split: str, sample: Sample, truth: Segmen
 
 def finish(target: Target, entries: Mapping[str, Sequence[Entry]]) -> None:
     """Write data.yaml, with what a polygon's corner means."""
-    _finish(target, target.vertices)
+    _finish(target, _vertices(target))
 
 
 def finish_boxes(target: Target, entries: Mapping[str, Sequence[Entry]]) -> None:
     """Write data.yaml."""
     _finish(target, None)
+
+
+def _vertices(target: Target) -> Vertices:
+    return target.options.vertices or "centre"
 
 
 def _check_splits(target: Target) -> None:
@@ -148,7 +105,7 @@ def _lines(
 ) -> tuple[list[str], tuple[Loss, ...], tuple[Loss, ...]]:
     """The rows; what they can't hold; what a reader of the other convention takes otherwise."""
     instances = truth.instances or ()
-    counts = Counter({"the class maps of {} images": int(truth.semantic is not None)})
+    counts: Counter[str] = Counter()
     scored = all(instance.score is not None for instance in instances)
     lines, changed, cut, elsewhere = [], [], [], []
     for instance in instances:

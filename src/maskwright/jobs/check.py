@@ -28,7 +28,7 @@ class Finding:
     Attributes:
         severity: "error": this sample can't be used; "warning": likely a mistake; "info": to know.
         kind: "unreadable-image", "bad-annotation", "empty", "bad-box", "unused-class",
-            "unseen-class" or "near-duplicate".
+            "unseen-class", "nothing-labelled", "only-void" or "near-duplicate".
         file: the image as split/name, or the class.
         message: a whole sentence.
     """
@@ -55,15 +55,22 @@ def check(dataset: Dataset, progress: Progress | None = None) -> list[Finding]:
     """
     findings: list[Finding] = []
     used: dict[str, np.ndarray] = {}
+    readable: set[str] = set()
+    void: set[str] = set()
     prints: dict[str, dict[str, Fingerprint]] = defaultdict(dict)
     samples = list(all_samples(dataset))
     for done, (split, sample) in enumerate(samples, start=1):
         name = f"{split}/{sample.name}"
         seen = used.setdefault(split, np.zeros(len(dataset.classes), bool))
         findings += _check_image(name, sample, prints[split])
-        findings += _check_truth(name, sample, seen)
+        told = list(_check_truth(name, sample, seen, void))
+        if all(finding.kind != "bad-annotation" for finding in told):
+            readable.add(split)
+        findings += told
         if progress is not None:
             progress(done, len(samples))
+    findings += _check_splits(used, readable)
+    findings += _check_void(dataset, used, void)
     findings += _check_classes(dataset, used)
     findings += _check_duplicates(prints)
     order = {"error": 0, "warning": 1, "info": 2}
@@ -77,7 +84,7 @@ def _check_image(name: str, sample: Sample, prints: dict[str, Fingerprint]) -> I
         yield Finding(severity="error", kind="unreadable-image", file=name, message=str(error))
 
 
-def _check_truth(name: str, sample: Sample, used: np.ndarray) -> Iterator[Finding]:
+def _check_truth(name: str, sample: Sample, used: np.ndarray, void: set[str]) -> Iterator[Finding]:
     try:
         truth = sample.read_truth()
     except DataError as error:
@@ -86,6 +93,7 @@ def _check_truth(name: str, sample: Sample, used: np.ndarray) -> Iterator[Findin
     if truth.semantic is not None:
         counts = np.bincount(truth.semantic.ravel(), minlength=len(used))[: len(used)]
         used |= counts > 0
+        void.update([name] if counts.sum() < truth.semantic.size else [])
         if not counts.any():
             yield Finding(
                 severity="warning",
@@ -94,6 +102,7 @@ def _check_truth(name: str, sample: Sample, used: np.ndarray) -> Iterator[Findin
                 message=f"{name}: every pixel is void, so nothing is learned from it; label it or "
                 "take it out.",
             )
+    used[[label.class_id for label in truth.labels or ()]] = True
     if truth.instances is not None:
         yield from _check_instances(name, truth, used)
 
@@ -125,6 +134,29 @@ def _check_instances(name: str, truth: Segmentation, used: np.ndarray) -> Iterat
                 f"{what}: its box is {tuple(round(edge, 1) for edge in instance.box_xyxy)} in an "
                 f"image of {height}x{width}.",
             )
+
+
+def _check_splits(used: dict[str, np.ndarray], readable: set[str]) -> Iterator[Finding]:
+    """Splits that `train` refuses, or that no score can be taken on."""
+    for split, seen in used.items():
+        if split in readable and not seen.any():
+            message = (
+                f"no image of {split} holds any class; expected labelled pixels, objects or "
+                "labels. Check the ids in the files and what is ignored."
+            )
+            yield Finding(severity="error", kind="nothing-labelled", file=split, message=message)
+
+
+def _check_void(dataset: Dataset, used: dict[str, np.ndarray], void: set[str]) -> Iterator[Finding]:
+    """Masks of 0 and 255 where 255 was meant as a class."""
+    seen = np.flatnonzero(np.any(list(used.values()), axis=0)) if used else np.array([], int)
+    names = dataset.classes.names
+    if seen.tolist() == [0] and len(names) > 1 and void:
+        message = (
+            f"every labelled pixel is {names[0]}, and in {len(void)} images the rest is void "
+            f"({dataset.classes.void}): if that is meant as {names[1]}, save it as 1."
+        )
+        yield Finding(severity="warning", kind="only-void", file=str(dataset.root), message=message)
 
 
 def _check_classes(dataset: Dataset, used: dict[str, np.ndarray]) -> Iterator[Finding]:

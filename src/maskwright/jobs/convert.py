@@ -11,7 +11,7 @@ import csv
 import hashlib
 import io
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -21,15 +21,13 @@ from maskwright.core.classes import Classes
 from maskwright.core.errors import ConfigError, DataError
 from maskwright.core.files import atomic_path, write_json, write_text
 from maskwright.core.machine import usable_cores
-from maskwright.core.outline import Vertices
 from maskwright.core.sample import Dataset, Sample
 from maskwright.core.segmentation import Segmentation
-from maskwright.formats import FORMATS
+from maskwright.formats import FORMATS, options_for
 from maskwright.formats.folders import read_json, require_empty
 from maskwright.formats.recast import renumbered, with_class_map, with_objects
 from maskwright.formats.text_files import compact_json
-from maskwright.formats.writing import Entry, Loss, Target, sentences, target_of
-from maskwright.formats.yolo_files import checked_vertices
+from maskwright.formats.writing import Entry, Loss, Target, sentences
 from maskwright.jobs.inspect import Progress
 from maskwright.jobs.workers import run_in_order
 
@@ -82,8 +80,7 @@ def convert(
     out: Path | str,
     to: str,
     *,
-    polygons: bool = False,
-    vertices: Vertices = "centre",
+    options: object = None,
     background: str = "background",
     link: bool = False,
     workers: int | None = None,
@@ -100,8 +97,8 @@ def convert(
         dataset: as `formats.read` gave it; with `strict=False` if bad samples are to be skipped.
         out: a new or empty folder, or one that an earlier call with the same settings left.
         to: key in `formats.FORMATS`.
-        polygons: COCO as polygons along pixel edges, not as run lengths.
-        vertices: what a corner means in YOLO-seg.
+        options: of the format, such as `CocoOptions(polygons=True)` or
+            `YoloOptions(vertices="edge")`, or a mapping of them.
         background: class of the pixels that no object covers, in index masks made of objects; it
             becomes class 0 unless the set has it. "void" leaves them unlabelled.
         link: hard links to the images where the file system can, else copies.
@@ -115,9 +112,9 @@ def convert(
             `out` holds something else.
         ConfigError: no such format, or options that make no sense.
     """
-    if to not in FORMATS:
-        raise ConfigError(f"no format {to!r}; the formats are {', '.join(FORMATS)}.")
-    _check_options(to, polygons, vertices, workers)
+    chosen = options_for(to, options)
+    if workers is not None and workers < 1:
+        raise ConfigError(f"expected workers >= 1, got {workers}.")
     out = Path(out)
     root = dataset.root.resolve()
     if root.is_dir() and out.resolve().is_relative_to(root):
@@ -126,14 +123,13 @@ def convert(
             "don't mix."
         )
     dataset, classes, uncovered = _with_background(dataset, to, background)
-    target = target_of(dataset, out, link=link, polygons=polygons, vertices=vertices)
+    target = Target.of(dataset, out, chosen, link)
     items = [(i, split, one) for i, (split, one) in enumerate(_samples(dataset))]
     plan = {
         "source": str(root),
         "from": dataset.format,
         "to": to,
-        "polygons": polygons,
-        "vertices": str(vertices),
+        "options": asdict(chosen),
         "background": background,
         "link": link,
         "skip_bad": skip_bad,
@@ -151,14 +147,6 @@ def convert(
         if progress is not None:
             progress(len(items) - len(todo) + done, len(items))
     return _join(job, plan, len(items), len(todo))
-
-
-def _check_options(to: str, polygons: bool, vertices: str, workers: int | None) -> None:
-    checked_vertices(vertices)
-    if polygons and to != "coco":
-        raise ConfigError(f"polygons are an option of coco, got the format {to!r}; leave them out.")
-    if workers is not None and workers < 1:
-        raise ConfigError(f"expected workers >= 1, got {workers}.")
 
 
 def _with_background(dataset: Dataset, to: str, name: str) -> tuple[Dataset, Classes, int]:
@@ -208,7 +196,7 @@ def _open_plan(out: Path, plan: dict[str, Any]) -> Conversion | None:
         before = read_json(known)
         before = before.get("plan") if known == summary and isinstance(before, dict) else before
         if before != plan:
-            changed = [key for key in plan if (before or {}).get(key) != plan[key]]
+            changed = list(_changed(before or {}, plan))
             raise DataError(
                 f"{out} holds a conversion with other settings ({', '.join(changed)} differ); "
                 "expected the same, to go on. Choose another folder, or remove it."
@@ -219,6 +207,16 @@ def _open_plan(out: Path, plan: dict[str, Any]) -> Conversion | None:
         return None
     shutil.rmtree(out / _PARTS, ignore_errors=True)
     return _finished(out, made=0)
+
+
+def _changed(before: Mapping[str, Any], plan: Mapping[str, Any]) -> Iterator[str]:
+    """The settings that differ; of options, which."""
+    for key, value in plan.items():
+        other = before.get(key)
+        if other != value and isinstance(other, dict) and key == "options":
+            yield from (name for name in value if other.get(name) != value[name])
+        elif other != value:
+            yield key
 
 
 def _only_leftovers(out: Path) -> bool:
@@ -237,7 +235,7 @@ def _convert_one(job: _Job, item: tuple[int, str, Sample]) -> None:
     try:
         truth = renumbered(sample.read_truth(), job.target.classes)
         truth, losses = _fitted(truth, job, f"{split}/{sample.name}")
-        written = FORMATS[job.format].write_sample(job.target, split, sample, truth)
+        written = FORMATS[job.format].write_one(job.target, split, sample, truth)
         note["entry"] = written.entry
         note["losses"] = [asdict(loss) for loss in losses + written.losses]
         note["remarks"] = [asdict(loss) for loss in written.remarks]
@@ -251,8 +249,8 @@ def _convert_one(job: _Job, item: tuple[int, str, Sample]) -> None:
 def _fitted(truth: Segmentation, job: _Job, name: str) -> tuple[Segmentation, tuple[Loss, ...]]:
     """The truth with the form that the format holds."""
     tasks = FORMATS[job.format].tasks
-    if "semantic" not in tasks:
-        return with_objects(truth)
+    if "boxes" in tasks and "semantic" not in tasks:
+        return with_objects(truth, name)
     if tasks == {"semantic"}:
         return with_class_map(truth, name, job.uncovered)
     return truth, ()

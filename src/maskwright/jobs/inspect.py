@@ -33,7 +33,8 @@ class ClassStats:
         name: of the class.
         pixels: in class maps (0 where there are none).
         pixel_share: of all labelled pixels of the class maps, 0..1; NaN without class maps.
-        images: how many images it occurs in.
+        images: how many images it occurs in; as a label of the whole where that is all there is.
+        labels: how many images have it as a label of the whole.
         objects: instances; in images without, 8-connected regions of the class map.
         area_quantiles: of the objects' areas in pixels at 5, 50 and 95 %; NaN without objects.
         small_share: of the objects that are smaller than 32x32 pixels.
@@ -46,6 +47,7 @@ class ClassStats:
     pixels: int
     pixel_share: float
     images: int
+    labels: int
     objects: int
     area_quantiles: tuple[float, float, float]
     small_share: float
@@ -84,6 +86,7 @@ class _Tally:
     thin: int = 0
     opened: int = 0  # pixels that were looked at for thinness
     images: int = 0
+    labels: int = 0
     areas: list[float] = field(default_factory=list)
 
 
@@ -110,6 +113,7 @@ def stats(dataset: Dataset, progress: Progress | None = None) -> Stats:
             void += truth.semantic.size - counted
         crowds += sum(instance.crowd for instance in truth.instances or ())
         _count_instances(truth, tallies)
+        _count_labels(truth, tallies)
         if progress is not None:
             progress(done, len(samples))
     return Stats(
@@ -177,6 +181,13 @@ def _count_instances(truth: Segmentation, tallies: list[_Tally]) -> None:
             tally.thin += thin_pixels(instance.mask.decode().astype(np.uint8))
 
 
+def _count_labels(truth: Segmentation, tallies: list[_Tally]) -> None:
+    alone = truth.semantic is None and truth.instances is None
+    for class_id in {label.class_id for label in truth.labels or ()}:
+        tallies[class_id].labels += 1
+        tallies[class_id].images += alone
+
+
 def _summaries(classes: Classes, tallies: list[_Tally], labelled: int) -> tuple[ClassStats, ...]:
     return tuple(
         ClassStats(
@@ -184,6 +195,7 @@ def _summaries(classes: Classes, tallies: list[_Tally], labelled: int) -> tuple[
             pixels=tally.pixels,
             pixel_share=_ratio(tally.pixels, labelled),
             images=tally.images,
+            labels=tally.labels,
             objects=len(tally.areas),
             area_quantiles=_quantiles(tally.areas),
             small_share=_ratio(sum(area < _SMALL for area in tally.areas), len(tally.areas)),

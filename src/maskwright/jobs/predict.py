@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from maskwright.core import draw
 from maskwright.core.errors import DataError
-from maskwright.core.files import write_bytes
+from maskwright.core.files import refuse_output, write_bytes, write_json
 from maskwright.core.image import JPEG_SIDE, read_image, write_image
 from maskwright.core.segmentation import Segmentation
 from maskwright.formats import coco
@@ -21,6 +21,9 @@ from maskwright.runtimes.predictor import Predictor
 from maskwright.runtimes.tiling import Tiled
 
 _MASKS, _OVERLAYS = "masks", "overlays"
+
+MARK = ".predictions"
+"""Written first: by it `overwrite` knows a folder of predictions, and replaces nothing else."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,18 +69,20 @@ def predict_files(
         out: a new or empty folder.
         overlays: whether to draw them.
         opacity: of the tint in overlays, 0..1.
-        overwrite: allow a folder that holds something; files of the same name are replaced.
+        overwrite: allow a folder that holds earlier predictions; files of the same name are
+            replaced.
         skip_bad: go on past images that can't be read, and count them.
         progress: called after each image.
 
     Raises:
         DataError: no image, two of one name, one that can't be read (without `skip_bad`), or `out`
             holds something.
+        ConfigError: `out` is or holds one of the images, or with `overwrite` something other than
+            predictions.
     """
     out = Path(out)
     images = find_inputs(inputs, out)
-    if not overwrite:
-        require_empty(out)
+    take_folder(out, list(images.values()), predictor.card.name, overwrite=overwrite)
     started = time.perf_counter()
     bad: list[tuple[Path, str]] = []
     entries: list[coco.Entry] = []
@@ -111,6 +116,20 @@ def predict_files(
     )
 
 
+def take_folder(out: Path, inputs: Sequence[Path], model: str, *, overwrite: bool) -> None:
+    """Make sure that predictions may be written to `out`, and mark it as theirs.
+
+    Raises:
+        DataError: it holds something, without `overwrite`.
+        ConfigError: it is or holds one of the inputs, or holds something other than predictions.
+    """
+    if not overwrite:
+        require_empty(out)
+    one_a_folder = {path.resolve().parent: path for path in inputs}
+    refuse_output(out, "predictions", one_a_folder.values())
+    write_json(out / MARK, {"made by": "maskwright predict", "model": model})
+
+
 def find_inputs(
     inputs: Path | str | Iterable[Path | str], out: Path | None = None
 ) -> dict[str, Path]:
@@ -133,7 +152,10 @@ def find_inputs(
                 if not any(path.is_relative_to(place) for place in written)
             }
             if not found:
-                raise DataError(f"{folder} holds no image; expected a folder of photos.")
+                raise DataError(
+                    f"{folder} holds no image; expected a folder of photos. (Videos are named one "
+                    "by one.)"
+                )
             return found
         inputs = [folder]
     named: dict[str, Path] = {}

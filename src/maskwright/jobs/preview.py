@@ -52,21 +52,24 @@ def contact_sheet(
         )
     chosen = sorted(random.Random(seed).sample(range(len(pool)), min(count, len(pool))))
     titles = [f"{pool[index][0]}/{pool[index][1].name}" for index in chosen]
-    pictures, shown = [], set()
-    for index in chosen:
+    pictures, captions, shown = [], [], set()
+    for index, title in zip(chosen, titles):
         image, truth = pool[index][1].read_image(), pool[index][1].read_truth()
         pictures.append(draw.overlay(image, truth))
+        labels = ", ".join(truth.classes.names[label.class_id] for label in truth.labels or ())
+        captions.append(f"{title}: {labels}" if labels else title)
         shown |= _classes_in(truth)
     aspect = float(np.median([picture.shape[0] / picture.shape[1] for picture in pictures]))
     tile = (max(1, round(_TILE_WIDTH * aspect)), _TILE_WIDTH)
     columns = max(1, round((len(pictures) * aspect * _SHEET_ASPECT) ** 0.5))
-    sheet = draw.contact_sheet(pictures, titles, columns, tile)
+    sheet = draw.contact_sheet(pictures, captions, columns, tile)
     write_image(path, _with_legend(sheet, dataset.classes, shown))
     return tuple(titles)
 
 
 def _classes_in(truth: Segmentation) -> set[int]:
     found = {instance.class_id for instance in truth.instances or ()}
+    found |= {label.class_id for label in truth.labels or ()}
     if truth.semantic is not None:
         counts = np.bincount(truth.semantic.ravel(), minlength=len(truth.classes))
         found |= set(np.flatnonzero(counts[: len(truth.classes)]).tolist())

@@ -1,39 +1,115 @@
-"""The page that `maskwright evaluate --report` writes."""
+"""Scores -> the page that a training run, `evaluate` and the demo end in: one for all of them."""
 
 from __future__ import annotations
 
 import datetime
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from maskwright.core.machine import processor
 from maskwright.core.sample import Sample
 from maskwright.core.segmentation import Segmentation
-from maskwright.jobs.score import Find, Scores
+from maskwright.jobs.score import Find
+from maskwright.jobs.score_headline import score_figures, score_summary
 from maskwright.jobs.score_maps import MapScores
 from maskwright.jobs.score_objects import ObjectScores
+from maskwright.jobs.scores import Scores
 from maskwright.metrics import Interval
 from maskwright.report import (
     Example,
     Figure,
     Gallery,
-    Matrix,
     Report,
     Section,
+    Speed,
     choose_examples,
+    circumstances,
+    confusion_section,
     example_gallery,
     gain_table,
+    history_curves,
     object_gallery,
     precision_recall_curves,
     score_tables,
     settings,
+    speed_bars,
     write_report,
 )
 
 _WORST = 6
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Around:
+    """What a page tells beside scores; what is empty is left out.
+
+    Attributes:
+        intervals: of `Scores.intervals`.
+        gains: of `compare`.
+        other: what the gains are against.
+        history: rows of a training log.
+        speeds: ways to run the model, the plain one first.
+        environment: machine, versions, command.
+        settings: of the run.
+        remark: a sentence on the score, such as what was chosen by it.
+        beside: figures that stand next to the headline.
+    """
+
+    intervals: Mapping[str, Interval] = field(default_factory=dict)
+    gains: Mapping[str, Interval] = field(default_factory=dict)
+    other: str = ""
+    history: Sequence[Mapping[str, Any]] = ()
+    speeds: Sequence[Speed] = ()
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    remark: str = ""
+    beside: Sequence[Figure] = ()
+
+
+_NOTHING = Around()
+
+
+def score_page(
+    title: str,
+    scores: Scores,
+    samples: Sequence[Sample],
+    find: Find,
+    around: Around = _NOTHING,
+) -> Report:
+    """The result first, the circumstances last.
+
+    Args:
+        title: what was scored on what.
+        scores: of these samples.
+        samples: that were scored.
+        find: what answered; it is asked once more for the images that are shown.
+        around: what else is told.
+
+    Raises:
+        DataError: an image can't be read.
+    """
+    sections: list[Section] = [gain_table(around.gains, around.other)] if around.gains else []
+    sections += score_tables(scores.to_dict(), scores.classes)
+    sections += [speed_bars(around.speeds)] if around.speeds else []
+    sections += _evidence(scores, samples, find)
+    curves = history_curves(around.history)
+    sections += [curves] if curves.panels else []
+    sections += circumstances(around.environment) if around.environment else []
+    if around.settings:
+        sections.append(settings("Settings", around.settings, folded=True))
+    first, *others = score_figures(scores, around.intervals, around.speeds)
+    summary = score_summary(scores, around.speeds)
+    return Report(
+        title=title,
+        subtitle=f"{summary} {around.remark}".strip(),
+        headline=[first, *around.beside, *others],
+        sections=sections,
+    )
 
 
 def write_score_report(
@@ -42,33 +118,28 @@ def write_score_report(
     scores: Scores,
     samples: Sequence[Sample],
     find: Find,
-    *,
-    intervals: Mapping[str, Interval] | None = None,
-    gains: Mapping[str, Interval] | None = None,
-    other: str = "",
+    around: Around = _NOTHING,
 ) -> None:
-    """Write tables, curves and the worst images as one HTML page.
+    """Write `score_page` as one HTML file, with the circumstances of this machine.
 
     Args:
         path: of the page.
-        title: what was scored on what.
-        scores: of these samples.
-        samples: that were scored.
-        find: what answered; it is asked once more for the images that are shown.
-        intervals: of `Scores.intervals`, for the headline.
-        gains: of `compare`.
-        other: what the gains are against.
+        title, scores, samples, find, around: as of `score_page`.
 
     Raises:
         DataError: an image can't be read.
         MaskwrightError: the page can't be written.
     """
-    plain = scores.to_dict()
-    sections: list[Section] = []
-    if gains:
-        sections.append(gain_table(gains, other))
-    sections += score_tables(plain, scores.classes)
+    facts = {"images": scores.images, "left out": len(scores.bad), "processor": processor()}
+    facts["date"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="minutes")
+    around = replace(around, environment={**facts, **around.environment})
+    write_report(path, score_page(title, scores, samples, find, around))
+
+
+def _evidence(scores: Scores, samples: Sequence[Sample], find: Find) -> list[Section]:
+    """Curves, confusions, and the best, median and worst images."""
     by_name = {sample.name: sample for sample in samples}
+    sections: list[Section] = []
     if scores.objects is not None:
         curves = {
             name: (curve.recall.tolist(), curve.precision.tolist())
@@ -79,28 +150,12 @@ def write_score_report(
         sections.append(precision_recall_curves(curves, counts))
         sections.append(_worst_objects(scores.objects, by_name, find))
     if scores.maps is not None:
-        names = scores.classes.names
-        sections.append(
-            Matrix(title="What is taken for what", names=names, counts=scores.maps.matrix)
-        )
         examples = _map_examples(scores.maps, by_name, find)
-        sections.append(example_gallery(examples, scores.classes))
-    facts = {"images": scores.images, "left out": len(scores.bad), "processor": processor()}
-    facts["date"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="minutes")
-    sections.append(settings("Circumstances", facts))
-    report = Report(title=title, headline=_headline(scores, intervals or {}), sections=sections)
-    write_report(path, report)
-
-
-def _headline(scores: Scores, intervals: Mapping[str, Interval]) -> list[Figure]:
-    wanted = ("mIoU", "boundary IoU", "thin IoU", "AP masks", "AP boundary", "AP boxes", "PQ")
-    figures = []
-    for name, value in scores.numbers().items():
-        if name in wanted:
-            sure = intervals.get(name)
-            note = f"95 % interval {sure.low:.3f} to {sure.high:.3f}" if sure else ""
-            figures.append(Figure(label=name, value=_three(value), note=note))
-    return figures
+        if any(examples.values()):
+            sections.append(example_gallery(examples, scores.classes))
+        if scores.maps.matrix.any():
+            sections.append(confusion_section(scores.maps.matrix, scores.classes))
+    return sections
 
 
 def _map_examples(
@@ -109,7 +164,7 @@ def _map_examples(
     ranked = maps.image_scores().tolist()
     examples: dict[str, list[Example]] = {}
     for kind, places in choose_examples(ranked).items():
-        found = [_example(by_name[maps.images[place]], ranked[place], find) for place in places]
+        found = [_example(by_name[maps.names[place]], ranked[place], find) for place in places]
         examples[kind] = [example for example in found if example is not None]
     return examples
 
@@ -129,7 +184,9 @@ def _example(sample: Sample, score: float, find: Find) -> Example | None:
 
 
 def _worst_objects(objects: ObjectScores, by_name: Mapping[str, Sample], find: Find) -> Gallery:
-    worst = sorted(objects.images, key=lambda i: (i.f1, -i.wrong - i.missed, i.name))[:_WORST]
+    worst = sorted(
+        objects.tallies, key=lambda i: (i.f1, -i.false_positives - i.false_negatives, i.name)
+    )[:_WORST]
     examples: list[tuple[str, str, np.ndarray, Segmentation, Segmentation]] = []
     for image in worst:
         sample = by_name[image.name]
@@ -138,16 +195,16 @@ def _worst_objects(objects: ObjectScores, by_name: Mapping[str, Sample], find: F
         sure = tuple(
             one
             for one in found.instances or ()
-            if (1.0 if one.score is None else one.score) >= objects.confidence
+            if math.isnan(objects.confidence)
+            or (1.0 if one.score is None else one.score) >= objects.confidence
         )
-        said = f"{image.right} right, {image.wrong} wrong, {image.missed} missed"
+        said = (
+            f"{image.true_positives} true positives, {image.false_positives} false positives, "
+            f"{image.false_negatives} false negatives"
+        )
         shown = (
             replace(truth, semantic=None),
             replace(found, semantic=None, instances=sure),
         )
         examples.append((sample.name, said, sample.read_image(), *shown))
     return object_gallery(examples)
-
-
-def _three(value: float) -> str:
-    return "–" if np.isnan(value) else f"{value:.3f}"

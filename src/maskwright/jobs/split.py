@@ -19,7 +19,7 @@ from pathlib import Path
 from maskwright.core.errors import ConfigError, DataError
 from maskwright.core.files import write_text
 from maskwright.core.sample import Dataset, Sample
-from maskwright.formats import yolo_files
+from maskwright.formats import YoloOptions, yolo_files
 from maskwright.formats.folders import require_empty, shortlist
 from maskwright.formats.text_files import read_text
 from maskwright.jobs.convert import Conversion, convert
@@ -100,14 +100,15 @@ def split_set(
         for split, own in splits.items():
             write_text(out / f"{split}.txt", "".join(f"{_relative(one, out)}\n" for one in own))
     else:
-        known = dataset.format == "yolo_seg"
-        vertices = yolo_files.stated_vertices(dataset.root) if known else "centre"
+        options = None
+        if dataset.format == "yolo_seg" and (told := yolo_files.describe(dataset.root)):
+            options = YoloOptions(vertices=yolo_files.vertices_of(told))
         divided = {split: tuple(own) for split, own in splits.items()}
         conversion = convert(
             replace(dataset, splits=divided),
             out,
             dataset.format,
-            vertices=vertices,
+            options=options,
             link=link,
             workers=workers,
             skip_bad=skip_bad,

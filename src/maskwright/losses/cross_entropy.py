@@ -5,11 +5,14 @@ Legend: B batch, K classes, H W the size of the truth.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from maskwright.losses.over_processes import sum_over_processes
+from maskwright.losses.pixel_loss import LossConfig
 from maskwright.losses.targets import Targets
 
 
@@ -26,7 +29,7 @@ def cross_entropy(logits_BKHW: Tensor, targets: Targets, weights_K: Tensor | Non
     Returns:
         A scalar, float32 for half precision; 0, with a gradient of 0, where no pixel is labelled.
     """
-    truth_BHW = class_map_of(targets)
+    truth_BHW = class_map_of(logits_BKHW, targets)
     logits_BKHW = at_least_float32(logits_BKHW)
     weights_K = None if weights_K is None else weights_K.to(logits_BKHW)
     total = F.cross_entropy(
@@ -41,17 +44,42 @@ def cross_entropy(logits_BKHW: Tensor, targets: Targets, weights_K: Tensor | Non
     return total / weight.clamp_min(torch.finfo(total.dtype).tiny)
 
 
+@dataclass(frozen=True, kw_only=True)
+class CrossEntropy(LossConfig):
+    """Plain cross entropy; it has no settings."""
+
+    def __call__(
+        self, logits_BKHW: Tensor, targets: Targets, weights_K: Tensor | None = None
+    ) -> Tensor:
+        """As `cross_entropy` without weights."""
+        return cross_entropy(logits_BKHW, targets)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightedCrossEntropy(LossConfig):
+    """Cross entropy with the weights of the data's classes (`data.class_weights`)."""
+
+    def __call__(
+        self, logits_BKHW: Tensor, targets: Targets, weights_K: Tensor | None = None
+    ) -> Tensor:
+        """As `cross_entropy`."""
+        return cross_entropy(logits_BKHW, targets, weights_K)
+
+
 def at_least_float32(tensor: Tensor) -> Tensor:
     """Half precision becomes float32: a sum over a million pixels needs its digits."""
     return tensor.float() if tensor.dtype in {torch.bfloat16, torch.float16} else tensor
 
 
-def class_map_of(targets: Targets) -> Tensor:
-    """The class map of targets that have one.
+def class_map_of(logits_BKHW: Tensor, targets: Targets) -> Tensor:
+    """The class map of the targets; void all over where no image of the batch has one.
 
-    Raises:
-        ValueError: the targets carry no semantic truth.
+    So every process of many comes to the same sums, whatever its images are labelled for, and the
+    loss of an unlabelled batch is a zero that is connected to the network.
     """
-    if targets.class_map_BHW is None:
-        raise ValueError(f"expected targets with a class map, got {targets}")
-    return targets.class_map_BHW
+    if targets.class_map_BHW is not None:
+        return targets.class_map_BHW
+    batch, _, height, width = logits_BKHW.shape
+    return torch.full(
+        (batch, height, width), targets.void, dtype=torch.int64, device=logits_BKHW.device
+    )

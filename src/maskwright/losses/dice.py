@@ -5,10 +5,14 @@ Legend: B batch, K classes, H W the size of the truth.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from torch import Tensor
 
+from maskwright.core.errors import ConfigError
 from maskwright.losses.cross_entropy import at_least_float32, class_map_of
 from maskwright.losses.over_processes import sum_over_processes
+from maskwright.losses.pixel_loss import LossConfig
 from maskwright.losses.targets import Targets
 
 
@@ -28,7 +32,7 @@ def dice(logits_BKHW: Tensor, targets: Targets, smooth: float = 0.0, eps: float 
     Returns:
         A scalar in 0..1, float32 for half precision.
     """
-    truth_BHW = class_map_of(targets)
+    truth_BHW = class_map_of(logits_BKHW, targets)
     classes = logits_BKHW.shape[1]
     labelled_BHW = truth_BHW != targets.void
     probabilities_BKHW = at_least_float32(logits_BKHW).softmax(dim=1)
@@ -42,3 +46,24 @@ def dice(logits_BKHW: Tensor, targets: Targets, smooth: float = 0.0, eps: float 
     overlap_K, truth_K, predicted_K = sum_over_processes(overlap_K, truth_K, predicted_K)
     dice_K = (2 * overlap_K + smooth) / (truth_K + predicted_K + smooth).clamp_min(eps)
     return ((1 - dice_K) * (truth_K > 0)).mean()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dice(LossConfig):
+    """Soft Dice.
+
+    Attributes:
+        smooth: added to numerator and denominator; 0 is the paper's.
+    """
+
+    smooth: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.smooth < 0:
+            raise ConfigError(f"expected smooth >= 0 for dice, got {self.smooth}.")
+
+    def __call__(
+        self, logits_BKHW: Tensor, targets: Targets, weights_K: Tensor | None = None
+    ) -> Tensor:
+        """As `dice`."""
+        return dice(logits_BKHW, targets, self.smooth)

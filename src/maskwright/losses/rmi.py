@@ -11,13 +11,17 @@ R = r r, N regions of an image.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from maskwright.core.errors import ConfigError
 from maskwright.losses.cross_entropy import at_least_float32, class_map_of, cross_entropy
+from maskwright.losses.over_processes import sum_over_processes
+from maskwright.losses.pixel_loss import LossConfig
 from maskwright.losses.targets import Targets
 
 Pooling = Literal["max", "mean", "resize"]
@@ -71,9 +75,9 @@ def region_information(
 ) -> Tensor:
     """Equation 14: minus the lower bound of the mutual information, summed over the classes.
 
-    It is divided by R, and averaged over the batch; arguments and errors are those of `rmi`, but
-    for `clamp`: the authors keep probabilities off 0 by adding 1e-6, and beside the softmax by
-    clamping to it.
+    It is divided by R, and averaged over the labelled images of the batch. Arguments and errors are
+    those of `rmi`, but for `clamp`: the authors keep probabilities off 0 by adding 1e-6, and beside
+    the softmax by clamping to it.
     """
     labelled_B1HW, truth_BKHW = _one_hot(logits_BKHW, targets)
     found_BKHW = logits_BKHW.sigmoid() * labelled_B1HW
@@ -86,8 +90,11 @@ def region_information(
             f"{tuple(truth_BKhw.shape[-2:])} from {tuple(truth_BKHW.shape[-2:])}"
         )
     log_determinant_BK = _unexplained(_regions(truth_BKhw, radius), _regions(found_BKhw, radius))
-    loss = 0.5 * log_determinant_BK.mean(dim=0).sum() / radius**2
-    return loss.to(logits_BKHW.dtype)
+    known_B = labelled_B1HW.flatten(1).any(dim=1).to(log_determinant_BK.dtype)
+    total, images = sum_over_processes(
+        (log_determinant_BK.sum(dim=1) * known_B).sum(), known_B.sum()
+    )
+    return (0.5 * total / images.clamp_min(1) / radius**2).to(logits_BKHW.dtype)
 
 
 def _unexplained(truth_BKRN: Tensor, found_BKRN: Tensor) -> Tensor:
@@ -128,14 +135,55 @@ def _binary_cross_entropy(logits_BKHW: Tensor, targets: Targets) -> Tensor:
     total = F.binary_cross_entropy_with_logits(
         logits_BKHW, truth_BKHW, weight=labelled_B1HW, reduction="sum"
     )
-    return total / (labelled_B1HW.sum() + 1.0)
+    total, labelled = sum_over_processes(total, labelled_B1HW.sum())
+    return total / (labelled + 1.0)
 
 
 def _one_hot(logits_BKHW: Tensor, targets: Targets) -> tuple[Tensor, Tensor]:
     """1 where a pixel is labelled, and the truth as one map a class; both of the logits' type."""
-    truth_BHW = class_map_of(targets)
+    truth_BHW = class_map_of(logits_BKHW, targets)
     labelled_BHW = truth_BHW != targets.void
     ids_B1HW = truth_BHW.masked_fill(~labelled_BHW, 0).unsqueeze(1)
     labelled_B1HW = labelled_BHW.unsqueeze(1).to(logits_BKHW.dtype)
     maps_BKHW = torch.zeros_like(logits_BKHW, requires_grad=False)
     return labelled_B1HW, maps_BKHW.scatter(1, ids_B1HW, labelled_B1HW)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rmi(LossConfig):
+    """Region mutual information.
+
+    Attributes:
+        radius: the region's side in pooled pixels.
+        pool: truth and prediction are first shrunk by this factor.
+        pooling: how.
+        balance: 1 leaves the pixels alone, 0 the regions.
+        softmax: cross entropy of the softmax beside it, in place of sigmoids.
+    """
+
+    radius: int = 3
+    pool: int = 3
+    pooling: Pooling = "max"
+    balance: float = 0.5
+    softmax: bool = False
+
+    def __post_init__(self) -> None:
+        if self.radius < 1 or self.pool < 1 or not 0 <= self.balance <= 1:
+            raise ConfigError(
+                "expected rmi with radius >= 1, pool >= 1 and balance in 0..1, got "
+                f"radius={self.radius}, pool={self.pool}, balance={self.balance}."
+            )
+
+    def __call__(
+        self, logits_BKHW: Tensor, targets: Targets, weights_K: Tensor | None = None
+    ) -> Tensor:
+        """As `rmi`."""
+        return rmi(
+            logits_BKHW,
+            targets,
+            self.radius,
+            self.pool,
+            self.pooling,
+            self.balance,
+            self.softmax,
+        )

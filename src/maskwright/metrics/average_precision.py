@@ -6,8 +6,9 @@ What images show is compared once (`matching.py`); each protocol then matches an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from maskwright.metrics.ap_scores import APScores, PRCurve, exact_curve, score_v
 from maskwright.metrics.assignment import judge
 from maskwright.metrics.matching import Overlaps, find_overlaps
 from maskwright.metrics.objects import Objects
+from maskwright.metrics.overlap_arrays import overlaps_from_arrays, overlaps_to_arrays
 from maskwright.metrics.protocols import KINDS, Kind, Protocol, protocol_of
 
 _OBJECTS_AT_ONCE = 2000
@@ -267,6 +269,41 @@ class AveragePrecision:
             truths=overlaps.truth,
             counted=judged.counted[0],
         )
+
+    def counted_on(self) -> AveragePrecision:
+        """The same images in the order of their numbers, numbered as they come: 0, 1, 2, ..."""
+        overlaps, numbers = self.overlaps(), np.array(sorted(self._images), np.int64)
+        truth, found = (
+            replace(objects, image=np.searchsorted(numbers, objects.image))
+            for objects in (overlaps.truth, overlaps.detections)
+        )
+        made = AveragePrecision(self.names, kinds=self.kinds)
+        made._parts = [replace(overlaps, truth=truth, detections=found)]
+        made._images = set(range(len(numbers)))
+        made._numbered = False
+        return made
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All that was compared, as plain arrays of numbers; `from_arrays` reads them back."""
+        numbers = np.array(sorted(self._images), np.int64)
+        return {**overlaps_to_arrays(self.overlaps()), "images": numbers}
+
+    @classmethod
+    def from_arrays(
+        cls, names: Sequence[str], arrays: Mapping[str, np.ndarray], *, kinds: Sequence[Kind]
+    ) -> Self:
+        """Inverse of `arrays`; images are counted on from these where more come.
+
+        Args:
+            names: of the classes.
+            arrays: by name.
+            kinds: that were compared.
+        """
+        made = cls(names, kinds=kinds)
+        made._parts = [overlaps_from_arrays(arrays, made.kinds)]
+        made._images = set(arrays["images"].tolist())
+        made._numbered = made._images != set(range(len(made._images)))
+        return made
 
     def overlaps(self) -> Overlaps:
         """All that was compared so far, in the order of the images' numbers within equal scores."""

@@ -96,7 +96,7 @@ def interval(
     """
     _check_counts([counts_NKL], matrices=score is None)
     return bootstrap(
-        _of_draws(counts_NKL, score),
+        counted_draws(counts_NKL, score),
         len(counts_NKL),
         resamples=resamples,
         confidence=confidence,
@@ -131,7 +131,7 @@ def paired_interval(
     """
     pair = [first_NKL, second_NKL]
     _check_counts(pair, matrices=score is None)
-    first, second = (_of_draws(counts, score) for counts in pair)
+    first, second = (counted_draws(counts, score) for counts in pair)
     found = bootstrap(
         lambda times_RN: first(times_RN) - second(times_RN),
         len(first_NKL),
@@ -185,7 +185,18 @@ def bootstrap(
     )
 
 
-def _of_draws(counts_NKL: np.ndarray, score: Score | None) -> Callable[[np.ndarray], np.ndarray]:
+def counted_draws(
+    counts_NKL: np.ndarray, score: Score | None = None
+) -> Callable[[np.ndarray], np.ndarray]:
+    """The score of summed counts as a function of how often each image was drawn.
+
+    Args:
+        counts_NKL: as of `interval`.
+        score: as of `interval`.
+
+    Returns:
+        int [R, N] -> float64 [R]; what `bootstrap` takes.
+    """
     counts_N = matrix_overlaps(counts_NKL) if score is None else counts_NKL
     of_sum = mean_iou if score is None else score
     shape = counts_N.shape[1:]

@@ -130,6 +130,18 @@ def mean_iou(overlaps_K3: np.ndarray) -> np.ndarray:
     return mean_defined(iou(overlaps_K3))
 
 
+def frequency_weighted_iou(overlaps_K3: np.ndarray) -> np.ndarray:
+    """float64 [...] from counts [..., K, 3] of areas: IoU weighted by the classes' true pixels."""
+    truth = np.asarray(overlaps_K3)[..., 1]
+    return ratio((truth * np.nan_to_num(iou(overlaps_K3))).sum(axis=-1), truth.sum(axis=-1))
+
+
+def pixel_accuracy(overlaps_K3: np.ndarray) -> np.ndarray:
+    """float64 [...] from counts [..., K, 3] of areas: the share of true pixels in both."""
+    both, truth, _ = np.moveaxis(np.asarray(overlaps_K3), -1, 0)
+    return ratio(both.sum(axis=-1), truth.sum(axis=-1))
+
+
 def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     """float64 quotient; NaN where the denominator is 0."""
     result = np.full(np.shape(numerator), np.nan)

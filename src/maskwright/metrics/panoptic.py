@@ -33,13 +33,13 @@ class PanopticCounts:
 
     Attributes:
         iou_sum: float64 [K], IoU of all matches.
-        right, wrong, missed: int64 [K]: TP, FP and FN.
+        true_positives, false_positives, false_negatives: int64 [K], segments.
     """
 
     iou_sum: np.ndarray
-    right: np.ndarray
-    wrong: np.ndarray
-    missed: np.ndarray
+    true_positives: np.ndarray
+    false_positives: np.ndarray
+    false_negatives: np.ndarray
 
 
 def panoptic_counts(truth: Panoptic, prediction: Panoptic, classes: int) -> PanopticCounts:
@@ -83,9 +83,9 @@ def panoptic_counts(truth: Panoptic, prediction: Panoptic, classes: int) -> Pano
     wrong &= forgiven / np.maximum(found_area, 1) <= 0.5
     return PanopticCounts(
         iou_sum=np.bincount(true_class[rows], iou, minlength=classes),
-        right=np.bincount(true_class[rows], minlength=classes),
-        wrong=np.bincount(found_class[wrong], minlength=classes),
-        missed=np.bincount(true_class[missed], minlength=classes),
+        true_positives=np.bincount(true_class[rows], minlength=classes),
+        false_positives=np.bincount(found_class[wrong], minlength=classes),
+        false_negatives=np.bincount(true_class[missed], minlength=classes),
     )
 
 
@@ -119,7 +119,7 @@ class PanopticScores:
         names: of the K classes.
         things: ids of the classes that are things; the others are stuff.
         pq, sq, rq: of each class. SQ is 0 where nothing matched.
-        right, wrong, missed: segments of each class: TP, FP, FN.
+        true_positives, false_positives, false_negatives: segments of each class.
         images: how many were scored.
     """
 
@@ -128,9 +128,9 @@ class PanopticScores:
     pq: tuple[float, ...]
     sq: tuple[float, ...]
     rq: tuple[float, ...]
-    right: tuple[int, ...]
-    wrong: tuple[int, ...]
-    missed: tuple[int, ...]
+    true_positives: tuple[int, ...]
+    false_positives: tuple[int, ...]
+    false_negatives: tuple[int, ...]
     images: int
 
     def mean(self, of: str = "pq", group: str = "all") -> float:
@@ -157,7 +157,8 @@ class PanopticScores:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON: NaN becomes None, classes a list of rows."""
-        columns = ("pq", "sq", "rq", "right", "wrong", "missed")
+        counts = ("true_positives", "false_positives", "false_negatives")
+        columns = ("pq", "sq", "rq", *counts)
         return {
             "images": self.images,
             **{
@@ -225,7 +226,10 @@ class PanopticQuality:
         self.names, self.things = tuple(names), frozenset(things)
         zeros = np.zeros(len(names), np.int64)
         self.counts = PanopticCounts(
-            iou_sum=zeros.astype(float), right=zeros, wrong=zeros, missed=zeros
+            iou_sum=zeros.astype(float),
+            true_positives=zeros,
+            false_positives=zeros,
+            false_negatives=zeros,
         )
         self.images = 0
 
@@ -249,20 +253,21 @@ class PanopticQuality:
     def scores(self) -> PanopticScores:
         """Scores so far."""
         counts = self.counts
-        weight = counts.right + counts.wrong / 2 + counts.missed / 2
-        matched = ratio(counts.iou_sum, np.maximum(counts.right, 1))
+        hits = counts.true_positives
+        weight = hits + counts.false_positives / 2 + counts.false_negatives / 2
+        matched = ratio(counts.iou_sum, np.maximum(hits, 1))
         columns = {
             "pq": ratio(counts.iou_sum, weight),
             "sq": np.where(weight > 0, matched, np.nan),
-            "rq": ratio(counts.right, weight),
+            "rq": ratio(hits, weight),
         }
         return PanopticScores(
             names=self.names,
             things=self.things,
             **{name: tuple(values.tolist()) for name, values in columns.items()},
-            right=tuple(counts.right.tolist()),
-            wrong=tuple(counts.wrong.tolist()),
-            missed=tuple(counts.missed.tolist()),
+            true_positives=tuple(counts.true_positives.tolist()),
+            false_positives=tuple(counts.false_positives.tolist()),
+            false_negatives=tuple(counts.false_negatives.tolist()),
             images=self.images,
         )
 
@@ -271,8 +276,8 @@ class PanopticQuality:
         counts = self.counts
         self.counts = PanopticCounts(
             iou_sum=counts.iou_sum + more.iou_sum,
-            right=counts.right + more.right,
-            wrong=counts.wrong + more.wrong,
-            missed=counts.missed + more.missed,
+            true_positives=counts.true_positives + more.true_positives,
+            false_positives=counts.false_positives + more.false_positives,
+            false_negatives=counts.false_negatives + more.false_negatives,
         )
         self.images += images

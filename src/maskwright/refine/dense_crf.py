@@ -3,13 +3,14 @@
 Reference: P. Kraehenbuehl, V. Koltun, "Efficient Inference in Fully Connected CRFs with Gaussian
 Edge Potentials", NIPS 2011, arXiv 1210.5644, algorithm 1 and equation 3.
 
-Each pixel hears from all others what class they lean to: the louder, the closer they are
-(smoothness), and the closer they are in place and colour (appearance). It weighs that against what
-the network told it. A few rounds are enough.
+The unary potential of a pixel is -log of the network's probabilities. The pairwise potentials are
+two Gaussian kernels, over positions (smoothness) and over positions and colours (appearance), times
+a label compatibility. Each iteration of the mean field approximation passes messages (the kernels
+filter the current marginals), applies the compatibility, adds the unary potential and normalises.
 
-As in the authors' code, the kernels are normalised symmetrically, and a pixel hears itself, too.
-With the Potts model a message about a class speaks of that class alone: it is the sum of the
-kernel times the probabilities, and classes that nobody believes in can stay silent.
+As in the authors' code, the kernels are normalised symmetrically, and a pixel's own marginal is
+part of its message. With the Potts model the message of a class depends on that class alone, so
+that classes whose probabilities are low everywhere can be left out of message passing.
 
 Legend: K classes, H W height and width, N pixels = H W.
 """
@@ -25,30 +26,30 @@ from maskwright.core.errors import ConfigError, DataError
 from maskwright.refine.kernels import AppearanceKernel, SmoothnessKernel
 
 Kernel = tuple[AppearanceKernel | SmoothnessKernel, float]
-"""And the weight of its messages."""
+"""A kernel of the pairwise potentials and its weight."""
 
-_LOUDEST = 80.0
+_HIGHEST = 80.0
 """Of a message: e to the power of it is still a float32. No useful weight comes near."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DenseCRF:
-    """How loud the messages are, and how far they carry.
+    """Weights and widths of the pairwise potentials.
 
     Attributes:
-        appearance_weight: of near pixels of alike colour; 0 leaves them out.
-        appearance_width: standard deviation of "near", in pixels.
-        colour_width: standard deviation of "alike", in levels 0..255 of each channel.
-        smooth_weight: of near pixels of any colour; 0 leaves them out.
-        smooth_width: standard deviation of "near" for these, in pixels.
-        iterations: rounds of messages.
+        appearance_weight: of the appearance kernel (w1 of equation 3); 0 leaves it out.
+        appearance_width: its standard deviation over positions, in pixels (theta alpha).
+        colour_width: its standard deviation over colours, in levels 0..255 (theta beta).
+        smooth_weight: of the smoothness kernel (w2 of equation 3); 0 leaves it out.
+        smooth_width: its standard deviation over positions, in pixels (theta gamma).
+        iterations: of the mean field approximation.
         compatibility: the penalty [K][K] for a pixel of the row's class beside one of the column's.
             None is the Potts model: 1 for any two classes that differ.
         cell: pixels in one box whose sides are this many standard deviations share their message
-            of appearance; 0 keeps each pixel by itself.
+            of the appearance kernel; 0 keeps each pixel by itself.
         blur: whether the lattice of the appearance kernel blurs: closer to a Gaussian, and slower.
-        floor: a class that is less probable than this everywhere in an image neither sends nor
-            hears messages; its share of the probability still counts. With compatibilities every
+        floor: a class whose probability is below this everywhere in an image takes no part in
+            message passing; its share of the probability still counts. With compatibilities every
             class takes part.
 
     Raises:
@@ -84,7 +85,7 @@ class DenseCRF:
 def dense_crf(
     probabilities_KHW: np.ndarray, image_HW3: np.ndarray, settings: DenseCRF | None = None
 ) -> np.ndarray:
-    """Refine what a network told by what the image shows.
+    """Mean field marginals of the CRF whose unary potentials are a network's probabilities.
 
     Args:
         probabilities_KHW: float [K, H, W], 0 or more; each pixel's are divided by their sum.
@@ -100,20 +101,18 @@ def dense_crf(
     """
     settings = settings or DenseCRF()
     unary_KN = _unary(probabilities_KHW, image_HW3)
-    heard_K = _heard(unary_KN, settings)
-    unary_NK = np.ascontiguousarray(unary_KN[heard_K].T)
-    silent_N1 = unary_KN[~heard_K].sum(axis=0)[:, None]
-    marginals_NK, total_N1 = _mean_field(
-        unary_NK, silent_N1, _kernels(image_HW3, settings), settings
-    )
+    active_K = _active(unary_KN, settings)
+    unary_NK = np.ascontiguousarray(unary_KN[active_K].T)
+    rest_N1 = unary_KN[~active_K].sum(axis=0)[:, None]
+    marginals_NK, total_N1 = _mean_field(unary_NK, rest_N1, _kernels(image_HW3, settings), settings)
     refined_KN = np.empty_like(unary_KN)
-    refined_KN[heard_K] = marginals_NK.T
-    refined_KN[~heard_K] = unary_KN[~heard_K] / total_N1[:, 0]
+    refined_KN[active_K] = marginals_NK.T
+    refined_KN[~active_K] = unary_KN[~active_K] / total_N1[:, 0]
     return refined_KN.reshape(probabilities_KHW.shape)
 
 
 def _unary(probabilities_KHW: np.ndarray, image_HW3: np.ndarray) -> np.ndarray:
-    """float32 [K, N], checked; each pixel's sum is 1."""
+    """e to the minus unary potential, float32 [K, N], checked; each pixel's sum is 1."""
     if (
         image_HW3.dtype != np.uint8
         or probabilities_KHW.dtype.kind != "f"
@@ -137,12 +136,12 @@ def _unary(probabilities_KHW: np.ndarray, image_HW3: np.ndarray) -> np.ndarray:
     return unary_KN
 
 
-def _heard(unary_KN: np.ndarray, settings: DenseCRF) -> np.ndarray:
-    """bool [K]: the classes that take part; at least the most probable one of each pixel."""
+def _active(unary_KN: np.ndarray, settings: DenseCRF) -> np.ndarray:
+    """bool [K]: the classes that pass messages; at least the most probable one of each pixel."""
     classes = len(unary_KN)
     if settings.compatibility is None:
-        heard_K: np.ndarray = unary_KN.max(axis=1) >= min(settings.floor, 1 / classes)
-        return heard_K
+        active_K: np.ndarray = unary_KN.max(axis=1) >= min(settings.floor, 1 / classes)
+        return active_K
     if len(settings.compatibility) != classes:
         raise ConfigError(
             f"dense-crf: expected compatibilities of {classes} classes, as the probabilities have, "
@@ -170,7 +169,7 @@ def _kernels(image_HW3: np.ndarray, settings: DenseCRF) -> list[Kernel]:
 
 
 def _mean_field(
-    unary_NK: np.ndarray, silent_N1: np.ndarray, kernels: list[Kernel], settings: DenseCRF
+    unary_NK: np.ndarray, rest_N1: np.ndarray, kernels: list[Kernel], settings: DenseCRF
 ) -> tuple[np.ndarray, np.ndarray]:
     """Algorithm 1: the marginals [N, K], and what they were divided by in the end, [N, 1]."""
     marginals_NK = unary_NK.copy()
@@ -183,18 +182,18 @@ def _mean_field(
             if number:
                 messages_NK += another_NK
         if settings.compatibility is not None:
-            _penalise(messages_NK, np.array(settings.compatibility, np.float32))
-        np.clip(messages_NK, -_LOUDEST, _LOUDEST, out=messages_NK)
+            _transform(messages_NK, np.array(settings.compatibility, np.float32))
+        np.clip(messages_NK, -_HIGHEST, _HIGHEST, out=messages_NK)
         np.exp(messages_NK, out=marginals_NK)
         marginals_NK *= unary_NK
         # A product sums rows of few columns four times as fast as sum(axis=1) and a broadcast.
         total_NK = np.matmul(marginals_NK, ones_KK, out=another_NK)
-        total_NK += silent_N1
+        total_NK += rest_N1
         marginals_NK /= total_NK
     return marginals_NK, total_NK[:, :1]
 
 
-def _penalise(messages_NK: np.ndarray, penalties_KK: np.ndarray) -> None:
-    """Sums of kernel times probability -> minus the penalties, up to a constant of each pixel."""
-    np.matmul(messages_NK, -penalties_KK.T, out=messages_NK)
+def _transform(messages_NK: np.ndarray, compatibility_KK: np.ndarray) -> None:
+    """The compatibility transform: messages -> minus the pairwise potential, up to a constant."""
+    np.matmul(messages_NK, -compatibility_KK.T, out=messages_NK)
     messages_NK -= messages_NK.max(axis=1, keepdims=True)

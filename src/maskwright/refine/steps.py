@@ -109,7 +109,7 @@ class Refinement:
         return STEPS[self.name].apply(probabilities_KHW, image_HW3, self.settings)
 
     def refine_labels(self, ids_HW: np.ndarray, classes: int, image_HW3: np.ndarray) -> np.ndarray:
-        """The same from a class map alone: every pixel is as sure as `confidence` says.
+        """The same from a class map alone: each pixel's class has the probability `confidence`.
 
         Args:
             ids_HW: integer class ids; others than 0..classes - 1 tell nothing.

@@ -1,12 +1,13 @@
 """Results -> one self-contained HTML page.
 
 Plain data in, a file out that opens anywhere without a network: `Report` is built of sections,
-`write_report` writes it, and `semantic_sections` turns results into the sections that training,
-benchmark and demo have in common. Plots are SVG written here, so nothing heavy is needed.
+`write_report` writes it, and `results` and `scores` turn plain results into the sections that pages
+have in common. Plots are SVG written here, so nothing heavy is needed.
 """
 
 from __future__ import annotations
 
+from maskwright.report.history import history_curves
 from maskwright.report.page import (
     Bar,
     Bars,
@@ -33,11 +34,11 @@ from maskwright.report.results import (
     Example,
     Speed,
     choose_examples,
+    circumstances,
+    confusion_section,
     example_gallery,
-    semantic_headline,
-    semantic_sections,
-    semantic_summary,
     settings,
+    speed_bars,
 )
 from maskwright.report.scores import (
     gain_table,
@@ -69,15 +70,16 @@ __all__ = [
     "Table",
     "Text",
     "choose_examples",
+    "circumstances",
+    "confusion_section",
     "example_gallery",
     "gain_table",
+    "history_curves",
     "object_gallery",
     "precision_recall_curves",
     "render",
     "score_tables",
-    "semantic_headline",
-    "semantic_sections",
-    "semantic_summary",
     "settings",
+    "speed_bars",
     "write_report",
 ]

@@ -13,7 +13,7 @@ POINTS = 150
 
 _PANELS = {
     "Loss": ("loss",),
-    "Score": ("miou", "fwiou", "accuracy", "dice"),
+    "Score": ("mean_score", "iou", "accuracy", "dice", "ap_", "pq", "map", "boundary_f"),
     "Learning rate": ("lr", "learning_rate"),
 }
 

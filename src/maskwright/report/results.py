@@ -1,8 +1,4 @@
-"""Plain results -> the sections that train, benchmark and demo have in common.
-
-Scores come as plain data, the form of `SemanticScores.to_dict()`, so that a page can be made again
-from a results file. Whatever is missing leaves its section out.
-"""
+"""Plain results -> the sections that train, evaluate, benchmark and demo have in common."""
 
 from __future__ import annotations
 
@@ -17,25 +13,21 @@ import numpy as np
 from maskwright.core import draw
 from maskwright.core.classes import Classes
 from maskwright.core.segmentation import Segmentation
-from maskwright.report.history import history_curves
 from maskwright.report.page import (
     Bar,
     Bars,
-    Column,
     Facts,
-    Figure,
     Gallery,
     GalleryRow,
     Matrix,
     Picture,
     Section,
-    Table,
     Text,
 )
 from maskwright.report.pictures import reduce
 
-MISTAKE = (255, 64, 48)
-"""RGB of wrong pixels in the fourth picture."""
+ERROR = (255, 64, 48)
+"""RGB of pixels that are misclassified, in the fourth picture."""
 
 _CONFUSIONS_TOLD = 3
 
@@ -93,122 +85,28 @@ def choose_examples(scores: Sequence[float], each: int = 2) -> dict[str, list[in
     return {"best": best, "median": rest[max(0, start) :][:each], "worst": worst}
 
 
-def semantic_sections(
-    *,
-    scores: Mapping[str, Any] | None = None,
-    matrix: np.ndarray | None = None,
-    classes: Classes,
-    examples: Mapping[str, Sequence[Example]] | None = None,
-    history: Sequence[Mapping[str, Any]] = (),
-    speeds: Sequence[Speed] = (),
-    environment: Mapping[str, Any] | None = None,
-) -> list[Section]:
-    """Turn results into sections, the result first and the circumstances last.
+def confusion_section(matrix: np.ndarray, classes: Classes) -> Matrix:
+    """The confusion matrix, its largest shares told in words.
 
     Args:
-        scores: as `SemanticScores.to_dict()` returns.
         matrix: counts [K, K] or [K, K + 1] (last column: unpredicted), row = truth.
         classes: names and colours.
-        examples: by kind: "best", "median", "worst".
-        history: rows as in a CSV: step, epoch, loss, lr, miou ...; blanks allowed.
-        speeds: the plain way first.
+    """
+    note = f"What is taken for what. {_confusions(matrix, classes.names)}"
+    return Matrix(title="Confusion matrix", names=classes.names, counts=matrix, note=note)
+
+
+def circumstances(environment: Mapping[str, Any]) -> list[Section]:
+    """The command, where one is told, and everything else in which a result came to be.
+
+    Args:
         environment: processor, threads, versions ...; nested mappings are flattened. What stands
             under "command" becomes a section of its own.
     """
-    sections: list[Section] = []
-    if scores is not None:
-        sections.append(class_table(scores, classes))
-    if speeds:
-        sections.append(speed_bars(speeds))
-    if examples and any(examples.values()):
-        sections.append(example_gallery(examples, classes))
-    if matrix is not None and np.any(matrix):
-        note = _confusions(matrix, classes.names)
-        sections.append(
-            Matrix(title="What is taken for what", names=classes.names, counts=matrix, note=note)
-        )
-    curves = history_curves(history)
-    if curves.panels:
-        sections.append(curves)
-    if environment:
-        facts = dict(environment)
-        command = facts.pop("command", "")
-        if command:
-            sections.append(Text(title="Command", text=str(command), code=True))
-        sections.append(settings("Environment", facts))
-    return sections
-
-
-def semantic_headline(scores: Mapping[str, Any], speeds: Sequence[Speed] = ()) -> list[Figure]:
-    """mIoU first, then pixel accuracy, the weakest class, and the speed where it was measured."""
-    scored = [row for row in scores["classes"] if row["iou"] is not None]
-    figures = [
-        Figure(
-            label="Mean IoU",
-            value=_score(scores["miou"]),
-            note=f"over {len(scored)} of {len(scores['classes'])} classes",
-        ),
-        Figure(
-            label="Pixel accuracy",
-            value="–" if scores["pixel_accuracy"] is None else f"{scores['pixel_accuracy']:.1%}",
-            note=f"of {_large(sum(r['truth_pixels'] for r in scores['classes']))} labelled pixels",
-        ),
-    ]
-    if scored:
-        weakest = min(scored, key=lambda row: row["iou"])
-        figures.append(
-            Figure(label="Weakest class", value=weakest["name"], note=f"IoU {weakest['iou']:.3f}")
-        )
-    if speeds:
-        fastest = min(speeds, key=lambda speed: speed.milliseconds)
-        gain = speeds[0].milliseconds / fastest.milliseconds
-        note = f"{gain:.1f}× as fast as {speeds[0].label}" if len(speeds) > 1 else fastest.label
-        figures.append(
-            Figure(label="Time per image", value=f"{fastest.milliseconds:.3g} ms", note=note)
-        )
-    return figures
-
-
-def semantic_summary(scores: Mapping[str, Any], speeds: Sequence[Speed] = ()) -> str:
-    """The result in one or two sentences, for the page's head."""
-    parts = [f"A mean IoU of {_score(scores['miou'])}."]
-    scored = [row for row in scores["classes"] if row["iou"] is not None]
-    if len(scored) > 1:
-        best, worst = (f(scored, key=lambda row: row["iou"]) for f in (max, min))
-        parts = [
-            f"A mean IoU of {_score(scores['miou'])}, from {worst['iou']:.2f} for {worst['name']} "
-            f"to {best['iou']:.2f} for {best['name']}."
-        ]
-    if speeds:
-        fastest = min(speeds, key=lambda speed: speed.milliseconds)
-        parts.append(f"{1000 / fastest.milliseconds:.3g} images a second with {fastest.label}.")
-    return " ".join(parts)
-
-
-def class_table(scores: Mapping[str, Any], classes: Classes) -> Table:
-    """One row per class: IoU with bars, precision, recall, share of the labelled pixels."""
-    rows = scores["classes"]
-    total = sum(row["truth_pixels"] for row in rows) or 1
-    missing = [row["name"] for row in rows if row["iou"] is None]
-    note = "IoU is the share of a class's true or predicted pixels that are both."
-    if missing:
-        note += f" Neither there nor predicted, so no part of the mean: {', '.join(missing)}."
-    return Table(
-        title="Class by class",
-        columns=(
-            Column(name="Class"),
-            Column(name="IoU", format=".3f", bar=1.0, hint="TP / (TP + FP + FN)"),
-            Column(name="Precision", format=".3f", hint="of what was predicted, how much is right"),
-            Column(name="Recall", format=".3f", hint="of what is there, how much was found"),
-            Column(name="Pixels", format=".2%", hint="share of the labelled pixels"),
-        ),
-        rows=[
-            (r["name"], r["iou"], r["precision"], r["recall"], r["truth_pixels"] / total)
-            for r in rows
-        ],
-        swatches=classes.colours,
-        note=note,
-    )
+    facts = dict(environment)
+    command = facts.pop("command", "")
+    told: list[Section] = [Text(title="Command", text=str(command), code=True)] if command else []
+    return [*told, settings("Environment", facts)]
 
 
 def speed_bars(speeds: Sequence[Speed]) -> Bars:
@@ -237,7 +135,7 @@ def speed_bars(speeds: Sequence[Speed]) -> Bars:
 
 
 def example_gallery(examples: Mapping[str, Sequence[Example]], classes: Classes) -> Gallery:
-    """Image, truth, prediction and mistakes, side by side, one row per example."""
+    """Image, truth, prediction and errors, side by side, one row per example."""
     shown = [example for kind in examples.values() for example in kind]
     present = np.unique(
         np.concatenate([np.unique(ids) for e in shown for ids in (e.truth, e.prediction)])
@@ -253,7 +151,7 @@ def example_gallery(examples: Mapping[str, Sequence[Example]], classes: Classes)
             if index in present
         ],
         note="Click a picture to enlarge it; the arrow keys lead on. Pixels without a label are "
-        "no mistakes.",
+        "no errors.",
     )
 
 
@@ -265,12 +163,12 @@ def settings(title: str, values: Mapping[str, Any], folded: bool = False) -> Fac
 def _row(kind: str, example: Example, classes: Classes) -> GalleryRow:
     wrong = (example.truth != example.prediction) & (example.truth < len(classes))
     labelled = int((example.truth < len(classes)).sum())
-    share = f"{wrong.sum() / labelled:.1%} wrong" if labelled else "nothing labelled"
+    share = f"{wrong.sum() / labelled:.1%} of the pixels" if labelled else "nothing labelled"
     pictures = (
         Picture(image=example.image, label="image"),
         Picture(image=_painted(example.image, example.truth, classes), label="truth"),
         Picture(image=_painted(example.image, example.prediction, classes), label="prediction"),
-        Picture(image=_mistakes(example.image, wrong), label=f"mistakes: {share}"),
+        Picture(image=_errors(example.image, wrong), label=f"errors: {share}"),
     )
     value = "" if example.score is None else f"mIoU {_score(example.score)}"
     return GalleryRow(pictures=pictures, caption=example.name, badge=kind, value=value)
@@ -283,7 +181,7 @@ def _painted(image: np.ndarray, ids: np.ndarray, classes: Classes) -> np.ndarray
     return draw.overlay(image, found, opacity=0.6)
 
 
-def _mistakes(image: np.ndarray, wrong: np.ndarray) -> np.ndarray:
+def _errors(image: np.ndarray, wrong: np.ndarray) -> np.ndarray:
     """The image in dim grey, its wrong pixels in one loud colour; thin ones don't fade.
 
     Made at the size it is shown in: a pixel that stands for nine, three of them wrong, is wrong.
@@ -293,7 +191,7 @@ def _mistakes(image: np.ndarray, wrong: np.ndarray) -> np.ndarray:
     share = cv2.resize(wrong.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
     strength = np.minimum(1.0, 3.0 * share)[..., None]
     grey = small.mean(axis=2, keepdims=True) * 0.45 + 30
-    return (grey + strength * (np.array(MISTAKE) - grey)).round().astype(np.uint8)
+    return (grey + strength * (np.array(ERROR) - grey)).round().astype(np.uint8)
 
 
 def _confusions(matrix: np.ndarray, names: Sequence[str]) -> str:
@@ -307,7 +205,7 @@ def _confusions(matrix: np.ndarray, names: Sequence[str]) -> str:
         row, column = divmod(flat, shares.shape[1])
         if shares[row, column] > 0:
             told.append(f"{names[row]} as {columns[column]} ({shares[row, column]:.1%})")
-    return f"Most often mistaken: {', '.join(told)}." if told else "Not a pixel is mistaken."
+    return f"Most often confused: {', '.join(told)}." if told else "Not a pixel is misclassified."
 
 
 def _flatten(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
@@ -324,7 +222,3 @@ def _flatten(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str
 
 def _score(value: float | None) -> str:
     return "–" if value is None or math.isnan(value) else f"{value:.3f}"
-
-
-def _large(count: int) -> str:
-    return f"{count / 1e6:,.1f} million" if count >= 1_000_000 else f"{count:,}"

@@ -23,6 +23,13 @@ from maskwright.report.page import (
 
 _CURVES_SHOWN = 12
 
+_MAP_DETAILS = (
+    ("Boundary IoU", "boundary_iou", "iou", "IoU of the bands along edges"),
+    ("Boundary F", "boundary_f", "f", "outline pixels met within a tolerance"),
+    ("Thin IoU", "thin_iou", "iou", "IoU inside thin parts of the truth"),
+)
+"""Column, its key in `MapScores.to_dict()`, the key of a class there, what it is."""
+
 
 def score_tables(plain: Mapping[str, Any], classes: Classes) -> list[Table]:
     """Every table that scores fill.
@@ -34,11 +41,11 @@ def score_tables(plain: Mapping[str, Any], classes: Classes) -> list[Table]:
     tables = [map_table(plain["maps"], classes)] if "maps" in plain else []
     tables += object_tables(plain["objects"], classes) if "objects" in plain else []
     tables += [panoptic_table(plain["panoptic"], classes)] if "panoptic" in plain else []
-    return tables
+    return tables + ([label_table(plain["labels"], classes)] if "labels" in plain else [])
 
 
 def map_table(plain: Mapping[str, Any], classes: Classes) -> Table:
-    """One row per class: areas, boundaries, thin parts.
+    """One row per class: areas; boundaries and thin parts, where they were counted.
 
     Args:
         plain: as `jobs.MapScores.to_dict()` returns.
@@ -46,32 +53,41 @@ def map_table(plain: Mapping[str, Any], classes: Classes) -> Table:
     """
     areas = plain["areas"]["classes"]
     total = sum(row["truth_pixels"] for row in areas) or 1
+    details = [(name, key, of) for name, key, of, _ in _MAP_DETAILS if key in plain]
+    missing = [row["name"] for row in areas if row["iou"] is None]
+    note = "IoU is the share of a class's true or predicted pixels that are both."
+    if details:
+        note = (
+            "IoU counts areas, so large regions decide it; the boundary scores look at edges only, "
+            "thin IoU only where the truth is narrow."
+        )
+    if missing:
+        note += f" Neither there nor predicted, so no part of the mean: {', '.join(missing)}."
+    hints = {name: hint for name, _, _, hint in _MAP_DETAILS}
     return Table(
         title="Class by class",
         columns=(
             Column(name="Class"),
             Column(name="IoU", format=".3f", bar=1.0, hint="TP / (TP + FP + FN)"),
-            Column(name="Boundary IoU", format=".3f", bar=1.0, hint="IoU of the bands along edges"),
-            Column(name="Boundary F", format=".3f", hint="outline pixels met within a tolerance"),
-            Column(name="Thin IoU", format=".3f", hint="IoU inside thin parts of the truth"),
-            Column(name="Precision", format=".3f", hint="of what was predicted, how much is right"),
-            Column(name="Recall", format=".3f", hint="of what is there, how much was found"),
+            *(Column(name=name, format=".3f", hint=hints[name]) for name, _, _ in details),
+            Column(name="Precision", format=".3f", hint="TP / (TP + FP)"),
+            Column(name="Recall", format=".3f", hint="TP / (TP + FN)"),
             Column(name="Pixels", format=".2%", hint="share of the labelled pixels"),
         ),
         rows=[
             (
-                area["name"], area["iou"], boundary["iou"], outline["f"], thin["iou"],
-                area["precision"], area["recall"], area["truth_pixels"] / total,
+                area["name"],
+                area["iou"],
+                *(plain[key]["classes"][k][of] for _, key, of in details),
+                area["precision"],
+                area["recall"],
+                area["truth_pixels"] / total,
             )
-            for area, boundary, outline, thin in zip(
-                areas, plain["boundary_iou"]["classes"], plain["boundary_f"]["classes"],
-                plain["thin_iou"]["classes"],
-            )
+            for k, area in enumerate(areas)
         ],
         swatches=classes.colours,
-        note="IoU counts areas, so large regions decide it; the boundary scores look at edges "
-        "only, thin IoU only where the truth is narrow.",
-    )  # fmt: skip
+        note=note,
+    )
 
 
 def object_tables(plain: Mapping[str, Any], classes: Classes) -> list[Table]:
@@ -215,8 +231,34 @@ def panoptic_table(plain: Mapping[str, Any], classes: Classes) -> Table:
             Column(name="FN", format=","),
         ),
         rows=[
-            (r["name"], r["pq"], r["sq"], r["rq"], r["right"], r["wrong"], r["missed"])
+            (
+                r["name"], r["pq"], r["sq"], r["rq"],
+                r["true_positives"], r["false_positives"], r["false_negatives"],
+            )
             for r in plain["classes"]
         ],
         swatches=classes.colours,
+    )  # fmt: skip
+
+
+def label_table(plain: Mapping[str, Any], classes: Classes) -> Table:
+    """One row per class: average precision, and what is told at confidence 0.5.
+
+    Args:
+        plain: as `jobs.LabelScores.to_dict()` returns.
+        classes: names and colours.
+    """
+    counts = ("true_positives", "false_positives", "false_negatives")
+    return Table(
+        title="Labels of images",
+        columns=(
+            Column(name="Class"),
+            Column(name="AP", format=".3f", bar=1.0, hint="area under precision over recall"),
+            Column(name="TP", format=","),
+            Column(name="FP", format=","),
+            Column(name="FN", format=","),
+        ),
+        rows=[(r["name"], r["ap"], *(r[kind] for kind in counts)) for r in plain["classes"]],
+        swatches=classes.colours,
+        note="AP ranks the images by confidence; true and false positives at confidence 0.5.",
     )

@@ -24,6 +24,9 @@ from maskwright.report.page import (
 from maskwright.report.parts import empty, note, scroll
 from maskwright.report.pictures import data_address, reduce
 
+NARROW = 4
+"""Columns that a phone shows side by side; of a table with more, each row is a card there."""
+
 WIDE = 10
 """Columns above which a table's cells stay on one line, and the table scrolls."""
 
@@ -66,7 +69,7 @@ def table(section: Table) -> str:
     if not section.rows:
         return empty("No rows.")
     numeric = [
-        any(isinstance(row[index], Real) for row in section.rows)
+        not any(isinstance(row[index], str) for row in section.rows)
         for index in range(len(section.columns))
     ]
     heads = "".join(
@@ -79,9 +82,10 @@ def table(section: Table) -> str:
         _table_row(section.columns, row, numeric, section.swatches[index : index + 1])
         for index, row in enumerate(section.rows)
     )
-    wide = " wide" if len(section.columns) > WIDE else ""
+    kind = " wide" if len(section.columns) > WIDE else ""
+    kind += " many" if len(section.columns) > NARROW else ""
     return scroll(
-        f'<table class="data{wide}"><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>',
+        f'<table class="data{kind}"><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>',
         section.title,
     )
 
@@ -96,11 +100,14 @@ def _table_row(
     parts = [f"{first}{''.join(map(_swatch, swatch))}{_cell_text(columns[0], row[0])}</th>"]
     for column, cell, number in zip(columns[1:], row[1:], numeric[1:]):
         text = _cell_text(column, cell)
+        label = f' data-label="{escape(column.name)}"' if len(columns) > NARROW else ""
         if column.bar and isinstance(cell, Real) and math.isfinite(cell):
             width = _width(cell, column.bar)
             track = f'<span class="track"><i style="width:{width}%"></i></span>'
             text = f'<div class="meter">{track}<span>{text}</span></div>'
-        parts.append(f'<td data-value="{_sort_key(cell)}"{_number_class(number)}>{text}</td>')
+        parts.append(
+            f'<td data-value="{_sort_key(cell)}"{_number_class(number)}{label}>{text}</td>'
+        )
     return f"<tr>{''.join(parts)}</tr>"
 
 

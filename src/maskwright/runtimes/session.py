@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from maskwright.core.card import ModelCard
-from maskwright.core.errors import ConfigError, ModelFileError
-from maskwright.core.machine import usable_cores
+from maskwright.core.errors import ModelFileError
+from maskwright.core.machine import thread_count as thread_count
 from maskwright.runtimes.predictor import Run
 
 INPUT = "images"
@@ -60,16 +60,3 @@ def check_session(session: Session, card: ModelCard, source: str) -> None:
             f"{source}: the card's tasks {', '.join(card.tasks)} need the outputs "
             f"{sorted(needed)}, the graph has {sorted(session.outputs)}; export the model again."
         )
-
-
-def thread_count(threads: int | None) -> int:
-    """The number of threads to use: as asked, or one for each core that we may run on.
-
-    Raises:
-        ConfigError: fewer than one.
-    """
-    if threads is None:
-        return usable_cores()
-    if threads < 1:
-        raise ConfigError(f"expected threads >= 1, or None for all cores, got {threads}.")
-    return threads

@@ -8,9 +8,11 @@ from maskwright.training.first_weights import find_weights, read_first_weights
 from maskwright.training.loop import TrainResult, resume, train
 from maskwright.training.processes import one_voice
 from maskwright.training.progress import Silent, Terminal
+from maskwright.training.recipe import list_settings, read_recipe, resolve
 from maskwright.training.run_folder import RunFolder, environment
 from maskwright.training.schedule import rate_factor
 from maskwright.training.sizes import suggest_size
+from maskwright.training.steps import TrainingStep
 
 __all__ = [
     "RunFolder",
@@ -18,13 +20,17 @@ __all__ = [
     "Terminal",
     "TrainConfig",
     "TrainResult",
+    "TrainingStep",
     "checkpoint_predictor",
     "environment",
     "find_weights",
+    "list_settings",
     "one_voice",
     "parse_duration",
     "rate_factor",
     "read_first_weights",
+    "read_recipe",
+    "resolve",
     "resume",
     "suggest_size",
     "train",

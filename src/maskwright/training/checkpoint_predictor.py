@@ -21,10 +21,11 @@ def checkpoint_predictor(path: Path | str, threads: int | None = None) -> Predic
         threads: of torch; None takes every core.
 
     Raises:
+        ConfigError: fewer threads than one, or more than cores.
         ModelFileError: no checkpoint of ours, damaged, or of another version.
     """
     network, card = load_checkpoint(path)
-    torch.set_num_threads(threads or machine.usable_cores())
+    torch.set_num_threads(machine.thread_count(threads))
     facts = {
         "name": "torch",
         "version": torch.__version__,

@@ -18,7 +18,8 @@ _CHOICES = {
     "budget_of": ("run", "steps"),
     "optimiser": ("adamw", "sgd"),
     "schedule": ("poly", "cosine"),
-    "precision": ("auto", "fp32", "bf16"),
+    "precision": ("auto", "fp32", "bf16", "fp16"),
+    "resize": ("auto", "stretch", "letterbox"),
 }
 _LOWEST = {
     "batch": 1, "accumulate": 1, "evaluate_every": 1, "workers": 0, "patience": 0, "seed": 0,
@@ -34,6 +35,10 @@ class TrainConfig:
         architecture: key in `architectures.ARCHITECTURES`.
         options: overrides of the architecture's configuration.
         size: (height, width) of the network's input, in training and afterwards.
+        crop: (height, width) of what training sees of an image that fills `size`: cut out at its
+            scale, smaller than what ships; None is all of it.
+        resize: how an image comes to `size`, in training and afterwards: "stretch" may change its
+            aspect, "letterbox" keeps it and pads; "auto" stretches where that changes little.
         batch: images a step, of all processes together.
         accumulate: steps whose gradients are summed before the weights change.
         budget: wall-clock seconds for everything, turned into steps once; or
@@ -42,6 +47,8 @@ class TrainConfig:
         budget_of: what the budget pays for. "run": everything, by the clock on the wall. "steps":
             training steps alone, in seconds of the processor for each of its threads, so that
             neither scoring nor waiting for other work shortens the training of a comparison.
+        freeze: parts of the network that learn nothing, neither weights nor batch statistics, such
+            as "encoder" or "encoder.layer1".
         optimiser: "adamw" or "sgd" (momentum 0.9, Nesterov).
         lr: peak learning rate.
         encoder_lr: factor on it for pretrained encoders.
@@ -50,12 +57,17 @@ class TrainConfig:
         warmup: share of the steps over which the rate rises from zero.
         clip: highest norm of the gradient; 0 switches it off.
         ema: decay of the averaged weights that are scored and shipped; 0 switches it off.
-        precision: "fp32", "bf16" (autocast), or "auto": whichever is faster here, timed at the
-            start.
-        loss: names in `losses.PIXEL_LOSSES`, joined by "+".
+        device: "cpu", "cuda", "cuda:N", "mps", or "auto": a card where there is one.
+        precision: "fp32", "bf16" (autocast), "fp16" (autocast with a loss scale; cards only), or
+            "auto": whichever is faster here, timed at the start.
+        compile: let torch.compile make kernels of the training step; it costs minutes first.
+        deterministic: only algorithms that give the same bits again, on a card, too.
+        loss: names in `losses.PIXEL_LOSSES`, with factors and settings: "ce + 0.5*dice".
         class_power: exponent of the class weights that "weighted-ce" uses.
         balance: show images with rare classes more often.
         augmentation: how far training images are changed.
+        headline: the score that chooses the best weights, by its name; "" is that of the task, and
+            of several tasks their mean.
         evaluate_every: score on the validation split so many times over the run, evenly spread.
         patience: stop after so many scores without a better one; 0 never stops early.
         sync_batch_stats: where many processes train together, let batch norms see the whole batch,
@@ -70,12 +82,15 @@ class TrainConfig:
     architecture: str
     options: Mapping[str, Any] = field(default_factory=dict)
     size: tuple[int, int] = (256, 256)
+    crop: tuple[int, int] | None = None
+    resize: Literal["auto", "stretch", "letterbox"] = "auto"
     batch: int = 8
     accumulate: int = 1
     budget: float | None = None
     epochs: float | None = None
     steps: int | None = None
     budget_of: Literal["run", "steps"] = "run"
+    freeze: tuple[str, ...] = ()
     optimiser: Literal["adamw", "sgd"] = "adamw"
     lr: float = 1e-3
     encoder_lr: float = 1.0
@@ -84,11 +99,15 @@ class TrainConfig:
     warmup: float = 0.03
     clip: float = 5.0
     ema: float = 0.999
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    device: str = "auto"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    compile: bool = False
+    deterministic: bool = False
     loss: str = "ce"
     class_power: float = 0.5
     balance: bool = False
     augmentation: Augmentation = field(default_factory=Augmentation)
+    headline: str = ""
     evaluate_every: int = 10
     patience: int = 0
     sync_batch_stats: bool = False
@@ -112,6 +131,12 @@ class TrainConfig:
                 raise ConfigError(f"expected {name} >= {lowest}, got {value}.")
         if min(self.size) < 1:
             raise ConfigError(f"expected a positive size (height, width), got {self.size}.")
+        if self.crop is not None and not all(
+            0 < cut <= side for cut, side in zip(self.crop, self.size)
+        ):
+            raise ConfigError(
+                f"expected a crop (height, width) within the size {self.size}, got {self.crop}."
+            )
         if not 0 <= self.ema < 1 or not 0 <= self.warmup < 1 or self.lr <= 0:
             raise ConfigError(
                 "expected 0 <= ema < 1, 0 <= warmup < 1 and lr > 0, got "
@@ -150,6 +175,7 @@ class TrainConfig:
             ConfigError: values that make no sense.
         """
         own = {name: data[name] for name in cls.__dataclass_fields__ if name in data}
+        own.setdefault("resize", "stretch")  # of runs before there was a choice
         changes = config_values(Augmentation, own.pop("augmentation", {}), "augmentation")
         return cls(**own, augmentation=Augmentation(**changes))
 

@@ -10,19 +10,70 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from maskwright.architectures import architecture, build
-from maskwright.architectures.weights import read_weights
-from maskwright.core.download import download, is_address
-from maskwright.core.errors import ConfigError, MaskwrightError
+from maskwright.architectures import architecture, read_card, rebuild
+from maskwright.architectures.contract import Checkpoint, Network
+from maskwright.architectures.weights import load_weights, read_weights
+from maskwright.core.card import Modification
+from maskwright.core.download import download, is_address, original_name
+from maskwright.core.errors import ConfigError, MaskwrightError, ModelFileError
+
+
+class FirstWeights(dict[str, Tensor]):
+    """Tensors under our names, and what else their file or the architecture's card tells.
+
+    Attributes:
+        source: the file.
+        checkpoint: whose mean and std they were trained with; None: nobody tells.
+        modifications: what was done to the network that they are from.
+    """
+
+    def __init__(
+        self,
+        tensors: Mapping[str, Tensor],
+        source: str,
+        checkpoint: Checkpoint | None = None,
+        modifications: tuple[Modification, ...] = (),
+    ) -> None:
+        super().__init__(tensors)
+        self.source, self.checkpoint, self.modifications = source, checkpoint, modifications
+
+
+def load_first_weights(
+    network: Network, weights: Mapping[str, Tensor], note: Callable[[str], None]
+) -> None:
+    """Put first weights into a network, and normalise images as they want it.
+
+    Args:
+        network: keeps its first values where the tensors lack or don't fit.
+        weights: `FirstWeights`, or tensors under our names, of which nothing else is known.
+        note: told what was loaded and how images are normalised.
+
+    Raises:
+        ModelFileError: nothing fits, or a tensor outside of the head has another shape.
+    """
+    note(str(load_weights(network, weights)))
+    checkpoint = weights.checkpoint if isinstance(weights, FirstWeights) else None
+    if checkpoint is not None and checkpoint.mean is not None and checkpoint.std is not None:
+        network.normalise_by(checkpoint.mean, checkpoint.std)
+    if checkpoint is None or network.normalisation != network.built_normalisation:
+        mean, std = (", ".join(f"{one:.4g}" for one in each) for each in network.normalisation)
+        why = (
+            "nobody tells what the weights were trained with, so"
+            if checkpoint is None
+            else "as the weights want it,"
+        )
+        note(f"{why} images are normalised with mean ({mean}) and std ({std}).")
 
 
 def read_first_weights(
     path: Path | str, name: str, options: Mapping[str, Any] | None = None
-) -> dict[str, Tensor]:
+) -> FirstWeights:
     """Read weights and bring them under our names.
 
     The authors' names go through the card's `from_reference`, ours are taken as they are: whichever
-    gives more of the network's. Pickles run no code.
+    gives more of the network's. Pickles run no code. What images were normalised with is told by
+    the card of our own checkpoints, and of the authors' by the architecture's card: a file that
+    has the name of one of them is taken for it.
 
     Args:
         path: .safetensors, .pt or .pth.
@@ -35,22 +86,52 @@ def read_first_weights(
     """
     entry = architecture(name)
     tensors = read_weights(path)
+    checkpoint, modifications = _own_card(path, name) or (_published(path, name), ())
     with torch.device("meta"):
         settings = {**(options or {}), "pretrained": False}
         if not hasattr(entry.config, "pretrained"):
             del settings["pretrained"]
-        own = set(build(name, entry.config.classes, **settings).state_dict())
+        network = rebuild(name, entry.config.classes, settings, modifications)
+    named = _under_our_names(tensors, set(network.state_dict()), entry.card.from_reference)
+    return FirstWeights(named, str(path), checkpoint, modifications)
+
+
+def _under_our_names(
+    tensors: Mapping[str, Tensor],
+    own: set[str],
+    from_reference: Callable[[Mapping[str, Tensor]], dict[str, Tensor]],
+) -> Mapping[str, Tensor]:
     ours = own & set(tensors)
     if ours == set(tensors):
         return tensors
     try:
-        renamed = entry.card.from_reference(tensors)
+        renamed = from_reference(tensors)
     except MaskwrightError:
         if ours:
             return tensors
         raise
     # some authors share some of our names, such as those of a residual network
     return renamed if not ours or len(own & set(renamed)) > len(ours) else tensors
+
+
+def _own_card(
+    path: Path | str, name: str
+) -> tuple[Checkpoint | None, tuple[Modification, ...]] | None:
+    """What the card in a file of ours tells, if it has one of this architecture."""
+    try:
+        card = read_card(path)
+    except ModelFileError:  # a plain file; whether it can be read is told already
+        return None
+    if card.architecture != name:
+        return None
+    return Checkpoint(address=str(path), mean=card.mean, std=card.std), card.modifications
+
+
+def _published(path: Path | str, name: str) -> Checkpoint | None:
+    """The checkpoint of the architecture's card that has the name of this file, kept or not."""
+    checkpoints = architecture(name).card.checkpoints.values()
+    meant = {one.address.rsplit("/", 1)[-1]: one for one in checkpoints}
+    return meant.get(Path(path).name) or meant.get(original_name(path))
 
 
 def find_weights(
@@ -107,7 +188,7 @@ def _named(source: str, name: str) -> str | None:
             f"{source!r} can mean several checkpoints of {name}: {'; '.join(meant)}. Give more of "
             "the name, or a file or an address."
         )
-    return checkpoints[meant[0]] if meant else None
+    return checkpoints[meant[0]].address if meant else None
 
 
 def _plain(text: str) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import copy
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,17 +17,21 @@ from maskwright.architectures.checkpoint import load_checkpoint, save_checkpoint
 from maskwright.architectures.contract import Network
 from maskwright.architectures.deploy import deploy_run
 from maskwright.core.errors import MaskwrightError
+from maskwright.core.interrupt import HeldInterrupt
 from maskwright.core.sample import Dataset
-from maskwright.data.loader import Batch, batches
-from maskwright.jobs.evaluate import Evaluation
+from maskwright.data.loader import Batch, batches, ended_workers_told
+from maskwright.jobs.scores import Scores
 from maskwright.runtimes.predictor import Predictor
+from maskwright.training.choosing import choose
 from maskwright.training.config import TrainConfig
-from maskwright.training.interrupt import HeldInterrupt
+from maskwright.training.feeding import Feeding
 from maskwright.training.optimiser import AveragedWeights, build_optimiser
+from maskwright.training.precision import Precision
 from maskwright.training.processes import Processes, join
 from maskwright.training.progress import Silent
+from maskwright.training.recipe import recipe_text
 from maskwright.training.rehearsal import check_memory, rehearse
-from maskwright.training.reporting import write_run_report
+from maskwright.training.reporting import Kept, score_kept, told_scores, write_run_report
 from maskwright.training.resumption import require_same_data, tell_differences
 from maskwright.training.run_folder import RunFolder, WatchedFolder, environment
 from maskwright.training.schedule import rate_factor
@@ -36,12 +40,12 @@ from maskwright.training.setup import Setup
 from maskwright.training.state import (
     Counters,
     RunState,
-    evaluation_tensors,
     restore_training,
-    restored_evaluation,
+    restored_scores,
+    score_tensors,
     training_tensors,
 )
-from maskwright.training.steps import backward, seed_step
+from maskwright.training.steps import TrainingStep, backward, seed_step
 
 LOG_EVERY = 10
 """Steps between two rows of metrics.csv."""
@@ -60,8 +64,11 @@ class TrainResult:
     Attributes:
         folder: with everything in it.
         config: resolved: `steps` and `precision` are decided.
-        evaluation: of the best weights on the validation split; None if interrupted before, or
+        scores: of the best weights on the validation split; None if interrupted before, or
             where a resumed run was finished already.
+        test: of the same weights on the split test, on which nothing was chosen, scored once at
+            the end; None without one, if interrupted, and in all processes but the first.
+        told: both scores in sentences, the first the one that no choice has seen.
         history: the rows of metrics.csv.
         seconds: of the whole run, without the time between its end and its resumption.
         interrupted: whether Ctrl-C ended it.
@@ -69,10 +76,12 @@ class TrainResult:
 
     folder: Path
     config: TrainConfig
-    evaluation: Evaluation | None
+    scores: Scores | None
+    test: Scores | None
     history: list[dict[str, float]]
     seconds: float
     interrupted: bool
+    told: tuple[str, ...] = ()
 
 
 def train(
@@ -83,6 +92,7 @@ def train(
     weights: Mapping[str, Tensor] | None = None,
     licence: str = "unstated",
     overwrite: bool = False,
+    given: Collection[str] | None = None,
     progress: Silent | None = None,
 ) -> TrainResult:
     """Train on the split "train" (or "all"), score on "val" (or "test", or "train").
@@ -96,6 +106,8 @@ def train(
         weights: first weights under our names; heads for other classes are swapped.
         licence: of the weights that come out, for the card.
         overwrite: replace a run that lies in `folder`.
+        given: names of the settings that somebody set (`resolve` tells them): the run chooses the
+            others for the data and the budget. None: every setting stays as `config` has it.
         progress: told what happens.
 
     Raises:
@@ -103,19 +115,31 @@ def train(
         DataError: images or masks that can't be read.
         MaskwrightError: the loss is no number any more; the disk is full.
     """
-    processes, progress, started = _begin(progress)
+    processes, progress, started = _begin(progress, config.device)
     run = processes.agree(
         lambda: RunFolder(folder, overwrite) if processes.first else WatchedFolder(folder, True)
     )
     name, note = run.path.resolve().name, progress.note
     setup = processes.agree(lambda: Setup(config, dataset, name, licence, note, weights, processes))
+    processes.agree(lambda: setup.check(note))
     _require_equal(setup)
+    choices = () if given is None else choose(setup, given, started, note)
+    planned = config.budget if config.budget_of == "run" else None
     config = rehearse(setup, started, note)
-    run.start(config.to_dict() | setup.facts())
-    return Trainer(config, setup, run, progress, started).run_all()
+    chosen = {"chosen": [asdict(choice) for choice in choices]}
+    run.start(config.to_dict() | setup.facts() | chosen, recipe_text(config))
+    trainer = Trainer(config, setup, run, progress, started)
+    trainer.at.planned = planned or 0.0
+    return trainer.run_all()
 
 
-def resume(dataset: Dataset, folder: Path | str, *, progress: Silent | None = None) -> TrainResult:
+def resume(
+    dataset: Dataset,
+    folder: Path | str,
+    *,
+    device: str | None = None,
+    progress: Silent | None = None,
+) -> TrainResult:
     """Go on with a run that was ended, however that was, from the state it saved last.
 
     Its settings stand in its config.json. With the same threads and versions, the weights are those
@@ -127,6 +151,7 @@ def resume(dataset: Dataset, folder: Path | str, *, progress: Silent | None = No
     Args:
         dataset: that the run was started with.
         folder: of the run.
+        device: to go on with; the one in its config.json unless given.
         progress: told what happens.
 
     Raises:
@@ -134,29 +159,32 @@ def resume(dataset: Dataset, folder: Path | str, *, progress: Silent | None = No
         ModelFileError: its states are damaged.
         DataError, MaskwrightError: as `train`.
     """
-    processes, progress, started = _begin(progress)
+    # every process sees the folder: which device is wanted is known before they meet
+    config = TrainConfig.from_dict(RunFolder.reopen(folder).settings())
+    config = config if device is None else replace(config, device=device)
+    processes, progress, started = _begin(progress, config.device)
     kind, note = RunFolder if processes.first else WatchedFolder, progress.note
     run = processes.agree(lambda: kind.reopen(folder))
     settings = processes.agree(run.settings)
-    config = TrainConfig.from_dict(settings)
     if processes.same(run.finished):
         note(f"{run.path} is finished: nothing is left to do, and nothing was changed.")
         seconds = max((row["seconds"] for row in run.history), default=0.0)
-        return TrainResult(folder=run.path, config=config, evaluation=None, history=run.history,
-                           seconds=seconds, interrupted=False)  # fmt: skip
+        return TrainResult(folder=run.path, config=config, scores=None, test=None,
+                           history=run.history, seconds=seconds, interrupted=False)  # fmt: skip
 
     def prepare() -> tuple[RunState, Setup]:
         state = run.newest_state(note)
         require_same_data(settings, dataset)
         name, licence = run.path.resolve().name, settings.get("licence", "unstated")
-        setup = Setup(config, dataset, name, licence, note, None, processes)
+        known = settings.get("network")
+        setup = Setup(config, dataset, name, licence, note, None, processes, known)
         require_same_data(settings, dataset, state.counters.data == setup.fingerprint())
-        check_memory(setup, copy.deepcopy(setup.network).train())
+        check_memory(setup, TrainingStep(copy.deepcopy(setup.network).train()))
         return state, setup
 
     state, setup = processes.agree(prepare)
     _require_equal(setup)
-    tell_differences(state.counters, processes.count, note)
+    tell_differences(state.counters, processes, note)
     trainer = Trainer(config, setup, run, progress, started - state.counters.seconds)
     trainer.restore(state)
     run.go_on(state.counters.rows)
@@ -164,15 +192,16 @@ def resume(dataset: Dataset, folder: Path | str, *, progress: Silent | None = No
     return trainer.run_all()
 
 
-def _begin(progress: Silent | None) -> tuple[Processes, Silent, float]:
+def _begin(progress: Silent | None, device: str) -> tuple[Processes, Silent, float]:
     """Meet the others; only the first tells what happens. The clock starts."""
-    processes, started = join(), time.perf_counter()
+    started = time.perf_counter()
+    processes = join(device)
     return processes, (progress if progress and processes.first else Silent()), started
 
 
 def _require_equal(setup: Setup) -> None:
     """Refuse machines that were given other settings or data than the first."""
-    own = ("threads", "workers", "cache")  # each machine may have its own
+    own = ("threads", "workers", "cache", "device")  # each machine may have its own
     settings = {name: v for name, v in setup.config.to_dict().items() if name not in own}
     setup.processes.require_equal(settings, "settings")
     setup.processes.require_equal(f"images and masks {setup.fingerprint():08x}", "data")
@@ -188,17 +217,23 @@ class Trainer:
         self.started = started
         self.network = setup.network
         self.processes = setup.processes
-        self.bf16 = config.precision == "bf16"
+        self.precision = Precision(
+            "fp32" if config.precision == "auto" else config.precision, setup.device
+        )
         self.optimiser = build_optimiser(self.network, config)
         self.averages = AveragedWeights(self.network, config.ema) if config.ema > 0 else None
-        self.best_evaluation: Evaluation | None = None
+        self.best_scores: Scores | None = None
+        self.told: tuple[str, ...] = ()
         self.at = Counters(
             data=setup.fingerprint(),
             threads=torch.get_num_threads(),
             processes=self.processes.count,
             torch=torch.__version__,
+            device=setup.device.type,
         )
-        self.forward = self.processes.wrap(self.network, config.sync_batch_stats)
+        self.step = setup.wrap(TrainingStep(self.network))
+        self._losses: list[tuple[int, Tensor]] = []
+        self._feeding = Feeding()
         self._interrupt = HeldInterrupt()
         self._whole = True
         self._saved, self._saving = time.perf_counter(), 0.0
@@ -209,13 +244,16 @@ class Trainer:
         if self.averages is not None:
             self.averages.network.load_state_dict(state.under("average."))
             self.averages.updates = state.counters.updates
-        self.best_evaluation = restored_evaluation(
-            state, self.setup.validation, self.setup.dataset.classes
-        )
+        self.best_scores = restored_scores(state, self.setup.dataset.classes)
         here = self.at
         self.at = replace(
-            state.counters, threads=here.threads, processes=here.processes, torch=here.torch
+            state.counters,
+            threads=here.threads,
+            processes=here.processes,
+            torch=here.torch,
+            device=here.device,
         )
+        self.precision.restore(state.counters.scale)
 
     def run_all(self) -> TrainResult:
         """Steps, scores, and the result."""
@@ -223,21 +261,25 @@ class Trainer:
         try:
             with self._interrupt.held():
                 try:
-                    self._steps()
+                    with ended_workers_told(self.config.workers, self.config.batch):
+                        self._steps()
                 except KeyboardInterrupt:
                     interrupted = True
                     self._keep_interrupted()
         finally:
             self.run.close()
             self.progress.close()
-        if self.best_evaluation is not None and self.processes.first:
-            self._report(self.best_evaluation)
+        test = None
+        if self.best_scores is not None and self.processes.first:
+            test = self._report(self.best_scores, ended=not interrupted)
         if not interrupted:
             self.run.drop_states()
         return TrainResult(
             folder=self.run.path,
             config=self.config,
-            evaluation=self.best_evaluation,
+            scores=self.best_scores,
+            test=test,
+            told=self.told,
             history=self.run.history,
             seconds=time.perf_counter() - self.started,
             interrupted=interrupted,
@@ -251,19 +293,22 @@ class Trainer:
             self._save_state()
         draws = self.setup.draws(steps * config.batch)
         part = self.processes.rank, self.processes.count
-        feed = batches(draws, config.batch, at.step, config.workers, part)
+        pin = self.setup.device.type == "cuda"
+        feed = batches(draws, config.batch, at.step, config.workers, part, pin)
         self.network.train()
         self._score_if_due()  # a run may have been ended between a step and its score
         while at.step < steps and not self._gave_up():
             # one of many would leave the others waiting; they stop together, after the step
             alone = self.processes.alone
-            with self._interrupt.allowed() if alone else contextlib.nullcontext():
+            allowed = self._interrupt.allowed() if alone else contextlib.nullcontext()
+            with allowed, self._feeding.waiting():
                 batch = next(feed)
             rate = self._set_rate(at.step, steps)
             self._one_step(batch, at.step + 1, last=at.step + 1 == steps)
-            loss = at.loss_sum / at.since
+            loss = at.loss_sum / max(1, at.since)
             if at.step % LOG_EVERY == 0 or at.step == steps:
                 self._log(at.step, loss=loss, lr=rate)
+                self._warn(steps)
                 at.loss_sum, at.since = 0.0, 0
             self._whole = True
             self.progress.step(at.step, steps, loss, rate)
@@ -274,23 +319,50 @@ class Trainer:
 
     def _one_step(self, batch: Batch, step: int, last: bool) -> None:
         self._whole = False
-        seed_step(self.config.seed, step, self.processes.rank)
-        scale = 1 / self.config.accumulate
-        loss = backward(self.network, batch, self.bf16, scale, self.forward)
-        if not np.isfinite(loss):
-            raise MaskwrightError(
-                f"the loss became {loss} at step {step}; {self._kept()}. Lower "
-                f"lr (now {self.config.lr}) or train with --set precision=fp32."
-            )
-        if step % self.config.accumulate == 0 or last:
-            if self.config.clip > 0:
-                torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip)
-            self.optimiser.step()
-            self.optimiser.zero_grad(set_to_none=True)
+        config = self.config
+        seed_step(config.seed, step, self.processes.rank)
+        batch = batch.to(self.setup.device)
+        loss = backward(self.step, batch, self.precision, 1 / config.accumulate)
+        self._losses.append((step, loss))
+        # on a card, asking for a loss waits for its step: that is done when it is logged
+        if self.setup.device.type == "cpu" or step % LOG_EVERY == 0 or last:
+            self._read_losses()
+        if step % config.accumulate == 0 or last:
+            self.precision.update(self.optimiser, self.network.parameters(), config.clip)
             if self.averages is not None:
                 self.averages.update(self.network)
-        self.at.step, self.at.since = step, self.at.since + 1
-        self.at.loss_sum += loss
+        self.at.step = step
+
+    def _read_losses(self) -> None:
+        """Add the losses of the steps since the last time to the sum.
+
+        Raises:
+            MaskwrightError: one is no number.
+        """
+        for step, loss in self._losses:
+            value = float(loss)
+            if not np.isfinite(value):
+                raise MaskwrightError(
+                    f"the loss became {value} at step {step}; {self._kept()}. Lower "
+                    f"lr (now {self.config.lr}) or train with --set precision=fp32."
+                )
+            self.at.loss_sum, self.at.since = self.at.loss_sum + value, self.at.since + 1
+        self._losses.clear()
+
+    def _warn(self, steps: int) -> None:
+        """Say, once each, that the loader starves the network, or that the budget won't hold."""
+        at, config = self.at, self.config
+        self.progress.note_once(self._feeding.told(config.workers), key="loader")
+        spent = time.perf_counter() - self.started
+        if at.planned and at.step < steps:
+            expected = spent + (steps - at.step) * self._feeding.seconds_a_step()
+            if expected > 1.1 * at.planned and spent < at.planned:
+                self.progress.note_once(
+                    f"the budget of {at.planned / 60:.3g} min won't hold: steps take longer than "
+                    f"they did at the start, so that the run will take about {expected / 60:.3g} "
+                    "min. Other work on this machine slows it; Ctrl-C keeps what is there.",
+                    key="budget",
+                )
 
     def _kept(self) -> str:
         if self.run.last.exists():
@@ -322,43 +394,49 @@ class Trainer:
     def _score(self, step: int) -> None:
         """Score, log, save."""
         allowed = self._interrupt.allowed()
-        evaluation = score(self.setup, self.scored, self.setup.validation, allowed)
+        scores = score(self.setup, self.scored, self.setup.validation, allowed)
         self.network.train()
         self._whole = False
-        miou, at = evaluation.scores.miou, self.at
-        best = miou > at.best_score
-        self._log(step, miou=miou, pixel_accuracy=evaluation.scores.pixel_accuracy)
-        self._save(self.run.last, step, evaluation)
+        head, at = scores.headline(), self.at
+        best = head.value > at.best_score
+        self._log(step, **scores.row())
+        self._save(self.run.last, step, scores)
         if best:
-            at.best_score, self.best_evaluation = miou, evaluation
-            self._save(self.run.best, step, evaluation)
+            at.best_score, self.best_scores = head.value, scores
+            self._save(self.run.best, step, scores)
         at.scored, at.without_gain = step, 0 if best else at.without_gain + 1
         self._save_state()
         self._whole = True
-        self.progress.score(step, "mIoU", miou, best)
+        self.progress.score(step, head.name, head.value, best)
         if self._gave_up():
             self.progress.note(f"stopped early: no better score {at.without_gain} times.")
 
-    def _report(self, evaluation: Evaluation) -> None:
+    def _report(self, scores: Scores, *, ended: bool) -> Scores | None:
+        """Write the page; score the kept weights on the test split first, if the run has ended."""
         network, card = load_checkpoint(self.run.best)
-        write_run_report(
-            self.run.report,
-            evaluation,
-            self.setup.validation,
-            Predictor(card, deploy_run(network), {"name": "torch"}),
-            self.run.history,
-            self.config.to_dict() | self.setup.facts(),
-            environment(),
+        predictor = Predictor(card, deploy_run(network), {"name": "torch"})
+        dataset = self.setup.dataset
+        test = score_kept(scores, dataset, predictor) if ended else None
+        kept = Kept(
+            validation=scores,
+            split=next(name for name in ("val", "test", "train", "all") if name in dataset.splits),
+            samples=self.setup.validation,
+            test=test,
+            test_samples=dataset.splits.get("test", ()),
         )
+        facts = self.config.to_dict() | self.setup.facts()
+        write_run_report(self.run.report, kept, predictor, self.run.history, facts, environment())
+        self.told = tuple(told_scores(kept, self.run.history))
+        return test
 
     def _log(self, step: int, **values: float) -> None:
         epoch = step * self.config.batch / len(self.setup.cache)
         seconds = time.perf_counter() - self.started
         self.run.log(step=step, epoch=round(epoch, 3), seconds=round(seconds, 1), **values)
 
-    def _save(self, path: Path, step: int, evaluation: Evaluation | None = None) -> None:
+    def _save(self, path: Path, step: int, scores: Scores | None = None) -> None:
         if self.processes.first:
-            save_checkpoint(path, self.scored, self.setup.card(step, evaluation))
+            save_checkpoint(path, self.scored, self.setup.card(step, scores))
 
     def _keep_interrupted(self) -> None:
         self._save(self.run.last, self.at.step)
@@ -372,15 +450,17 @@ class Trainer:
         )
 
     def _save_state(self) -> None:
+        self._read_losses()
         if not self.processes.first:
             return
+        self.at.scale = self.precision.state()
         start = time.perf_counter()
         tensors = training_tensors(self.network, self.optimiser)
         if self.averages is not None:
             self.at.updates = self.averages.updates
             averaged = self.averages.network.state_dict()
             tensors |= {f"average.{name}": tensor for name, tensor in averaged.items()}
-        tensors |= evaluation_tensors(self.best_evaluation)
+        tensors |= score_tensors(self.best_scores)
         self.at.rows, self.at.seconds = len(self.run.history), start - self.started
         self.run.save_state(RunState(counters=self.at, tensors=tensors))
         self._saved = time.perf_counter()

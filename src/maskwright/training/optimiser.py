@@ -6,33 +6,34 @@ import copy
 from typing import Any
 
 import torch
-from torch import nn
 
 from maskwright.architectures.contract import Network
+from maskwright.core.errors import ConfigError
 from maskwright.training.config import TrainConfig
 
 
 def build_optimiser(network: Network, config: TrainConfig) -> torch.optim.Optimizer:
-    """AdamW, or SGD with Nesterov momentum 0.9.
+    """AdamW, or SGD with Nesterov momentum 0.9, over the network's own parameter groups.
 
-    Norms and biases are not decayed; a pretrained encoder's rate is `lr * encoder_lr`. Each group
-    has its peak rate under "peak".
+    A pretrained encoder's rate is `lr * encoder_lr`. Each group has its peak rate under "peak".
+
+    Raises:
+        ConfigError: everything is frozen.
     """
-    pretrained = {id(parameter) for parameter in network.encoder_parameters()}
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-    for parameter in network.parameters():
-        if parameter.requires_grad:
-            key = (id(parameter) in pretrained, parameter.ndim > 1)
-            groups.setdefault(key, []).append(parameter)
     settings: list[dict[str, Any]] = [
         {
-            "params": parameters,
-            "peak": config.lr * (config.encoder_lr if is_encoder else 1.0),
+            "params": list(group.parameters),
+            "peak": config.lr * (config.encoder_lr if group.part == "encoder" else 1.0),
             "lr": 0.0,
-            "weight_decay": config.weight_decay if decays else 0.0,
+            "weight_decay": config.weight_decay if group.decays else 0.0,
         }
-        for (is_encoder, decays), parameters in groups.items()
+        for group in network.parameter_groups()
     ]
+    if not settings:
+        raise ConfigError(
+            f"expected something of {config.architecture} to train, but all of it is frozen "
+            f"({', '.join(map(repr, network.frozen))}); freeze less."
+        )
     if config.optimiser == "sgd":
         return torch.optim.SGD(settings, lr=config.lr, momentum=0.9, nesterov=True)
     return torch.optim.AdamW(settings, lr=config.lr)

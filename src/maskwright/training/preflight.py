@@ -2,48 +2,71 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import statistics
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from maskwright.architectures.contract import Network
 from maskwright.core.errors import ConfigError, DataError
-from maskwright.core.machine import available_memory
-from maskwright.core.sample import Dataset, Sample
+from maskwright.core.sample import Dataset, Sample, Task
 from maskwright.data.loader import Batch
 from maskwright.training.config import TrainConfig
+from maskwright.training.device import free_memory, name_of
+from maskwright.training.precision import PrecisionName
+from maskwright.training.steps import TrainingStep
 
 TIMED_STEPS = 20
 """Steps after which a budget in minutes becomes a number of steps."""
 
+FASTER = 1.05
+"""How many times as fast a precision must be to be taken."""
 
-def labelled(dataset: Dataset, *wanted: str, note: Callable[[str], None]) -> tuple[Sample, ...]:
-    """The first split that exists among `wanted`, without the samples that lack a class map.
+
+_TRUTHS: dict[Task, str] = {
+    "semantic": "class map",
+    "instances": "masks of objects",
+    "boxes": "boxes",
+    "panoptic": "panoptic segments",
+    "labels": "image labels",
+}
+"""Task -> what it is learned from, in words."""
+
+
+def labelled(
+    dataset: Dataset, *wanted: str, tasks: Collection[Task], note: Callable[[str], None]
+) -> tuple[Sample, ...]:
+    """The first split that exists among `wanted`, without the samples that lack every task.
 
     Args:
         dataset: read from anywhere.
         wanted: names of splits.
+        tasks: of the network; a sample that is labelled for one of them stays.
         note: told what the user should know of it.
 
     Raises:
-        DataError: there is no such split, or none of its samples has a class map.
+        DataError: there is no such split, or none of its samples is labelled for a task.
     """
     samples = dataset.split(*wanted)
     split = next(name for name in wanted if name in dataset.splits)
-    chosen = tuple(sample for sample in samples if "semantic" in sample.tasks)
+    chosen = tuple(sample for sample in samples if sample.tasks & set(tasks))
+    what = " or ".join(_TRUTHS[task] for task in sorted(tasks))
     if not chosen:
+        has = sorted({task for sample in samples for task in sample.tasks})
         raise DataError(
-            f"none of the {len(samples)} images in the split {split} of {dataset.root} has a class "
-            "map; expected semantic truth. Read the set as index_masks, or choose another."
+            f"none of the {len(samples)} images in the split {split} of {dataset.root} has {what}, "
+            f"which this network learns from; they have "
+            f"{', '.join(_TRUTHS[task] for task in has) or 'nothing'}. Choose another network, or "
+            "read the set in another format."
         )
     if len(chosen) < len(samples):
         left = len(samples) - len(chosen)
-        note(f"{split}: {left} of {len(samples)} images have no class map and are left out.")
+        note(f"{split}: {left} of {len(samples)} images have no {what} and are left out.")
     if wanted[0] == "val" != split:
         note(f"there is no split val: weights are scored and chosen on {split}.")
     return chosen
@@ -75,12 +98,12 @@ class MemoryEstimate:
 
 
 def estimate_memory(
-    network: Network, batch: Batch, config: TrainConfig, cache: int
+    step: TrainingStep, batch: Batch, config: TrainConfig, cache: int
 ) -> MemoryEstimate:
-    """Measure one image's forward pass and scale it to the batch.
+    """Measure what the backward pass of two images' step keeps, and scale it to the batch.
 
     Args:
-        network: in training mode; its batch statistics change.
+        step: in training mode; its batch statistics change.
         batch: any batch; its first two images are used (batch norm needs two).
         config: of the run.
         cache: bytes of the decoded images.
@@ -88,51 +111,81 @@ def estimate_memory(
     Raises:
         ConfigError: the batch has one image, and the network can't be trained on one.
     """
-    kept: dict[int, int] = {}
-
-    def remember(tensor: Tensor) -> Tensor:
-        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-        return tensor.detach()  # a node that held its own output would hold itself for ever
-
-    few = batch.images_B3HW[:2]
-    with torch.autograd.graph.saved_tensors_hooks(remember, lambda tensor: tensor):
+    few = first_images(batch, 2)
+    count = len(few.images_B3HW)
+    with _remembering() as kept:
         try:
-            outputs = network(network.normalise(few))
+            outputs = step.outputs(few.images_B3HW, few.targets)
         except ValueError as error:
             if "more than 1 value per channel" not in str(error):
                 raise
             raise ConfigError(
                 f"batch {config.batch} is too small: a batch norm of this network sees one value "
                 f"a channel at {config.size[0]}x{config.size[1]}; use a batch of 2 or more"
-                + (" for each process, or sync_batch_stats." if len(few) < config.batch else ".")
+                + (" for each process, or sync_batch_stats." if count < config.batch else ".")
             ) from error
-    weights = sum(p.numel() * p.element_size() for p in network.parameters())
-    # the logits of each head at full size, their softmax and gradient: three float32 maps a class
-    maps = sum(output.shape[1] for output in outputs.values() if output.ndim == 4)
-    loss = 3 * 4 * few.shape[-1] * few.shape[-2] * maps
-    held = {p.untyped_storage().data_ptr() for p in network.parameters()}
-    each = sum(size for pointer, size in kept.items() if pointer not in held) / len(few)
+    with _remembering() as kept_by_loss:
+        step.losses(outputs, few.targets)
+    weights = sum(p.numel() * p.element_size() for p in step.parameters())
+    held = {p.untyped_storage().data_ptr() for p in step.parameters()}
+    each = sum(size for pointer, size in kept.items() if pointer not in held)
+    # a loss keeps a map or so of every head at full size; its gradient takes two more of them
+    loss = 3 * sum(size for pointer, size in kept_by_loss.items() if pointer not in kept)
     states = 2 if config.optimiser == "adamw" else 1
     return MemoryEstimate(
         weights=weights * (2 + states + (config.ema > 0)),
-        activations=round((1.5 * each + loss) * config.batch),
+        activations=round((1.5 * each + loss) / count * config.batch),
         cache=cache,
     )
 
 
-def refuse_what_does_not_fit(estimate: MemoryEstimate, config: TrainConfig) -> None:
-    """Raise before the machine swaps.
+@contextlib.contextmanager
+def _remembering() -> Iterator[dict[int, int]]:
+    """Address -> bytes of each storage that is saved for a backward pass inside."""
+    kept: dict[int, int] = {}
+
+    def remember(tensor: Tensor) -> Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor.detach()  # a node that held its own output would hold itself for ever
+
+    with torch.autograd.graph.saved_tensors_hooks(remember, lambda tensor: tensor):
+        yield kept
+
+
+def first_images(batch: Batch, count: int) -> Batch:
+    """The first images of a batch with their truth."""
+
+    def first(part: Tensor | tuple[Tensor, ...] | None) -> Any:
+        return None if part is None else part[:count]
+
+    targets = batch.targets
+    parts = {
+        name: first(getattr(targets, name))
+        for name in targets.__dataclass_fields__
+        if name not in ("made", "void")
+    }
+    made = {need: first(part) for need, part in targets.made.items()}
+    return Batch(
+        images_B3HW=batch.images_B3HW[:count], targets=replace(targets, **parts, made=made)
+    )
+
+
+def refuse_what_does_not_fit(
+    estimate: MemoryEstimate, config: TrainConfig, device: torch.device
+) -> None:
+    """Raise before the machine swaps, or the card runs out.
 
     Raises:
-        DoesNotFitError: the estimate is above the memory that is free.
+        DoesNotFitError: the estimate is above the memory that is free on the device.
     """
-    free = available_memory()
+    free = free_memory(device)
     needed = estimate.weights + estimate.activations  # the cache is held already
     if needed > free:
         fits = max(0, int(config.batch * (free - estimate.weights) / max(1, estimate.activations)))
+        where = "" if device.type == "cpu" else f" on {name_of(device)}"
         raise DoesNotFitError(
             f"training needs about {needed / 2**30:.1f} GiB beside the data, but "
-            f"{free / 2**30:.1f} GiB are free: batch {config.batch} at "
+            f"{free / 2**30:.1f} GiB are free{where}: batch {config.batch} at "
             f"{config.size[0]}x{config.size[1]} is too much. "
             + (
                 f"Use batch {fits} or less (accumulate={-(-config.batch // fits)} keeps the "
@@ -148,49 +201,94 @@ class Timing:
     """What the timed steps told.
 
     Attributes:
-        bf16: whether training runs in bf16 autocast.
+        precision: to train in.
         step: seconds of a step so.
-        gain: how many times as fast bf16 is as fp32; None where only one was timed.
+        gain: how many times as fast the other precision is as fp32: the median over turns; None
+            where only one was timed.
+        low, high: of that, the interval that holds the median of all turns at 95 %.
     """
 
-    bf16: bool
+    precision: PrecisionName
     step: float
-    gain: float | None
+    gain: float | None = None
+    low: float = math.nan
+    high: float = math.nan
+
+    @property
+    def sure(self) -> bool:
+        """Whether the interval lies on one side of what counts as faster."""
+        return self.gain is None or self.low > FASTER or self.high < FASTER
 
 
 def time_steps(
-    step: Callable[[bool], None],
-    precision: str,
+    step: Callable[[PrecisionName], None],
+    precisions: Sequence[PrecisionName],
     steps: int = TIMED_STEPS,
     *,
     clock: Callable[[], float] = time.perf_counter,
     limit: float = math.inf,
 ) -> Timing:
-    """Time training steps, in fp32 and bf16 in turn where `precision` is "auto".
+    """Time training steps; of two precisions in turns, and more of them while it isn't clear.
+
+    The second is taken where all of the interval of its gain is above `FASTER`: a machine too busy
+    to tell them apart trains in the first.
 
     Args:
-        step: runs one step; its argument says whether in bf16.
-        precision: "fp32", "bf16" or "auto", which takes bf16 where it is faster by over 5 %.
-        steps: how many are timed in all; one more of each kind runs first, untimed, because it
-            pays for allocation and kernel selection.
+        step: runs one step in a precision, and waits for it.
+        precisions: one, or fp32 and another.
+        steps: how many are timed in all, three times as many at most; one more of each kind runs
+            first, untimed, because it pays for allocation and kernel selection.
         clock: tells seconds.
-        limit: seconds after which no more are timed than one of each kind.
+        limit: seconds after which no more turns begin. The first step of all alone may be past
+            it: then that is what was measured.
     """
-    kinds = {"fp32": [False], "bf16": [True], "auto": [False, True]}[precision]
-    seconds: dict[bool, list[float]] = {kind: [] for kind in kinds}
+    seconds: dict[PrecisionName, list[float]] = {kind: [] for kind in precisions}
     started = clock()
-    for number in range(1 + max(1, steps // len(kinds))):
+    turns = max(1, steps // len(precisions))
+    for number in range(1 + 3 * turns):
         if number > 1 and clock() - started > limit:
             break
-        for kind in kinds:
+        if number > turns and (len(precisions) == 1 or _timing(seconds).sure):
+            break
+        for kind in precisions:
             start = clock()
             step(kind)
             seconds[kind].append(clock() - start)
-    medians = {kind: statistics.median(times[1:]) for kind, times in seconds.items()}
-    gain = medians[False] / medians[True] if len(medians) == 2 else None
-    bf16 = kinds[0] if gain is None else gain > 1.05
+            if number == 0 and clock() - started > limit:
+                return Timing(precision=precisions[0], step=seconds[precisions[0]][0])
+    return _timing(seconds)
+
+
+def _timing(seconds: Mapping[PrecisionName, Sequence[float]]) -> Timing:
+    kinds = list(seconds)
+    counted = {kind: times[1:] for kind, times in seconds.items()}
+    if len(kinds) == 1:
+        return Timing(precision=kinds[0], step=statistics.fmean(counted[kinds[0]]))
+    ratios = [plain / other for plain, other in zip(counted[kinds[0]], counted[kinds[1]])]
+    low, high = median_interval(ratios)
+    chosen = kinds[1] if low > FASTER else kinds[0]
     # a budget pays for the slow steps too, so that the mean counts, not the median
-    return Timing(bf16=bf16, step=statistics.fmean(seconds[bf16][1:]), gain=gain)
+    return Timing(
+        precision=chosen,
+        step=statistics.fmean(counted[chosen]),
+        gain=statistics.median(ratios),
+        low=low,
+        high=high,
+    )
+
+
+def median_interval(values: Sequence[float]) -> tuple[float, float]:
+    """The order statistics that hold the median at 95 % or more; all values where they are few.
+
+    The number of values below the median is binomial with probability 1/2, whatever they are
+    distributed like.
+    """
+    ordered, count = sorted(values), len(values)
+    lowest, below = 0, 0.5**count
+    while below + math.comb(count, lowest + 1) * 0.5**count <= 0.025 and lowest + 1 < count // 2:
+        lowest += 1
+        below += math.comb(count, lowest) * 0.5**count
+    return ordered[lowest], ordered[count - 1 - lowest]
 
 
 def steps_within(
@@ -210,3 +308,17 @@ def steps_within(
     """
     left = 0.97 * budget - spent - evaluations * evaluation
     return max(1, int(left / step))
+
+
+def scorings_within(budget: float, spent: float, evaluation: float, wanted: int) -> int:
+    """How often a run is scored: as wanted, but in no more than three tenths of what is left.
+
+    Args:
+        budget, spent, evaluation: seconds, as of `steps_within`.
+        wanted: at most.
+
+    Returns:
+        At least 1.
+    """
+    left = max(0.0, 0.97 * budget - spent)
+    return max(1, min(wanted, int(0.3 * left / max(evaluation, 1e-9))))

@@ -1,8 +1,8 @@
 """Many processes that train one network together, started by torchrun; or one, which is the rule.
 
-Each process draws its part of every batch. DDP, through Lightning Fabric, averages the gradients;
-the losses sum over the processes themselves. Only the first process writes and tells. What is
-decided by time or by files is decided so that all come to the same.
+Each process draws its part of every batch. DDP around the training step, through Lightning Fabric,
+averages the gradients; the losses sum over the processes themselves. Only the first process writes
+and tells. What is decided by time or by files is decided so that all come to the same.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import datetime
 import inspect
 import logging
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -21,12 +22,14 @@ from torch import Tensor, nn
 
 from maskwright.core.errors import ConfigError, MaskwrightError
 from maskwright.layers.batch_statistics import SyncedBatchStatistics
+from maskwright.losses.targets import Targets
+from maskwright.training.device import find_device
+from maskwright.training.steps import Step
 
-PATIENCE = datetime.timedelta(days=7)
-"""How long one process waits for the others: all through an evaluation, or the first's report."""
+PATIENCE = datetime.timedelta(minutes=30)
+"""How long one process waits for the others: while they score their part, or write a state."""
 
 T = TypeVar("T")
-Forward = Callable[[Tensor], Mapping[str, Tensor]]
 
 
 class Processes:
@@ -36,11 +39,15 @@ class Processes:
         rank: number of this process, from 0.
         count: of all processes.
         local: of those on this machine.
+        device: that this one trains on.
     """
 
     rank: int = 0
     count: int = 1
     local: int = 1
+
+    def __init__(self, device: torch.device | None = None) -> None:
+        self.device = device or torch.device("cpu")
 
     @property
     def first(self) -> bool:
@@ -108,30 +115,31 @@ class Processes:
         """Whether it is set in any process."""
         return flag
 
-    def wrap(self, network: nn.Module, sync_batch_stats: bool) -> Forward:
-        """The forward pass whose backward pass gives every process the mean gradient.
+    def wrap(self, step: nn.Module, sync_batch_stats: bool) -> Step:
+        """The training step whose backward pass gives every process the mean gradient.
 
         The first process's weights become those of all.
 
         Args:
-            network: the same in all processes.
+            step: `TrainingStep` of the same network in all processes.
             sync_batch_stats: normalise by the batch of all processes.
         """
         del sync_batch_stats
-        return network
+        return step
 
     def share_batch_stats(self, network: nn.Module) -> None:
         """Give all processes the running statistics of the first, which are those that ship."""
 
 
 class ManyProcesses(Processes):
-    """One of many, over Gloo on CPUs."""
+    """One of many: over Gloo on CPUs, over NCCL on cards, one card each."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, environment: Mapping[str, str], device: str = "cpu") -> None:
         """Meet the others.
 
         Args:
             environment: with the variables that torchrun sets.
+            device: as `find_device` takes it; each process finds its own.
 
         Raises:
             ConfigError: Fabric is not installed, or the machines run different numbers.
@@ -143,6 +151,15 @@ class ManyProcesses(Processes):
                 f"expected the same number of processes on each machine, got {self.count} in all "
                 f"and {self.local} on one; give all the same --nproc-per-node."
             )
+        super().__init__(find_device(device, int(environment.get("LOCAL_RANK", self.rank))))
+        if self.device.type not in ("cpu", "cuda"):
+            raise ConfigError(
+                f"expected many processes to train on cpu or cuda, got {self.device.type}; use one "
+                "process, or --device cpu."
+            )
+        on_cards = self.device.type == "cuda"
+        if on_cards:
+            torch.cuda.set_device(self.device)
         try:
             from lightning_fabric import Fabric
             from lightning_fabric.plugins.environments import TorchElasticEnvironment
@@ -160,12 +177,12 @@ class ManyProcesses(Processes):
         options: dict[str, Any] = {next(name for name in names if name in known): False}
         strategy = DDPStrategy(
             cluster_environment=TorchElasticEnvironment(),
-            process_group_backend="gloo",
+            process_group_backend="nccl" if on_cards else "gloo",
             timeout=PATIENCE,
             **options,
         )
         self._fabric = Fabric(
-            accelerator="cpu",
+            accelerator=self.device.type,
             strategy=strategy,
             devices=self.local,
             num_nodes=self.count // self.local,
@@ -198,25 +215,25 @@ class ManyProcesses(Processes):
 
     def any_of(self, flag: bool) -> bool:
         """As in the base."""
-        flags = torch.tensor(int(flag))
+        flags = torch.tensor(int(flag), device=self.device)
         dist.all_reduce(flags)
         return bool(flags)
 
-    def wrap(self, network: nn.Module, sync_batch_stats: bool) -> Forward:
+    def wrap(self, step: nn.Module, sync_batch_stats: bool) -> Step:
         """As in the base: DDP.
 
         Gradients that are summed over steps are averaged at each step, so that the first process's
         are all that a saved state must hold.
         """
-        together = self._fabric.setup_module(network, move_to_device=False)
+        together = self._fabric.setup_module(step, move_to_device=False)
         if not sync_batch_stats:
             return together
 
-        def forward(images_B3HW: Tensor) -> Mapping[str, Tensor]:
+        def synced(images_B3HW: Tensor, targets: Targets) -> Mapping[str, Tensor]:
             with SyncedBatchStatistics():
-                return together(images_B3HW)
+                return together(images_B3HW, targets)
 
-        return forward
+        return synced
 
     def share_batch_stats(self, network: nn.Module) -> None:
         """As in the base."""
@@ -225,15 +242,18 @@ class ManyProcesses(Processes):
                 dist.broadcast(buffer, src=0)
 
 
-def join() -> Processes:
+def join(device: str = "cpu") -> Processes:
     """Meet the processes that torchrun started beside this one; none where it started no other.
 
+    Args:
+        device: to train on, as `find_device` takes it.
+
     Raises:
-        ConfigError: what that needs is not installed.
+        ConfigError: what that needs is not installed, or no such device.
     """
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
-        return Processes()
-    return ManyProcesses(os.environ)
+        return Processes(find_device(device))
+    return ManyProcesses(os.environ, device)
 
 
 @contextlib.contextmanager
@@ -251,7 +271,7 @@ def one_voice() -> Iterator[None]:
             raise
         if not _speaks_first():
             raise SystemExit(2) from None
-        if isinstance(error, RuntimeError) and "gloo" in str(error).lower():
+        if isinstance(error, RuntimeError) and re.search("gloo|nccl", str(error), re.I):
             raise MaskwrightError(
                 f"process {os.environ['RANK']} of {os.environ['WORLD_SIZE']} lost the others: one "
                 "was ended from outside, perhaps for lack of memory, or the network failed. Go on "

@@ -17,6 +17,14 @@ from rich.progress import (
 class Silent:
     """Tells nothing; for use as a library."""
 
+    _told: frozenset[str] = frozenset()
+
+    def note_once(self, text: str, key: str) -> None:
+        """`note`, but only the first text of a key; "" is none."""
+        if text and key not in self._told:
+            self._told |= {key}
+            self.note(text)
+
     def note(self, text: str) -> None:
         """Something the user should know, in one sentence."""
 

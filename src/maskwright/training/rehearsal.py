@@ -7,25 +7,28 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Literal
 
 import torch
 
-from maskwright.architectures.contract import Network
+from maskwright.core.errors import ConfigError
 from maskwright.data.augment import NONE
 from maskwright.data.loader import Batch, batches
 from maskwright.training.config import TrainConfig
+from maskwright.training.device import name_of, wait_for
 from maskwright.training.optimiser import build_optimiser
+from maskwright.training.precision import Precision, PrecisionName, candidates
 from maskwright.training.preflight import (
     MemoryEstimate,
+    Timing,
     estimate_memory,
     refuse_what_does_not_fit,
+    scorings_within,
     steps_within,
     time_steps,
 )
 from maskwright.training.scoring import score
 from maskwright.training.setup import Setup
-from maskwright.training.steps import backward
+from maskwright.training.steps import TrainingStep, backward
 
 TRIAL_SHARE = 0.1
 """Of a budget may go into timing steps, but for the first ones."""
@@ -46,32 +49,47 @@ def rehearse(setup: Setup, started: float, note: Callable[[str], None]) -> Train
     """
     config = setup.config
     # on a copy: batch statistics change with each forward pass, and trials leave no trace
-    network = copy.deepcopy(setup.network).train()
-    estimate = setup.processes.agree(lambda: check_memory(setup, network))
+    step = TrainingStep(copy.deepcopy(setup.network).train())
+    estimate = setup.processes.agree(lambda: check_memory(setup, step))
+    wanted = config.precision
     timing = time_steps(
-        _trial_step(setup, network),
-        config.precision,
+        trial_step(setup, config.batch, step),
+        candidates(setup.device) if wanted == "auto" else (wanted,),
         clock=processor_clock if config.budget_of == "steps" else time.perf_counter,
         limit=TRIAL_SHARE * (config.budget or math.inf),
     )
     an_epoch = len(setup.cache) / config.batch
     evaluation = _time_evaluation(setup)
-    steps = _count_steps(config, started, timing.step, evaluation, an_epoch)
-    steps, timing = setup.processes.same((steps, timing))
-    bf16: Literal["bf16", "fp32"] = "bf16" if timing.bf16 else "fp32"
-    gain = "" if timing.gain is None else f" (bf16 is {timing.gain:.2f} times as fast as fp32)"
+    steps, scorings = _plan(config, started, timing.step, evaluation, an_epoch, note)
+    steps, scorings, timing = setup.processes.same((steps, scorings, timing))
     parameters = sum(parameter.numel() for parameter in setup.network.parameters())
+    where = "" if setup.device.type == "cpu" else f" on {name_of(setup.device)}"
     note(
         f"{config.architecture}: {parameters / 1e6:.2f} M parameters; {len(setup.cache)} "
         f"training and {len(setup.validation)} validation images; about "
-        f"{estimate.total / 2**30:.1f} GiB of memory."
+        f"{estimate.total / 2**30:.1f} GiB of memory{where}."
     )
     note(
-        f"{timing.step:.2f} s a step in {bf16}{gain}, {timing.step * an_epoch:.0f} s an epoch; "
-        f"{steps} steps = {steps / an_epoch:.1f} epochs = "
-        f"{(steps * timing.step + config.evaluate_every * evaluation) / 60:.1f} min."
+        f"{timing.step:.2g} s a step in {timing.precision}{_gain(timing)}, "
+        f"{timing.step * an_epoch:.0f} s an epoch; {steps} steps = {steps / an_epoch:.1f} epochs = "
+        f"{(steps * timing.step + scorings * evaluation) / 60:.1f} min."
     )
-    return replace(config, budget=None, epochs=None, steps=steps, precision=bf16)
+    return replace(
+        config, budget=None, epochs=None, steps=steps, precision=timing.precision,
+        evaluate_every=scorings,
+    )  # fmt: skip
+
+
+def _gain(timing: Timing) -> str:
+    if timing.gain is None:
+        return ""
+    told = f" (half precision takes 1/{timing.gain:.2f} of fp32's time"
+    if not timing.sure:
+        told += (
+            f", 95 % interval {timing.low:.2f} to {timing.high:.2f}: the machine is too busy to "
+            "tell them apart"
+        )
+    return told + ")"
 
 
 def processor_clock() -> float:
@@ -82,26 +100,27 @@ def processor_clock() -> float:
     return time.process_time() / torch.get_num_threads()
 
 
-def check_memory(setup: Setup, network: Network) -> MemoryEstimate:
+def check_memory(setup: Setup, step: TrainingStep) -> MemoryEstimate:
     """Refuse a run that won't fit.
 
     Args:
         setup: with the data.
-        network: a copy, in training mode; its batch statistics change.
+        step: of a copy, in training mode; its batch statistics change.
 
     Raises:
         ConfigError: the settings need more memory than is free.
     """
     config, processes = setup.config, setup.processes
     batch = _trial_batch(setup, min(2, config.batch if config.sync_batch_stats else setup.share))
-    one = estimate_memory(network, batch, config, setup.cache.nbytes)
-    machine = MemoryEstimate(
-        weights=one.weights * processes.local,
-        activations=one.activations * processes.local // processes.count,
+    one = estimate_memory(step, batch.to(setup.device), config, setup.cache.nbytes)
+    sharing = processes.local if setup.device.type == "cpu" else 1
+    needed = MemoryEstimate(
+        weights=one.weights * sharing,
+        activations=one.activations * sharing // processes.count,
         cache=one.cache * processes.local,
     )
-    refuse_what_does_not_fit(machine, config)
-    return machine
+    refuse_what_does_not_fit(needed, config, setup.device)
+    return needed
 
 
 def _trial_batch(setup: Setup, images: int) -> Batch:
@@ -109,17 +128,36 @@ def _trial_batch(setup: Setup, images: int) -> Batch:
     return next(batches(setup.draws(images, NONE), images, workers=0))
 
 
-def _trial_step(setup: Setup, network: Network) -> Callable[[bool], None]:
-    batch = _trial_batch(setup, setup.share)
-    forward = setup.processes.wrap(network, setup.config.sync_batch_stats)
-    optimiser = build_optimiser(network, setup.config)
+def trial_step(
+    setup: Setup, images: int, own: TrainingStep | None = None
+) -> Callable[[PrecisionName], None]:
+    """A training step to time, in the precision that it is called with.
 
-    def step(bf16: bool) -> None:
-        backward(network, batch, bf16, 1.0, forward)
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
+    Args:
+        setup: network and data.
+        images: of a batch, of all processes together.
+        own: of a copy of the network, which it trains; None makes one.
+    """
+    own = own or TrainingStep(copy.deepcopy(setup.network).train())
+    batch = _trial_batch(setup, images // setup.processes.count).to(setup.device)
+    step = setup.wrap(own)
+    optimiser = build_optimiser(own.network, setup.config)
 
-    return step
+    def run(name: PrecisionName) -> None:
+        precision = Precision(name, setup.device)
+        try:
+            backward(step, batch, precision)
+        except RuntimeError as error:
+            if "deterministic" not in str(error):
+                raise
+            raise ConfigError(
+                f"{setup.config.architecture} can't be trained with deterministic=true on "
+                f"{setup.device}: {str(error).splitlines()[0]}"
+            ) from error
+        precision.update(optimiser, own.network.parameters(), 0.0)
+        wait_for(setup.device)
+
+    return run
 
 
 def _time_evaluation(setup: Setup) -> float:
@@ -130,14 +168,39 @@ def _time_evaluation(setup: Setup) -> float:
     return (time.perf_counter() - start) / len(few) * len(setup.validation)
 
 
-def _count_steps(
-    config: TrainConfig, started: float, step: float, evaluation: float, an_epoch: float
-) -> int:
-    if config.budget is not None and config.budget_of == "steps":
-        return max(1, round(config.budget / step))
-    if config.budget is not None:
-        spent = time.perf_counter() - started
-        return steps_within(config.budget, spent, step, evaluation, config.evaluate_every)
+def _plan(
+    config: TrainConfig,
+    started: float,
+    step: float,
+    evaluation: float,
+    an_epoch: float,
+    note: Callable[[str], None],
+) -> tuple[int, int]:
+    """How many steps, and how many scorings among them.
+
+    A budget that can't be held is told here, before anything of it is spent on training.
+    """
+    budget, wanted = config.budget, config.evaluate_every
+    if budget is not None and config.budget_of == "steps":
+        return max(1, round(budget / step)), wanted
     if config.epochs is not None:
-        return max(1, round(config.epochs * an_epoch))
-    return int(config.steps or 1)
+        return max(1, round(config.epochs * an_epoch)), wanted
+    if budget is None:
+        return int(config.steps or 1), wanted
+    spent = time.perf_counter() - started
+    scorings = scorings_within(budget, spent, evaluation, wanted)
+    if scorings < wanted:
+        note(
+            f"scored {scorings} times, not {wanted}: each takes {evaluation:.3g} s of the "
+            f"{budget:.3g} s."
+        )
+    steps = steps_within(budget, spent, step, evaluation, scorings)
+    total = spent + steps * step + scorings * evaluation
+    if total > budget:
+        note(
+            f"the budget of {budget:.3g} s can't be held: reading and timing took {spent:.3g} s, a "
+            f"step takes {step:.3g} s and a scoring {evaluation:.3g} s, so that the run will take "
+            f"about {total:.3g} s with {steps} step{'s' if steps > 1 else ''}. Give it more time, "
+            "or a smaller network, size or batch."
+        )
+    return steps, scorings

@@ -9,6 +9,7 @@ import torch
 
 from maskwright.core.errors import ConfigError
 from maskwright.core.sample import Dataset
+from maskwright.training.processes import Processes
 from maskwright.training.state import Counters
 
 
@@ -36,10 +37,11 @@ def require_same_data(settings: Mapping[str, Any], dataset: Dataset, same: bool 
         )
 
 
-def tell_differences(saved: Counters, processes: int, note: Callable[[str], None]) -> None:
+def tell_differences(saved: Counters, processes: Processes, note: Callable[[str], None]) -> None:
     """Say where the weights can't come out bit for bit as without an interruption."""
     for name, before, now in (
-        ("processes", saved.processes, processes),
+        ("device", saved.device, processes.device.type),
+        ("processes", saved.processes, processes.count),
         ("threads", saved.threads, torch.get_num_threads()),
         ("torch", saved.torch, torch.__version__),
     ):

@@ -1,6 +1,7 @@
 """A run's folder: settings, environment, history and weights, each whole at any moment.
 
 config.json       every setting, resolved: steps, precision, class weights
+recipe.yaml       the settings alone, to share: `maskwright train --recipe`
 environment.json  machine, versions, command
 metrics.csv       a row a log interval and a row a score
 tensorboard/      the same for TensorBoard
@@ -30,10 +31,12 @@ from maskwright.core.errors import ConfigError, MaskwrightError, ModelFileError
 from maskwright.core.files import write_json, write_text
 from maskwright.training.state import RunState, load_state, save_state
 
-COLUMNS = ("step", "epoch", "seconds", "loss", "lr", "miou", "pixel_accuracy")
+COLUMNS = ("step", "epoch", "seconds", "loss", "lr")
+"""Of metrics.csv, before those of the scores: miou and pixel_accuracy, ap_masks, pq ..."""
+
 _FILES = (
-    "config.json", "environment.json", "metrics.csv", "report.html", "best.safetensors",
-    "last.safetensors", "state.safetensors", "state-before.safetensors",
+    "config.json", "recipe.yaml", "environment.json", "metrics.csv", "report.html",
+    "best.safetensors", "last.safetensors", "state.safetensors", "state-before.safetensors",
 )  # fmt: skip
 _PACKAGES = (
     "maskwright", "torch", "torchvision", "timm", "lightning-fabric", "numpy",
@@ -132,13 +135,14 @@ class RunFolder:
                 "again with --overwrite."
             ) from error
 
-    def start(self, config: dict[str, Any]) -> None:
-        """Remove an older run's files, write the settings and the environment, open the logs."""
+    def start(self, config: dict[str, Any], recipe: str = "") -> None:
+        """Remove an older run's files, write settings, recipe and environment, open the logs."""
         with _writing(self.path):
             for name in _FILES:
                 (self.path / name).unlink(missing_ok=True)
             self._remove_parts()
         write_json(self.path / "config.json", config)
+        write_text(self.path / "recipe.yaml", recipe)
         write_json(self.path / "environment.json", environment())
         self._open_board()
 
@@ -192,7 +196,7 @@ class RunFolder:
             self._state.unlink(missing_ok=True)
 
     def log(self, **row: float) -> None:
-        """Add a row; its keys are among `COLUMNS`."""
+        """Add a row: values by their columns, those of scores behind the others."""
         self.history.append(row)
         self._write_history()
         self._to_board(row)
@@ -209,7 +213,8 @@ class RunFolder:
 
     def _write_history(self) -> None:
         text = io.StringIO()
-        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+        columns = list(dict.fromkeys([*COLUMNS, *(name for row in self.history for name in row)]))
+        writer = csv.DictWriter(text, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(self.history)
         write_text(self.path / "metrics.csv", text.getvalue())
@@ -243,7 +248,7 @@ class RunFolder:
 class WatchedFolder(RunFolder):
     """A run's folder for the processes that leave it to the first one to write."""
 
-    def start(self, config: dict[str, Any]) -> None:
+    def start(self, config: dict[str, Any], recipe: str = "") -> None:
         """Write nothing."""
 
     def go_on(self, rows: int) -> None:

@@ -4,31 +4,37 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from maskwright.architectures import build
-from maskwright.architectures.contract import Network, SemanticNetwork
-from maskwright.architectures.deploy import deploy_run
-from maskwright.architectures.weights import load_weights
+from maskwright.architectures import architecture
+from maskwright.architectures.checkpoint import describe
+from maskwright.architectures.contract import SemanticNetwork
 from maskwright.core import machine
 from maskwright.core.card import ModelCard
 from maskwright.core.resize import Resize
-from maskwright.core.sample import Dataset, Sample
-from maskwright.data.augment import Augmentation
+from maskwright.core.sample import Dataset, Sample, Task
+from maskwright.data.augment import Augmentation, Fit, Frame
 from maskwright.data.cache import Cache
+from maskwright.data.fingerprint import prints
 from maskwright.data.loader import Draws
 from maskwright.data.sampling import class_weights, draw_order, repeat_factors
-from maskwright.jobs.evaluate import Evaluation, evaluate
+from maskwright.jobs.scores import Scores
+from maskwright.jobs.training_check import check_for_training
 from maskwright.losses.choice import pixel_loss
-from maskwright.runtimes.predictor import Predictor
 from maskwright.training.config import TrainConfig
+from maskwright.training.device import find_device, make_deterministic
+from maskwright.training.first_network import first_network, remember
+from maskwright.training.precision import Precision
 from maskwright.training.preflight import labelled
 from maskwright.training.processes import Processes
+from maskwright.training.sizes import choose_fit
 from maskwright.training.speed import keep_memory_mapped
+from maskwright.training.steps import Step, TrainingStep
 
 
 class Setup:
@@ -40,9 +46,12 @@ class Setup:
         name: of the run, for the card.
         licence: of the weights that come out, for the card.
         network: with its loss, channels last in memory.
+        tasks: that it learns.
         validation: the samples that are scored.
         cache: the decoded training samples.
         class_weights: float [K], what "weighted-ce" uses.
+        device: that the network is on.
+        fit: how images come to the input: "stretch" or "letterbox".
         processes: that train together; they all have the same setup.
         share: images of each batch for this process.
     """
@@ -56,6 +65,7 @@ class Setup:
         note: Callable[[str], None],
         weights: Mapping[str, Tensor] | None = None,
         processes: Processes | None = None,
+        remembered: Mapping[str, Any] | None = None,
     ) -> None:
         """Build the network and read the data.
 
@@ -67,30 +77,71 @@ class Setup:
             note: told what the user should know.
             weights: first weights under our names; heads for other classes are swapped.
             processes: that train together; None for this one alone.
+            remembered: of a run that goes on: "network" of its config.json.
 
         Raises:
             ConfigError: settings that contradict each other, the data or the processes.
             DataError: images or masks that can't be read.
         """
         self.config, self.dataset, self.name, self.licence = config, dataset, name, licence
-        self.processes = processes or Processes()
+        self.processes = processes or Processes(find_device(config.device))
+        self.device = self.processes.device
+        if config.precision != "auto":
+            Precision(config.precision, self.device)  # refused before anything is read
         self.share = self.processes.share(config.batch)
+        self._fingerprint: int | None = None
         cores = max(1, machine.usable_cores() // self.processes.local)
-        torch.set_num_threads(config.threads or cores)
+        torch.set_num_threads(machine.thread_count(config.threads or cores))
         torch.manual_seed(config.seed)
         keep_memory_mapped()
-        self.network = build(config.architecture, len(dataset.classes), **config.options)
-        if weights is not None:
-            note(str(load_weights(self.network, weights)))
-        self.network.to(memory_format=torch.channels_last)
-        self.validation = labelled(dataset, "val", "test", "train", "all", note=note)
-        samples = labelled(dataset, "train", "all", note=note)
-        self.cache = self._fill_cache(samples)
-        self._names = [sample.name for sample in samples]
-        self.class_weights = class_weights(self.cache.pixels_NK, config.class_power)
+        if config.deterministic:
+            make_deterministic()
+        self.network = first_network(config, len(dataset.classes), weights, remembered, note)
+        self.network.freeze(*config.freeze)
+        self.network.to(self.device).to(memory_format=torch.channels_last)
         if isinstance(self.network, SemanticNetwork):
-            weights_K = torch.from_numpy(self.class_weights)
+            self.network.pixel_loss = pixel_loss(config.loss)  # whose needs the cache must meet
+        self.tasks: tuple[Task, ...] = architecture(config.architecture).card.tasks
+        self.validation = labelled(
+            dataset, "val", "test", "train", "all", tasks=self.tasks, note=note
+        )
+        samples = labelled(dataset, "train", "all", tasks=self.tasks, note=note)
+        self.cache = self._fill_cache(samples)
+        self.fit: Fit = choose_fit(config, self.cache.sizes_N2, note)
+        self.adopt(replace(config, resize=self.fit))
+
+    def adopt(self, config: TrainConfig) -> None:
+        """Go on with other settings of how to train: loss, batch, rates, augmentation.
+
+        What the network and the data were read with can't change any more.
+        """
+        self.share = self.processes.share(config.batch)
+        self.class_weights = class_weights(self.cache.pixels_NK, config.class_power)
+        weights_K = torch.from_numpy(self.class_weights).to(self.device)
+        if isinstance(self.network, SemanticNetwork):
             self.network.pixel_loss = pixel_loss(config.loss, weights_K)
+        self.config = config
+
+    def check(self, note: Callable[[str], None]) -> None:
+        """Refuse a set that teaches nothing, before time is spent on it; tell what else is odd.
+
+        Raises:
+            DataError: no labelled pixel, object or image to learn from or to score on.
+        """
+        split = next(name for name in ("train", "all") if name in self.dataset.splits)
+        counts: dict[Task, dict[str, np.ndarray]] = {}
+        whole = len(self.cache) == len(self.dataset.splits[split])
+        if "semantic" in self.tasks and whole:  # counted when it was read
+            counts["semantic"] = {split: self.cache.pixels_NK}
+        found = check_for_training(self.dataset, self.tasks, counts=counts)
+        found.require()
+        for remark in found.remarks:
+            note(remark)
+
+    def wrap(self, step: TrainingStep) -> Step:
+        """The training step as it is called: compiled where asked, shared by the processes."""
+        module: Any = torch.compile(step) if self.config.compile else step
+        return self.processes.wrap(module, self.config.sync_batch_stats)
 
     def draws(self, count: int, augmentation: Augmentation | None = None) -> Draws:
         """The first `count` training examples; `augmentation` takes the place of the settings'."""
@@ -99,35 +150,31 @@ class Setup:
         factors = repeat_factors(self.cache.pixels_NK) if config.balance else plain
         order = draw_order(factors, count, config.seed)
         chosen = config.augmentation if augmentation is None else augmentation
-        return Draws(self.cache, order, config.size, chosen, config.seed)
+        frame = Frame(size=config.size, crop=config.crop, fit=self.fit)
+        return Draws(self.cache, order, frame, chosen, config.seed)
 
-    def evaluate(self, network: Network, samples: tuple[Sample, ...]) -> Evaluation:
-        """Score the deploy path of a network."""
-        predictor = Predictor(self.card(), deploy_run(network), {"name": "torch"})
-        return evaluate(samples, predictor.predict, self.dataset.classes)
-
-    def card(self, step: int = 0, evaluation: Evaluation | None = None) -> ModelCard:
+    def card(self, step: int = 0, scores: Scores | None = None) -> ModelCard:
         """The card of the weights at a step, with what they scored."""
         measured = {}
-        if evaluation is not None:
-            scores = evaluation.scores
+        if scores is not None:
             measured["validation"] = {
                 "data": self.dataset.root.name,
-                "images": len(self.validation),
-                "miou": scores.miou,
-                "pixel_accuracy": scores.pixel_accuracy,
+                "images": scores.images,
+                "headline": scores.headline().name,
+                **scores.row(),
             }
-        return ModelCard(
+        card = ModelCard(
             name=self.name,
             architecture=self.config.architecture,
             config=self.network.config_dict(),
             classes=self.dataset.classes,
-            tasks=("semantic",),
-            resize=Resize(size=self.config.size),
+            tasks=self.tasks,
+            resize=Resize(size=self.config.size, mode=self.fit),
             measured=measured,
             training={"step": step, "seed": self.config.seed, "data": self.dataset.root.name},
             licence=self.licence,
         )
+        return describe(card, self.network)
 
     def facts(self) -> dict[str, Any]:
         """What config.json tells of the data beside the settings."""
@@ -139,16 +186,22 @@ class Setup:
             "validation_images": len(self.validation),
             "licence": self.licence,
             "processes": self.processes.count,
+            "network": remember(self.network),
         }
 
     def fingerprint(self) -> int:
-        """Changes with the samples' names, their order, and the pixels of any class in any one."""
-        names = [*self._names, "", *(sample.name for sample in self.validation)]
-        found = zlib.crc32("\n".join([*self.dataset.classes.names, "", *names]).encode())
-        return zlib.crc32(np.ascontiguousarray(self.cache.pixels_NK).data, found)
+        """Changes with the classes, and with any image, its name, or its truth.
+
+        Training and validation samples count by their content, in their order.
+        """
+        if self._fingerprint is None:
+            parts = [*self.dataset.classes.names, *self.cache.prints, *prints(self.validation)]
+            self._fingerprint = zlib.crc32("\n".join(map(str, parts)).encode())
+        return self._fingerprint
 
     def _fill_cache(self, samples: tuple[Sample, ...]) -> Cache:
         budget = self.config.cache
         if budget is None:
             budget = machine.available_memory() // 3 // self.processes.local
-        return Cache(samples, len(self.dataset.classes), budget)
+        needs = self.network.needs
+        return Cache(samples, len(self.dataset.classes), budget, needs=needs)

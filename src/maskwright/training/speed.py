@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -15,18 +14,8 @@ from torch.overrides import TorchFunctionMode
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
 
 
-@contextlib.contextmanager
-def mixed_precision(bf16: bool) -> Iterator[None]:
-    """Run what is inside in bf16 autocast, but for the operations that are slower in it."""
-    if not bf16:
-        yield
-        return
-    with torch.autocast("cpu", torch.bfloat16), _DepthwiseInFloat32():
-        yield
-
-
-class _DepthwiseInFloat32(TorchFunctionMode):
-    """Depth-wise convolutions leave autocast.
+class DepthwiseInFloat32(TorchFunctionMode):
+    """Inside, depth-wise convolutions leave autocast on a CPU.
 
     oneDNN's backward pass of a depth-wise convolution is 3 to 5 times slower in bf16 than in
     float32 (measured on AVX-512 bf16: 5x5, 144 channels, stride 2: 81 against 17 ms), and they

@@ -1,17 +1,18 @@
 """A run's state between two steps, as tensors and JSON in one safetensors file.
 
 Tensors, under prefixes: `network.`, `average.`, `gradient.` by their names; `optimiser.I.NAME` of
-the I-th parameter in the order of the groups; `best.matrix` and `best.images` of the best
-evaluation. The metadata holds the counters as JSON and a checksum of everything. No pickle, no
-code. What is a pure function of step and seed (rate, order, augmentation, dropout) is not saved.
+the I-th parameter in the order of the groups; `best.` and what the scores of the best weights
+keep (`jobs.Scores.arrays`). The metadata holds the counters as JSON and a checksum of everything.
+No pickle, no code. What is a pure function of step and seed (rate, order, augmentation, dropout) is
+not saved.
 """
 
 from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import safetensors.torch
@@ -22,11 +23,9 @@ from maskwright.architectures.weights import parse_safetensors, read_model_file
 from maskwright.core.classes import Classes
 from maskwright.core.errors import ModelFileError
 from maskwright.core.files import write_bytes
-from maskwright.core.sample import Sample
-from maskwright.jobs.evaluate import Evaluation, ImageScore
-from maskwright.metrics.semantic import semantic_scores
+from maskwright.jobs.scores import Scores
 
-VERSION = 1
+VERSION = 2
 _KEY, _CHECKSUM = "maskwright_state", "checksum"
 
 
@@ -39,7 +38,7 @@ class Counters:
         loss_sum: of the steps since the last row of metrics.csv.
         since: how many those are.
         scored: the last step that was scored; 0 before.
-        best_score: mIoU of the best weights; -1 before the first score.
+        best_score: headline of the best weights; -1 before the first score.
         without_gain: scores since then.
         updates: of the averages.
         rows: of metrics.csv.
@@ -48,6 +47,9 @@ class Counters:
         threads: of torch.
         processes: that train together.
         torch: its version.
+        device: that trained, "cpu" or "cuda".
+        planned: seconds that a budget gives the whole run; 0 without one.
+        scale: of fp16's losses; empty in other precisions.
     """
 
     step: int = 0
@@ -63,6 +65,9 @@ class Counters:
     threads: int = 0
     processes: int = 1
     torch: str = ""
+    device: str = "cpu"
+    planned: float = 0.0
+    scale: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -147,42 +152,37 @@ def training_tensors(network: nn.Module, optimiser: torch.optim.Optimizer) -> di
 
 
 def restore_training(state: RunState, network: nn.Module, optimiser: torch.optim.Optimizer) -> None:
-    """Inverse of `training_tensors`; the optimiser was built for the same network."""
+    """Inverse of `training_tensors`; the optimiser was built for the same network.
+
+    The tensors go to the network's device, whichever they came from.
+    """
     network.load_state_dict(state.under("network."))
     gradients = state.under("gradient.")
     for name, parameter in network.named_parameters():
-        parameter.grad = gradients.get(name)
+        gradient = gradients.get(name)
+        parameter.grad = None if gradient is None else gradient.to(parameter.device)
     parameters = list(_parameters(optimiser))
     for key, value in state.under("optimiser.").items():
         index, _, name = key.partition(".")
-        optimiser.state[parameters[int(index)]][name] = value
+        parameter = parameters[int(index)]
+        # the count of steps stays on the processor, where optimisers keep it
+        device = "cpu" if value.ndim == 0 else parameter.device
+        optimiser.state[parameter][name] = value.to(device)
 
 
-def evaluation_tensors(evaluation: Evaluation | None) -> dict[str, Tensor]:
-    """What can't be computed again without the best weights: the matrix and each image's scores."""
-    if evaluation is None:
+def score_tensors(scores: Scores | None) -> dict[str, Tensor]:
+    """What can't be computed again without the best weights: all that was counted."""
+    if scores is None:
         return {}
-    images = [[image.miou, image.pixel_accuracy] for image in evaluation.images]
-    return {
-        "best.matrix": torch.from_numpy(evaluation.matrix),
-        "best.images": torch.tensor(images, dtype=torch.float64),
-    }
+    return {f"best.{name}": torch.from_numpy(array) for name, array in scores.arrays().items()}
 
 
-def restored_evaluation(
-    state: RunState, samples: Sequence[Sample], classes: Classes
-) -> Evaluation | None:
-    """Inverse of `evaluation_tensors`, given the samples that were scored."""
+def restored_scores(state: RunState, classes: Classes) -> Scores | None:
+    """Inverse of `score_tensors`."""
     tensors = state.under("best.")
     if not tensors:
         return None
-    matrix = tensors["matrix"].numpy()
-    images = tuple(
-        ImageScore(name=sample.name, miou=miou, pixel_accuracy=accuracy)
-        for sample, (miou, accuracy) in zip(samples, tensors["images"].tolist(), strict=True)
-    )
-    scores = semantic_scores(matrix, classes.names)
-    return Evaluation(classes=classes, matrix=matrix, scores=scores, images=images)
+    return Scores.from_arrays({name: t.numpy() for name, t in tensors.items()}, classes)
 
 
 def _parameters(optimiser: torch.optim.Optimizer) -> Iterator[nn.Parameter]:

@@ -6,9 +6,11 @@ Legend: B batch, 3 colours (RGB), C channels, H W of the image, h w of a feature
 from __future__ import annotations
 
 import difflib
+import re
 from typing import Any, cast
 
 import timm
+import torch
 from timm.models import FeatureListNet
 from torch import Tensor, nn
 
@@ -39,6 +41,7 @@ class TimmEncoder(Encoder):
             output_stride: of the deepest feature map: 8, 16 or 32; below 32, layers dilate instead.
         """
         super().__init__()
+        self.name = name
         # from_reference and checkpoints load over these: building must not reach for a hub
         self.network = _create(name, levels, output_stride)
         info = self.network.feature_info
@@ -53,6 +56,21 @@ class TimmEncoder(Encoder):
     def forward(self, images_B3HW: Tensor) -> list[Tensor]:
         """RGB, normalised -> features, finest first; sizes are rounded up at odd inputs."""
         return cast(list[Tensor], self.network(images_B3HW))
+
+    def no_weight_decay(self) -> set[str]:
+        """What timm doesn't decay, under the names of this module's parameters.
+
+        timm tells it of the whole network only, and names parts otherwise once features are wanted.
+        """
+        with torch.device("meta"):
+            whole: Any = timm.create_model(self.name)
+        told = whole.no_weight_decay() if hasattr(whole, "no_weight_decay") else ()
+        wanted = {name.replace(".", "_") for name in told}
+        return {
+            name
+            for name, _ in self.named_parameters()
+            if re.sub(r"^network\.(model\.)?", "", name).replace(".", "_") in wanted
+        }
 
     def _load_imagenet(self, name: str) -> None:
         name = name.removesuffix(".in1k")  # timm's tag for the weights that the packages hold

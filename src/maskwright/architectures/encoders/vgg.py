@@ -17,7 +17,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from maskwright.architectures.contract import IMAGENET_STD
+from maskwright.architectures.normalisation import IMAGENET_STD
 from maskwright.layers.conv import ConvNormAct
 
 VGG16_WIDTHS = (64, 128, 256, 512, 512)

@@ -1,0 +1,110 @@
+"""How images come to the input: as what ships does, told where it changes them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+from shapes import Listener, config, make_dataset, quick
+
+import maskwright.formats as formats
+from maskwright.architectures.checkpoint import load_checkpoint
+from maskwright.core.errors import ConfigError, DataError
+from maskwright.training import resume, train
+from maskwright.training.sizes import choose_fit
+
+
+def chosen(sizes: list[tuple[int, int]], **settings) -> tuple[str, list[str]]:
+    notes: list[str] = []
+    return choose_fit(config(**settings), np.array(sizes), notes.append), notes
+
+
+def test_images_of_the_inputs_aspect_are_stretched_and_nothing_is_told():
+    assert chosen([(64, 64), (128, 120)], size=(32, 32)) == ("stretch", [])
+    assert chosen([(64, 64)], size=(32, 32), resize="letterbox") == ("letterbox", [])
+
+
+def test_another_aspect_is_letterboxed_unless_asked_and_told():
+    sizes = [(64, 64), (64, 128), (60, 120)]
+    fit, (note,) = chosen(sizes, size=(32, 32))
+    assert fit == "letterbox"
+    assert "2 of 3 training images have another aspect" in note
+    assert "1.00 to 2.00" in note
+    assert "32x32" in note
+    fit, (note,) = chosen(sizes, size=(32, 32), resize="stretch")
+    assert fit == "stretch"
+    assert "stretched, here and in use" in note
+
+
+def test_the_card_ships_what_training_did(tmp_path):
+    make_dataset(tmp_path / "set")
+    wide = cv2.imread(str(tmp_path / "set/train/images/0.png"))
+    ids = cv2.imread(str(tmp_path / "set/train/masks/0.png"), cv2.IMREAD_UNCHANGED)
+    cv2.imwrite(str(tmp_path / "set/train/images/0.png"), np.hstack([wide, wide]))
+    cv2.imwrite(str(tmp_path / "set/train/masks/0.png"), np.hstack([ids, ids]))
+    dataset = formats.read(tmp_path / "set")
+    listener = Listener()
+    train(quick(steps=2, crop=(16, 24)), dataset, tmp_path / "run", progress=listener)
+    assert any("1 of 6 training images have another aspect" in note for note in listener.notes)
+    card = load_checkpoint(tmp_path / "run/best.safetensors")[1]
+    assert (card.resize.mode, card.resize.size) == ("letterbox", (32, 32))
+    stored = json.loads((tmp_path / "run/config.json").read_text())
+    assert (stored["resize"], stored["crop"]) == ("letterbox", [16, 24])
+
+
+# --- what is refused before the first step ----------------------------------------------------
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_a_set_of_void_is_refused_before_the_first_step(tmp_path, split):
+    dataset = make_dataset(tmp_path / "set")
+
+    def void(sample):
+        truth = sample.read_truth()
+        return replace(sample, truth_of=replace(truth, semantic=np.full_like(truth.semantic, 255)))
+
+    blank = replace(
+        dataset, splits={**dataset.splits, split: tuple(map(void, dataset.splits[split]))}
+    )
+    listener = Listener()
+    with pytest.raises(DataError, match=f"{split} of .* hold 0 labelled pixels"):
+        train(quick(steps=2), blank, tmp_path / "run", progress=listener)
+    assert not listener.steps
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_class_that_never_occurs_is_told(tmp_path):
+    dataset = make_dataset(tmp_path / "set")
+    (tmp_path / "set/classes.json").write_text(json.dumps(["grass", "box", "ball", "unicorn"]))
+    dataset = formats.read(tmp_path / "set")
+    listener = Listener()
+    train(quick(steps=2), dataset, tmp_path / "run", progress=listener)
+    assert any("unicorn" in note for note in listener.notes)
+
+
+# --- what is compared when a run goes on ------------------------------------------------------
+
+
+def stop(step: int) -> None:
+    if step == 6:
+        raise EOFError
+
+
+@pytest.mark.parametrize("what", ["image", "mask", "validation image", "validation mask"])
+def test_a_run_goes_on_only_with_the_same_pixels(tmp_path, what):
+    """As many pixels of each class, the same names: but other images, or other places."""
+    dataset = make_dataset(tmp_path / "set")
+    with pytest.raises(EOFError):
+        train(quick(steps=20), dataset, tmp_path / "run", progress=Listener(stop))
+    split = "val" if what.startswith("validation") else "train"
+    if what.endswith("image"):
+        noise = np.random.default_rng(1).integers(0, 256, (64, 64, 3), np.uint8)
+        cv2.imwrite(str(tmp_path / f"set/{split}/images/1.png"), noise)
+    else:
+        path = str(tmp_path / f"set/{split}/masks/1.png")
+        cv2.imwrite(path, cv2.imread(path, cv2.IMREAD_UNCHANGED)[:, ::-1])
+    with pytest.raises(ConfigError, match="has other images or masks than"):
+        resume(formats.read(tmp_path / "set"), tmp_path / "run")
