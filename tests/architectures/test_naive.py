@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from on_runtimes import assert_agree
 from torch.utils.flop_counter import FlopCounterMode
 
 from maskwright.architectures import summarise
-from maskwright.architectures.fully_connected import tiny as tiny_fully_connected
 from maskwright.architectures.sliding_window import SlidingWindow, SlidingWindowConfig
 from maskwright.architectures.sliding_window import tiny as tiny_sliding_window
 from maskwright.core.errors import ConfigError
@@ -72,12 +70,3 @@ def test_the_dense_layers_cost_is_the_one_that_the_card_tells():
     assert "50.3 M" in summary.notes
     straight = 3 * 512**2 * 21 * 512**2  # weights from every value to every class of every pixel
     assert f"{straight / 1e12:.1f} million million" in summary.notes
-
-
-@pytest.mark.parametrize("tiny", [tiny_fully_connected, tiny_sliding_window])
-def test_both_runtimes_agree(tiny):
-    torch.manual_seed(0)
-    network = tiny(4)
-    images_B3HW = torch.randint(0, 256, (1, 3, 45, 61), dtype=torch.uint8)
-    network(network.normalise(images_B3HW))
-    assert_agree(network.eval(), images_B3HW)

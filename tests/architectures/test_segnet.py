@@ -54,13 +54,12 @@ def test_unpooling_undoes_pooling_where_the_winners_are():
     assert (sparse > 0).sum() == pooled.numel()
 
 
-@pytest.mark.parametrize("size", [(64, 96), (45, 61)])
-def test_both_runtimes_agree_and_need_no_scatter(size):
+def test_both_runtimes_agree_and_need_no_scatter():
     torch.manual_seed(0)
     network = segnet.tiny(4)
-    images_B3HW = torch.randint(0, 256, (1, 3, *size), dtype=torch.uint8)
+    images_B3HW = torch.randint(0, 256, (1, 3, 45, 61), dtype=torch.uint8)
     network(network.normalise(images_B3HW))
-    nodes = assert_agree(network.eval(), images_B3HW)
+    nodes = {node.op_type for node in assert_agree(network.eval(), images_B3HW).node}
     assert not any("Scatter" in node or "Unpool" in node for node in nodes), nodes
     assert "DepthToSpace" in nodes
 

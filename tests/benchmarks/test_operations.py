@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -14,10 +16,13 @@ from maskwright.benchmarks import LatencyRow
 from maskwright.benchmarks.latency import DOUBT
 from maskwright.benchmarks.operations import count_work
 from maskwright.benchmarks.roofline import Roofline
-from maskwright.benchmarks.study import _share
+from maskwright.benchmarks.study import Study, _share
 from maskwright.benchmarks.tables import latency_table
+from maskwright.cli.console import console
 from maskwright.export import to_onnx
 from maskwright.runtimes import ov
+
+benchmark = importlib.import_module("maskwright.cli.benchmark")  # the package's name is the command
 
 
 class Graph:
@@ -117,16 +122,16 @@ def test_matrix_products_and_transposed_convolutions():
 
 
 def test_bytes_that_meet_floats_are_no_bytes():
-    graph = Graph().bytes_()
-    bytes_ = graph.last
-    graph.put("Concat", "images", axis=1)
+    graph = Graph().bytes_().put("Concat", "images", axis=1)
     graph.put("Conv", graph.byte_weights(2, 8, 1, 1))
     assert count_work(graph.done(1, 2, 8, 10)).int8_gflop == 0
+    moved = Graph().put("Transpose", perm=[0, 1, 3, 2])
+    moved.put("Conv", moved.byte_weights(2, 4, 1, 1))
+    assert count_work(moved.done(1, 2, 10, 8)).int8_gflop == 0
     graph = Graph().bytes_()
     graph.put("Concat", graph.last, axis=1)
     graph.put("Conv", graph.byte_weights(2, 8, 1, 1))
     assert count_work(graph.done(1, 2, 8, 10)).float_gflop == 0
-    assert bytes_ != "images"
 
 
 def test_sixteen_bits_are_no_bytes():
@@ -214,3 +219,15 @@ def test_a_share_above_all_is_remarked_wherever_it_is_told():
         cell = table.rows[0][place]
         assert cell == (told if told and "doubtful" in told else share)
         assert (DOUBT in table.note) == (cell == "137%, doubtful")
+
+
+@pytest.mark.parametrize("share", [0.5, 1.37])
+def test_the_command_tells_ceilings_and_explains_a_doubt(share, capsys, monkeypatch):
+    monkeypatch.setattr(console, "width", 400)
+    row = dataclasses.replace(ROW, roofline=share)
+    study = Study(rows=[row], skipped=[], rooflines=[ROOF], published={}, page=Path("report.html"))
+    benchmark._show(study)
+    told = " ".join(capsys.readouterr().out.split())
+    assert ("137%, doubtful" in told) == (DOUBT in told) == (share > 1)
+    assert "int8 89%, f32" in told
+    assert "f32 100, int8 800 Gop/s" in told

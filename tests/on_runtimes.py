@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -12,7 +14,7 @@ from maskwright.runtimes import ov
 
 
 def class_maps(network, images_B3HW):
-    """-> (torch's, {runtime: its class map}, kinds of nodes in the graph) for one image."""
+    """-> (torch's, {runtime: its class map}, the graph) for one image."""
     graph = to_onnx(network, tuple(images_B3HW.shape[-2:]))
     with torch.no_grad():
         wanted = network.eval().deploy(images_B3HW)["class_map"].numpy()
@@ -26,11 +28,11 @@ def class_maps(network, images_B3HW):
         "onnxruntime": session.run(None, {"images": images_B3HW.numpy()})[0],
         "openvino": np.asarray(compiled([images_B3HW.numpy()])[0]),
     }
-    return wanted, found, {node.op_type for node in onnx.load_from_string(graph).graph.node}
+    return wanted, found, onnx.load_from_string(graph).graph
 
 
 def assert_agree(network, images_B3HW):
-    """Both runtimes answer as torch does, on nearly every pixel; the kinds of nodes come back.
+    """Both runtimes answer as torch does, on nearly every pixel; the graph comes back.
 
     First each class's mean score is made 0, so that an untrained network answers several.
     """
@@ -39,9 +41,22 @@ def assert_agree(network, images_B3HW):
     with torch.no_grad():
         logits = network.eval()(network.normalise(images_B3HW))["logits"]
         bias -= logits.mean(dim=(0, 2, 3))
-    wanted, found, nodes = class_maps(network, images_B3HW)
+    wanted, found, graph = class_maps(network, images_B3HW)
     assert len(np.unique(wanted)) > 1
     for runtime, got in found.items():
-        assert got.shape == wanted.shape, runtime
+        assert (got.shape, got.dtype) == (wanted.shape, wanted.dtype), runtime
         assert (got == wanted).mean() >= 0.999, runtime
-    return nodes
+    return graph
+
+
+def unfolded_norms(graph):
+    """Batch norms whose only input comes from a convolution that nobody else reads."""
+    made_by = {output: node.op_type for node in graph.node for output in node.output}
+    readers = Counter(name for node in graph.node for name in node.input)
+    return [
+        node.name
+        for node in graph.node
+        if node.op_type == "BatchNormalization"
+        and made_by.get(node.input[0]) in ("Conv", "ConvTranspose")
+        and readers[node.input[0]] == 1
+    ]
