@@ -74,7 +74,7 @@ def test_from_files_to_both_runtimes(tmp_path):
             with pytest.raises(DataError, match=r"expected an image of 4 channels of 0\.\.4095"):
                 shipped.predict(other)
     again = resume(read, run)
-    assert again.evaluation is None  # it was finished; the set is read as it was
+    assert again.scores is None  # it was finished; the set is read as it was
 
 
 @pytest.mark.parametrize("kind", [Pixels(channels=1), RGB_NIR, Pixels(channels=6, highest=65535)])
