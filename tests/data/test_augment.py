@@ -382,3 +382,21 @@ def test_settings_that_make_no_sense_are_refused(wrong):
         Augmentation(**wrong)
     value = next(iter(wrong.values()))
     assert str(value) in str(error.value)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    seed=st.integers(0, 10**6),
+    place=st.tuples(st.integers(0, 49), st.integers(0, 69)),
+    size=st.tuples(st.integers(8, 40), st.integers(8, 40)),
+)
+def test_a_crop_around_a_class_shows_it(seed, place, size):
+    class_map = np.zeros((50, 70), np.uint8)
+    class_map[place] = 2
+    example = Example(image=np.zeros((50, 70, 3), np.uint8), class_map=class_map)
+    frame = Frame(size=(50, 70), crop=size)
+    found = augment(example, frame, NONE, np.random.default_rng(seed), around=2)
+    assert (found.class_map == 2).sum() == 1
+    none = augment(example, frame, NONE, np.random.default_rng(seed), around=1)
+    chance = augment(example, frame, NONE, np.random.default_rng(seed))
+    np.testing.assert_array_equal(none.class_map, chance.class_map)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from maskwright.data import class_weights, draw_order, repeat_factors
+from maskwright.data.sampling import draw_rare
 
 COUNTS = st.tuples(st.integers(1, 8), st.integers(1, 6)).flatmap(
     lambda shape: arrays(np.int64, shape, elements=st.sampled_from([0, 0, 1, 7, 500, 10**6]))
@@ -81,3 +82,15 @@ def test_nothing_to_draw_from_ends():
     for factors in ([], [0.0, 0.0]):
         with pytest.raises(ValueError, match="expected factors above zero"):
             draw_order(factors, 1, 0)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_rare_classes_are_drawn_evenly_each_from_an_image_that_shows_it(seed):
+    rng = np.random.default_rng(seed)
+    pixels_NK = np.array([[90, 10, 0, 0], [100, 0, 0, 0], [80, 10, 10, 0], [99, 0, 1, 0]])
+    seen = [draw_rare(pixels_NK, 1, rng) for _ in range(400)]
+    assert {class_id for _, class_id in seen} == {1, 2}  # not the commonest, nor one never shown
+    assert all(pixels_NK[index, class_id] for index, class_id in seen)
+    assert {index for index, _ in seen} == {0, 2, 3}
+    assert 150 < sum(class_id == 1 for _, class_id in seen) < 250
+    assert draw_rare(np.array([[5, 0], [7, 0]]), 1, rng) == (1, None)

@@ -39,6 +39,8 @@ class Augmentation:
         hue: strength, in turns of the colour circle (0.5 is any hue).
         blur: probability of a Gaussian blur with a sigma of 0.3 to 1.5 pixels.
         mosaic: probability of an image put together from four.
+        rare_crops: probability of a crop around a pixel of a class that is drawn evenly from all
+            but the commonest, in an image that shows it; where class maps are known.
         copy_paste: probability that objects of another image are pasted in, by their masks.
         largest_share: a crop in which one class has more of the labelled pixels than this is drawn
             again, up to ten times (DeepLab's and MMSegmentation's cat_max_ratio); 1 takes the
@@ -59,6 +61,7 @@ class Augmentation:
     hue: float = 0.03
     blur: float = 0.1
     mosaic: float = 0.0
+    rare_crops: float = 0.0
     copy_paste: float = 0.0
     largest_share: float = 0.75
     smallest_box: float = 2.0
@@ -74,7 +77,7 @@ class Augmentation:
         if not 0 <= self.rotate <= 180:
             raise ConfigError(f"expected rotate in 0..180 degrees, got {self.rotate}.")
         for name in ("flip", "flip_vertical", "brightness", "contrast", "saturation", "blur",
-                     "mosaic", "copy_paste", "largest_share"):  # fmt: skip
+                     "mosaic", "rare_crops", "copy_paste", "largest_share"):  # fmt: skip
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"expected {name} in 0..1, got {getattr(self, name)}.")
         if not 0 <= self.hue <= 0.5:
@@ -132,6 +135,7 @@ def augment(
     size: tuple[int, int] | Frame,
     settings: Augmentation,
     rng: np.random.Generator,
+    around: int | None = None,
 ) -> Example:
     """Draw one variant of an example.
 
@@ -140,9 +144,10 @@ def augment(
         size: (height, width) of the result; or a frame, of which a part is cut out.
         settings: how far it is changed; mosaic and copy_paste are done by `data.mixing`.
         rng: all that is random.
+        around: a class that the crop shows; None leaves it to chance.
     """
     frame = size if isinstance(size, Frame) else Frame(size=size)
-    return apply_change(example, draw_change(example, frame, settings, rng))
+    return apply_change(example, draw_change(example, frame, settings, rng, around))
 
 
 def augment_clip(
@@ -164,7 +169,11 @@ def augment_clip(
 
 
 def draw_change(
-    example: Example, frame: Frame, settings: Augmentation, rng: np.random.Generator
+    example: Example,
+    frame: Frame,
+    settings: Augmentation,
+    rng: np.random.Generator,
+    around: int | None = None,
 ) -> Change:
     """Draw how an example, and whatever must change with it, is changed.
 
@@ -173,7 +182,11 @@ def draw_change(
     factors = _draw_factors(settings, rng)
     content = Resize(size=frame.size, mode=frame.fit).geometry(example.size).content
     scaled, room = _times(content, factors), _times(frame.size, factors)
-    window = choose_window(example, scaled, room, frame.cut, settings.largest_share, rng)
+    window = None
+    if around is not None:
+        window = window_around(example, around, scaled, room, frame.cut, rng)
+    if window is None:
+        window = choose_window(example, scaled, room, frame.cut, settings.largest_share, rng)
     warp = None
     if settings.rotate or settings.perspective:
         angle, x, y = rng.uniform(-1, 1, 3) * (settings.rotate, *(settings.perspective,) * 2)
@@ -243,6 +256,36 @@ def choose_window(
         if counts.sum() and counts.max() <= largest_share * counts.sum():
             break
     return top, left
+
+
+def window_around(
+    example: Example,
+    class_id: int,
+    scaled: tuple[int, int],
+    room: tuple[int, int],
+    size: tuple[int, int],
+    rng: np.random.Generator,
+) -> tuple[int, int] | None:
+    """(top, left) of a crop that holds a random pixel of a class, anywhere in it; None without any.
+
+    Args:
+        example: as it is before it is scaled.
+        class_id: of the class.
+        scaled, room, size, rng: as of `choose_window`.
+    """
+    if example.class_map is None:
+        return None
+    places = np.flatnonzero(example.class_map == class_id)
+    if not len(places):
+        return None
+    pixel = divmod(int(places[rng.integers(len(places))]), example.size[1])
+    window = []
+    for at, own, end, around, length in zip(pixel, example.size, scaled, room, size):
+        place = int((at + 0.5) * end / own)
+        low, high = _starts(end, around, length)
+        low, high = max(low, min(high, place - length + 1)), min(high, max(low, place))
+        window.append(int(rng.integers(low, high + 1)))
+    return window[0], window[1]
 
 
 def _draw_factors(settings: Augmentation, rng: np.random.Generator) -> tuple[float, float]:

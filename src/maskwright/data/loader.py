@@ -20,6 +20,7 @@ from maskwright.data.collate import collate_targets
 from maskwright.data.derived import make_needs
 from maskwright.data.example import Example
 from maskwright.data.mixing import augment_mixed
+from maskwright.data.sampling import draw_rare
 from maskwright.losses.targets import Targets
 
 
@@ -80,13 +81,11 @@ class Draws(Dataset[Example]):
     def __getitem__(self, draw: int) -> Example:
         rng = np.random.default_rng((self.seed, 1, draw))
         cache = self.cache
+        index, around = int(self.order[draw]), None
+        if self.augmentation.rare_crops and rng.random() < self.augmentation.rare_crops:
+            index, around = draw_rare(cache.pixels_NK, index, rng)
         example = augment_mixed(
-            cache.__getitem__,
-            int(self.order[draw]),
-            len(cache),
-            self.frame,
-            self.augmentation,
-            rng,
+            cache.__getitem__, index, len(cache), self.frame, self.augmentation, rng, around
         )
         for when in ("sample", "crop"):  # a mixture lost what was made of its parts
             example = make_needs(example, cache.needs, cache.classes, when)

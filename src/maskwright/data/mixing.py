@@ -26,6 +26,7 @@ def augment_mixed(
     frame: Frame,
     settings: Augmentation,
     rng: np.random.Generator,
+    around: int | None = None,
 ) -> Example:
     """One variant of an example; with the settings' probabilities, mixed with others.
 
@@ -36,12 +37,13 @@ def augment_mixed(
         frame: what is cut from and to.
         settings: how far it is changed.
         rng: all that is random.
+        around: a class that the crop shows, where it isn't a mosaic's.
     """
     if settings.mosaic and rng.random() < settings.mosaic:
         others = rng.integers(0, count, PARTS - 1).tolist()
         found = mosaic([read(number) for number in (index, *others)], frame, settings, rng)
     else:
-        found = augment(read(index), frame, settings, rng)
+        found = augment(read(index), frame, settings, rng, around)
     if settings.copy_paste and rng.random() < settings.copy_paste:
         source = read(int(rng.integers(0, count)))
         source = augment(replace(source, made={}), frame, settings, rng)

@@ -84,3 +84,22 @@ def draw_order(factors: Sequence[float] | np.ndarray, draws: int, seed: int) -> 
         drawn += len(parts[-1])
         epoch += 1
     return np.concatenate(parts)[:draws] if parts else np.zeros(0, np.int64)
+
+
+def draw_rare(
+    pixels_NK: np.ndarray, index: int, rng: np.random.Generator
+) -> tuple[int, int | None]:
+    """An image and a class in it, drawn evenly from all classes but the commonest.
+
+    Args:
+        pixels_NK: labelled pixels of each image and class.
+        index: of the image that was to be drawn; it stays, without a class, where there is no other
+            class than one.
+        rng: all that is random.
+    """
+    total_K = pixels_NK.sum(axis=0)
+    others = np.flatnonzero((total_K > 0) & (np.arange(len(total_K)) != total_K.argmax()))
+    if not len(others):
+        return index, None
+    class_id = int(rng.choice(others))
+    return int(rng.choice(np.flatnonzero(pixels_NK[:, class_id]))), class_id

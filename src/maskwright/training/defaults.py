@@ -42,10 +42,6 @@ SELDOM = 0.3
 AVERAGED_SHARE = 0.1
 """Of the run: the window of the averaged weights."""
 
-PROPOSED = ("augmentation.flip_vertical", "augmentation.rare_crops")
-"""Chosen settings that `Augmentation` does not have yet: the probability of a mirror image
-top-bottom, and that of a crop around a class drawn evenly from those beside the commonest."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
