@@ -179,7 +179,7 @@ def test_our_own_checkpoint_brings_its_normalisation_and_its_modifications(tmp_p
     save_checkpoint(tmp_path / "mine.safetensors", network, card)
     weights = read_first_weights(tmp_path / "mine.safetensors", "unet", options)
     config = TrainConfig(architecture="unet", options=options, steps=1)
-    begun = first_network(config, 5, weights)
+    begun = first_network(config, 5, weights=weights)
     assert begun.normalisation == network.normalisation
     assert begun.modifications == network.modifications
     assert torch.equal(begun.stem[0].conv.bias, network.stem[0].conv.bias)
