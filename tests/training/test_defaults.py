@@ -10,7 +10,7 @@ from maskwright.data import Augmentation
 from maskwright.training import TrainConfig
 from maskwright.training.defaults import (
     ENOUGH_STEPS,
-    PROPOSED,
+
     SMALLEST_CROP,
     choose_defaults,
     expected_steps,
