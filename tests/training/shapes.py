@@ -16,7 +16,7 @@ import torch
 import maskwright.formats as formats
 from maskwright.core import Dataset
 from maskwright.data import NONE
-from maskwright.training import Silent, TrainConfig
+from maskwright.training import Callback, Scored, TrainConfig
 
 MILD = replace(NONE, scale=(0.8, 1.25), flip=0.5, brightness=0.1)
 
@@ -69,7 +69,7 @@ def quick(**changes) -> TrainConfig:
     return config(**({"options": {"width": 2, "levels": 1}, "size": (32, 32)} | changes))
 
 
-class Listener(Silent):
+class Listener(Callback):
     """Remembers what was told; calls `at` with each step."""
 
     def __init__(self, at: Callable[[int], None] = lambda step: None) -> None:
@@ -88,11 +88,11 @@ class Listener(Silent):
         self.steps.append(step)
         self.at(step)
 
-    def score(self, step: int, name: str, value: float, best: bool) -> None:
+    def score(self, step: int, name: str, value: float, best: bool, scores: Scored) -> None:
         assert best == (value > max(self.scores, default=-1.0))
         self.scores.append(value)
 
-    def close(self) -> None:
+    def end(self, result: object) -> None:
         self.closed += 1
 
 

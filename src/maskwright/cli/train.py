@@ -88,6 +88,10 @@ def train(
             "augmentation.flip=0 or encoder=resnet18 (repeatable).",
         ),
     ] = None,
+    log: Annotated[
+        list[str] | None,
+        typer.Option(help="Where figures go: csv, tensorboard, mlflow or wandb (repeatable)."),
+    ] = None,
     list_settings: Annotated[
         bool, typer.Option("--list-settings", help="Tell every setting with its default.")
     ] = False,
@@ -100,7 +104,7 @@ def train(
     torchrun --nproc-per-node 2 -m maskwright train DATA.
     """
     from maskwright.cli.console import console, parse_settings, parse_size
-    from maskwright.training import Terminal, parse_duration, read_recipe
+    from maskwright.training import DEFAULT_LOGS, Terminal, parse_duration, read_recipe
     from maskwright.training import resolve as resolve_settings
     from maskwright.training import train as run
 
@@ -139,8 +143,9 @@ def train(
     config = resolve_settings(dataset, model, settings, pretrained=not weights)
     first = _first_weights(weights, config) if weights else None
     result = run(
-        config, dataset, out, weights=first, overwrite=resume is False, progress=Terminal(console)
-    )
+        config, dataset, out, weights=first, overwrite=resume is False, progress=Terminal(console),
+        logs=log or DEFAULT_LOGS,
+    )  # fmt: skip
     _tell(result)
 
 
@@ -180,17 +185,19 @@ def go_on(data: Path | None, out: Path, given: Mapping[str, Any]) -> None:
     """
     import maskwright.formats as formats
     from maskwright.cli.console import console
-    from maskwright.training import RunFolder, Terminal, resume
+    from maskwright.training import DEFAULT_LOGS, RunFolder, Terminal, resume
 
     settings = RunFolder.reopen(out).settings()
-    device = given.get("device")
-    _refuse_other_settings(settings, {k: v for k, v in given.items() if k != "device"})
+    device, logs = given.get("device"), given.get("log") or DEFAULT_LOGS
+    _refuse_other_settings(
+        settings, {name: v for name, v in given.items() if name not in ("device", "log")}
+    )
     root = Path(settings["data"]) if data is None else data
     dataset = formats.read(root)
     left = [name for name in dataset.classes.names if name not in settings["classes"]]
     if left:  # by --ignore, when the run was started
         dataset = formats.read(root, ignore=left)
-    _tell(resume(dataset, out, device=device, progress=Terminal(console)))
+    _tell(resume(dataset, out, device=device, progress=Terminal(console), logs=logs))
 
 
 def _refuse_other_settings(settings: Mapping[str, Any], given: Mapping[str, Any]) -> None:

@@ -70,6 +70,10 @@ class Evaluation:
             "worst": ranked[worst:][::-1],
         }
 
+    def row(self) -> dict[str, float]:
+        """The main figures, by the columns of a run's metrics.csv."""
+        return {"miou": self.scores.miou, "pixel_accuracy": self.scores.pixel_accuracy}
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON; NaN becomes None."""
         return {
