@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,9 +15,7 @@ from typer.core import TyperCommand
 from maskwright.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from maskwright.training import TrainConfig, TrainResult
+    from maskwright.training import TrainResult
 
 
 class TrainCommand(TyperCommand):
@@ -103,50 +102,48 @@ def train(
     --resume --out FOLDER. Many processes train together when torchrun starts them:
     torchrun --nproc-per-node 2 -m maskwright train DATA.
     """
-    from maskwright.cli.console import console, parse_settings, parse_size
-    from maskwright.training import DEFAULT_LOGS, Terminal, parse_duration, read_recipe
-    from maskwright.training import resolve as resolve_settings
-    from maskwright.training import train as run
+    from maskwright.cli.console import bar, console, parse_size
+    from maskwright.training import DEFAULT_LOGS, Terminal, read_recipe
+    from maskwright.training.by_name import train as run
 
-    typed = context.get_parameter_source
-    settings = {} if recipe is None else read_recipe(recipe)
-
-    def chosen(name: str, value: Any) -> None:
-        """What was typed comes before the recipe; a default only where that says nothing."""
-        if getattr(typed(name), "name", "") == "COMMANDLINE":
-            settings[name] = value
-        else:
-            settings.setdefault(name, value)
-
-    for name, value in {"model": model, "resize": resize, "batch": batch, "device": device}.items():
-        chosen(name, value)
-    model = str(settings.pop("model"))
+    given = {"model": model, "budget": budget, "epochs": epochs, "steps": steps, "size": size,
+             "resize": resize, "batch": batch, "device": device}  # fmt: skip
+    typed: dict[str, Any] = {
+        name: value
+        for name, value in given.items()
+        if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
+    }
     if list_settings:
-        _show_settings(model)
+        named = {} if recipe is None else read_recipe(recipe)
+        _show_settings(typed.get("model") or named.get("model") or model)
         return
     if data is None:
         raise ConfigError("expected the labelled set, DATA, got none: maskwright train DATA.")
-    lengths = {"budget": parse_duration(budget) if budget else None, "epochs": epochs,
-               "steps": steps}  # fmt: skip
-    if any(length is not None for length in lengths.values()):
-        settings |= lengths
-    if size:
-        settings["size"] = parse_size(size)
-    settings |= parse_settings(set_ or ())
-    import maskwright.formats as formats
-    from maskwright.core.files import refuse_output
-
-    refuse_output(out, "run", [data, weights or None])
-    dataset = formats.read(data, ignore=ignore or ())
-    for note in dataset.notes:
-        _say(note)
-    config = resolve_settings(dataset, model, settings, pretrained=not weights)
-    first = _first_weights(weights, config) if weights else None
+    if "size" in typed:
+        typed["size"] = parse_size(size)
     result = run(
-        config, dataset, out, weights=first, overwrite=resume is False, progress=Terminal(console),
+        data,
+        out=out,
+        weights=weights,
+        recipe=recipe,
+        ignore=ignore or (),
+        overwrite=resume is False,
         logs=log or DEFAULT_LOGS,
-    )  # fmt: skip
+        progress=Terminal(console),
+        downloading=bar,
+        **(typed | _other_settings(set_ or (), run)),
+    )
     _tell(result)
+
+
+def _other_settings(pairs: Sequence[str], run: Callable[..., Any]) -> dict[str, Any]:
+    """Those of --set; what has an option of its own, or is none, is refused."""
+    from maskwright.cli.console import parse_settings
+
+    settings = parse_settings(pairs)
+    for name in settings.keys() & (inspect.signature(run).parameters.keys() - {"model"}):
+        raise ConfigError(f"no setting {name!r} (got {settings[name]!r}); see --help.")
+    return settings
 
 
 def _show_settings(model: str) -> None:
@@ -161,15 +158,6 @@ def _show_settings(model: str) -> None:
             for line in textwrap.wrap(setting.meaning, 88):
                 say(f"      {line}")
     say("Give one with --set NAME=VALUE, or in a file with --recipe FILE.")
-
-
-def _first_weights(source: str, config: TrainConfig) -> Mapping[str, Tensor]:
-    from maskwright.cli.console import bar
-    from maskwright.training import find_weights, read_first_weights
-
-    with bar("initial weights") as step:
-        path = find_weights(source, config.architecture, _say, step)
-    return read_first_weights(path, config.architecture, config.options)
 
 
 def go_on(data: Path | None, out: Path, given: Mapping[str, Any]) -> None:
