@@ -18,9 +18,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from maskwright.core import Classes, Dataset, Instance, Label, Mask, Sample, Segmentation
     from maskwright.core.errors import MaskwrightError
+    from maskwright.formats import read, write
     from maskwright.runtimes import Predictor, Tiled, load, stream
+    from maskwright.training.by_name import train
+    from maskwright.training.callbacks import Callback
 
 __all__ = [
+    "Callback",
     "Classes",
     "Dataset",
     "Instance",
@@ -32,15 +36,22 @@ __all__ = [
     "Segmentation",
     "Tiled",
     "load",
+    "read",
     "stream",
+    "train",
+    "write",
 ]
 
 _WHERE = {
+    "Callback": "maskwright.training.callbacks",
     "MaskwrightError": "maskwright.core.errors",
     "Predictor": "maskwright.runtimes",
     "Tiled": "maskwright.runtimes",
     "load": "maskwright.runtimes",
+    "read": "maskwright.formats",
     "stream": "maskwright.runtimes",
+    "train": "maskwright.training.by_name",
+    "write": "maskwright.formats",
 }
 
 try:

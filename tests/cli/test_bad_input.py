@@ -239,7 +239,7 @@ def test_full_disk_before_training(refused, original, tmp_path, full_disk):
 
 
 def test_full_disk_while_training(refused, original, tmp_path, full_disk):
-    full_disk(after=6)  # settings, environment, then rows and weights of the first score
+    full_disk(after=7)  # settings, recipe, environment, state; row and weights of a score
     message = refused("train", original, *QUICK, "--steps", 4, "--out", tmp_path / "run")
     assert "No space left on device" in message
     assert str(tmp_path / "run") in message

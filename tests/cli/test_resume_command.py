@@ -41,7 +41,8 @@ def test_settings_data_and_classes_come_from_the_run(run, ended):
 
 def test_a_set_that_was_moved_is_named(run, original, ended, tmp_path):
     moved = shutil.copytree(original, tmp_path / "moved")
-    same = ("--steps", 4, "--batch", 4, "--size", "32x32", "--set", "evaluate_every=2")
+    same = ("--steps", 4, "--batch", 4, "--size", "32x32", "--set", "evaluate_every=2",
+            "--log", "csv", "--device", "cpu")  # fmt: skip
     assert run("train", moved, *same, "--resume", "--out", ended).code == 0
 
 

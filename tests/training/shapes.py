@@ -18,7 +18,7 @@ import maskwright.formats as formats
 from maskwright.core import Dataset
 from maskwright.data import NONE
 from maskwright.jobs import Headline, Scores
-from maskwright.training import Silent, TrainConfig, loop
+from maskwright.training import Callback, Scored, TrainConfig, loop
 
 MILD = replace(NONE, scale=(0.8, 1.25), flip=0.5, brightness=0.1)
 
@@ -88,7 +88,7 @@ def script_headlines(monkeypatch: pytest.MonkeyPatch, values: Iterable[float]) -
     monkeypatch.setattr(Scores, "headline", told)
 
 
-class Listener(Silent):
+class Listener(Callback):
     """Remembers what was told; calls `at` with each step."""
 
     def __init__(self, at: Callable[[int], None] = lambda step: None) -> None:
@@ -107,11 +107,11 @@ class Listener(Silent):
         self.steps.append(step)
         self.at(step)
 
-    def score(self, step: int, name: str, value: float, best: bool) -> None:
+    def score(self, step: int, name: str, value: float, best: bool, scores: Scored) -> None:
         assert best == (value > max(self.scores, default=-1.0))
         self.scores.append(value)
 
-    def close(self) -> None:
+    def end(self, result: object) -> None:
         self.closed += 1
 
 

@@ -8,6 +8,7 @@ from shapes import Listener, make_dataset, quick
 
 from maskwright.core.errors import ConfigError
 from maskwright.training import feeding, resume, train
+from maskwright.training.audience import Audience
 from maskwright.training.device import find_device, free_memory
 from maskwright.training.feeding import Feeding
 from maskwright.training.precision import Precision, candidates
@@ -125,7 +126,8 @@ def test_a_loader_that_starves_the_network_is_told(monkeypatch):
 
 def test_notes_are_told_once():
     listener = Listener()
+    audience = Audience([listener])
     for text in ("", "first", "second"):
-        listener.note_once(text, key="a")
-    listener.note_once("third", key="b")
+        audience.note_once(text, key="a")
+    audience.note_once("third", key="b")
     assert listener.notes == ["first", "third"]

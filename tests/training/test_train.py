@@ -342,23 +342,6 @@ def test_a_disk_that_fills_while_saving_is_told_and_what_stood_there_stays(
     assert listener.closed == 1
 
 
-def test_a_full_disk_under_tensorboard_is_told(tmp_path):
-    from maskwright.training import RunFolder
-
-    class Full:
-        def add_scalar(self, *_: object) -> None:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-        def close(self) -> None:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    run = RunFolder(tmp_path)
-    run._board = Full()
-    with pytest.raises(MaskwrightError, match="tensorboard: No space left"):
-        run.log(step=1, loss=0.5)
-    run.close()
-
-
 @pytest.mark.parametrize(("at", "kept"), [(3, "no weights had been scored"), (15, "are in ")])
 def test_a_loss_that_is_no_number_ends_the_run(dataset, tmp_path, monkeypatch, at, kept):
     calls = [0]

@@ -305,7 +305,7 @@ def runs(processes: Processes, folder: Path) -> dict[str, object]:
             os.kill(os.getpid(), signal.SIGINT)
 
     listener = Listener(stop)
-    found["interrupted"] = train(RUN, dataset, ended, progress=listener).interrupted
+    found["interrupted"] = train(RUN, dataset, ended, callbacks=[listener]).interrupted
     found["steps"] = listener.steps
     found["files"] = sorted(path.name for path in ended.iterdir())
     if processes.first:

@@ -19,7 +19,7 @@ from maskwright.export import export_checkpoint
 from maskwright.report import write_report
 from maskwright.runtimes import load
 from maskwright.synthesis import pitch_scene
-from maskwright.training import Silent, TrainConfig, environment, train
+from maskwright.training import Callback, Silent, TrainConfig, environment, train
 
 _MARK = "maskwright-demo.json"
 
@@ -55,7 +55,7 @@ def run_demo(
     size: tuple[int, int] = (240, 320),
     seed: int = 0,
     overwrite: bool = False,
-    progress: Silent | None = None,
+    progress: Callback | None = None,
 ) -> DemoResult:
     """Make scenes, train on them, export, score the bundle, compare speeds, write a report.
 

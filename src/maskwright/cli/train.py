@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,9 +15,7 @@ from typer.core import TyperCommand
 from maskwright.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from maskwright.training import TrainConfig, TrainResult
+    from maskwright.training import TrainResult
 
 
 class TrainCommand(TyperCommand):
@@ -94,6 +93,10 @@ def train(
             "augmentation.flip=0 or encoder=resnet18 (repeatable).",
         ),
     ] = None,
+    log: Annotated[
+        list[str] | None,
+        typer.Option(help="Where figures go: csv, tensorboard, mlflow or wandb (repeatable)."),
+    ] = None,
     list_settings: Annotated[
         bool, typer.Option("--list-settings", help="Tell every setting with its default.")
     ] = False,
@@ -105,56 +108,50 @@ def train(
     --resume --out FOLDER. Many processes train together when torchrun starts them:
     torchrun --nproc-per-node 2 -m maskwright train DATA.
     """
-    from maskwright.cli.console import console, parse_settings, parse_size
-    from maskwright.core import Pixels, with_pixels
-    from maskwright.training import Terminal, parse_duration, read_recipe
-    from maskwright.training import resolve as resolve_settings
-    from maskwright.training import train as run
+    from maskwright.cli.console import bar, console, parse_size
+    from maskwright.training import DEFAULT_LOGS, Terminal, read_recipe
+    from maskwright.training.by_name import train as run
 
-    typed = context.get_parameter_source
-    settings = {} if recipe is None else read_recipe(recipe)
-
-    def chosen(name: str, value: Any) -> None:
-        """What was typed comes before the recipe."""
-        if getattr(typed(name), "name", "") == "COMMANDLINE":
-            settings[name] = value
-
-    for name, value in {"model": model, "resize": resize, "batch": batch, "device": device}.items():
-        chosen(name, value)
-    model = str(settings.pop("model", model))
+    given = {"model": model, "budget": budget, "epochs": epochs, "steps": steps, "size": size,
+             "resize": resize, "batch": batch, "device": device}  # fmt: skip
+    typed: dict[str, Any] = {
+        name: value
+        for name, value in given.items()
+        if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
+    }
     if list_settings:
-        _show_settings(model)
+        named = {} if recipe is None else read_recipe(recipe)
+        _show_settings(typed.get("model") or named.get("model") or model)
         return
     if data is None:
         raise ConfigError("expected the labelled set, DATA, got none: maskwright train DATA.")
-    lengths = {"budget": parse_duration(budget) if budget else None, "epochs": epochs,
-               "steps": steps}  # fmt: skip
-    if any(length is not None for length in lengths.values()):
-        settings |= lengths
-    if size:
-        settings["size"] = parse_size(size)
-    settings |= parse_settings(set_ or ())
-    import maskwright.formats as formats
-    from maskwright.core.files import refuse_output
-
-    refuse_output(out, "run", [data, weights or None])
-    dataset = formats.read(data, ignore=ignore or ())
-    dataset = with_pixels(dataset, Pixels(channels=channels, highest=highest))
-    for note in dataset.notes:
-        _say(note)
-    config = resolve_settings(dataset, model, settings, pretrained=not weights)
-    given = frozenset(settings)
-    first = _initial_weights(weights, config) if weights else None
+    if "size" in typed:
+        typed["size"] = parse_size(size)
     result = run(
-        config,
-        dataset,
-        out,
-        weights=first,
+        data,
+        out=out,
+        weights=weights,
+        recipe=recipe,
+        ignore=ignore or (),
+        channels=channels,
+        highest=highest,
         overwrite=resume is False,
-        given=given,
+        logs=log or DEFAULT_LOGS,
         progress=Terminal(console),
+        downloading=bar,
+        **(typed | _other_settings(set_ or (), run)),
     )
     _tell(result)
+
+
+def _other_settings(pairs: Sequence[str], run: Callable[..., Any]) -> dict[str, Any]:
+    """Those of --set; what has an option of its own, or is none, is refused."""
+    from maskwright.cli.console import parse_settings
+
+    settings = parse_settings(pairs)
+    for name in settings.keys() & (inspect.signature(run).parameters.keys() - {"model"}):
+        raise ConfigError(f"no setting {name!r} (got {settings[name]!r}); see --help.")
+    return settings
 
 
 def _show_settings(model: str) -> None:
@@ -171,15 +168,6 @@ def _show_settings(model: str) -> None:
     say("Give one with --set NAME=VALUE, or in a file with --recipe FILE.")
 
 
-def _initial_weights(source: str, config: TrainConfig) -> Mapping[str, Tensor]:
-    from maskwright.cli.console import bar
-    from maskwright.training import find_weights, read_initial_weights
-
-    with bar("initial weights") as step:
-        path = find_weights(source, config.architecture, _say, step)
-    return read_initial_weights(path, config.architecture, config.options)
-
-
 def go_on(data: Path | None, out: Path, given: Mapping[str, Any]) -> None:
     """Resume the run in a folder.
 
@@ -193,17 +181,19 @@ def go_on(data: Path | None, out: Path, given: Mapping[str, Any]) -> None:
     """
     import maskwright.formats as formats
     from maskwright.cli.console import console
-    from maskwright.training import RunFolder, Terminal, resume
+    from maskwright.training import DEFAULT_LOGS, RunFolder, Terminal, resume
 
     settings = RunFolder.reopen(out).settings()
-    device = given.get("device")
-    _refuse_other_settings(settings, {k: v for k, v in given.items() if k != "device"})
+    device, logs = given.get("device"), given.get("log") or DEFAULT_LOGS
+    _refuse_other_settings(
+        settings, {name: v for name, v in given.items() if name not in ("device", "log")}
+    )
     root = Path(settings["data"]) if data is None else data
     dataset = formats.read(root)
     left = [name for name in dataset.classes.names if name not in settings["classes"]]
     if left:  # by --ignore, when the run was started
         dataset = formats.read(root, ignore=left)
-    _tell(resume(dataset, out, device=device, progress=Terminal(console)))
+    _tell(resume(dataset, out, device=device, progress=Terminal(console), logs=logs))
 
 
 def _refuse_other_settings(settings: Mapping[str, Any], given: Mapping[str, Any]) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from maskwright.training.callbacks import Callback, RunStart, Scored
 from maskwright.training.checkpoint_predictor import checkpoint_predictor
 from maskwright.training.config import TrainConfig, parse_duration
 from maskwright.training.initial_weights import find_weights, read_initial_weights
+from maskwright.training.loggers import DEFAULT_LOGS, LOGS, RowLog
 from maskwright.training.loop import TrainResult, resume, train
 from maskwright.training.processes import one_voice
 from maskwright.training.progress import Silent, Terminal
@@ -15,7 +17,13 @@ from maskwright.training.sizes import suggest_size
 from maskwright.training.steps import TrainingStep
 
 __all__ = [
+    "DEFAULT_LOGS",
+    "LOGS",
+    "Callback",
+    "RowLog",
     "RunFolder",
+    "RunStart",
+    "Scored",
     "Silent",
     "Terminal",
     "TrainConfig",

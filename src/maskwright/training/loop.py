@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -23,13 +23,15 @@ from maskwright.core.sample import Dataset, with_pixels
 from maskwright.data.loader import Batch, batches, ended_workers_told
 from maskwright.jobs.scores import Scores
 from maskwright.runtimes.predictor import Predictor
+from maskwright.training.audience import Audience
+from maskwright.training.callbacks import Callback, RunStart
 from maskwright.training.choosing import choose
 from maskwright.training.config import TrainConfig
 from maskwright.training.feeding import Feeding
+from maskwright.training.loggers import DEFAULT_LOGS, LOG_EVERY, Table, open_logs
 from maskwright.training.optimiser import AveragedWeights, build_optimiser
 from maskwright.training.precision import Precision
 from maskwright.training.processes import Processes, join
-from maskwright.training.progress import Silent
 from maskwright.training.recipe import recipe_text
 from maskwright.training.rehearsal import check_memory, rehearse
 from maskwright.training.reporting import Kept, score_kept, told_scores, write_run_report
@@ -47,9 +49,6 @@ from maskwright.training.state import (
     training_tensors,
 )
 from maskwright.training.steps import TrainingStep, backward, seed_step
-
-LOG_EVERY = 10
-"""Steps between two rows of metrics.csv."""
 
 SAVE_EVERY = 60.0
 """Seconds between two states that a run can be resumed from, at least."""
@@ -94,7 +93,9 @@ def train(
     licence: str = "unstated",
     overwrite: bool = False,
     given: Collection[str] | None = None,
-    progress: Silent | None = None,
+    progress: Callback | None = None,
+    logs: Sequence[str] = DEFAULT_LOGS,
+    callbacks: Sequence[Callback] = (),
 ) -> TrainResult:
     """Train on the split "train" (or "all"), score on "val" (or "test", or "train").
 
@@ -110,17 +111,20 @@ def train(
         given: names of the settings that somebody set (`resolve` tells them): the run chooses the
             others for the data and the budget. None: every setting stays as `config` has it.
         progress: told what happens.
+        logs: names in `LOGS`, where figures go; metrics.csv is written in any case.
+        callbacks: your own, told the same; an error in one ends the run.
 
     Raises:
-        ConfigError: settings that contradict each other, the data or the machine.
+        ConfigError: settings that contradict each other, the data or the machine; an unknown log,
+            or one whose package is not installed.
         DataError: images or masks that can't be read.
         MaskwrightError: the loss is no number any more; the disk is full.
     """
-    processes, progress, started = _begin(progress, config.device)
+    processes, told, started = _begin(config.device, progress, logs, callbacks)
     run = processes.agree(
         lambda: RunFolder(folder, overwrite) if processes.first else WatchedFolder(folder, True)
     )
-    name, note = run.path.resolve().name, progress.note
+    name, note = run.path.resolve().name, told.note
     setup = processes.agree(lambda: Setup(config, dataset, name, licence, note, weights, processes))
     processes.agree(lambda: setup.check(note))
     _require_equal(setup)
@@ -129,7 +133,7 @@ def train(
     config = rehearse(setup, started, note)
     chosen = {"chosen": [asdict(choice) for choice in choices]}
     run.start(config.to_dict() | setup.facts() | chosen, recipe_text(config))
-    trainer = Trainer(config, setup, run, progress, started)
+    trainer = Trainer(config, setup, run, told, started)
     trainer.at.planned = planned or 0.0
     return trainer.run_all()
 
@@ -139,7 +143,9 @@ def resume(
     folder: Path | str,
     *,
     device: str | None = None,
-    progress: Silent | None = None,
+    progress: Callback | None = None,
+    logs: Sequence[str] = DEFAULT_LOGS,
+    callbacks: Sequence[Callback] = (),
 ) -> TrainResult:
     """Go on with a run that was ended, however that was, from the state it saved last.
 
@@ -153,7 +159,7 @@ def resume(
         dataset: that the run was started with.
         folder: of the run.
         device: to go on with; the one in its config.json unless given.
-        progress: told what happens.
+        progress, logs, callbacks: as `train`.
 
     Raises:
         ConfigError: no run lies there, it saved no state, or the data differ.
@@ -163,8 +169,8 @@ def resume(
     # every process sees the folder: which device is wanted is known before they meet
     config = TrainConfig.from_dict(RunFolder.reopen(folder).settings())
     config = config if device is None else replace(config, device=device)
-    processes, progress, started = _begin(progress, config.device)
-    kind, note = RunFolder if processes.first else WatchedFolder, progress.note
+    processes, told, started = _begin(config.device, progress, logs, callbacks)
+    kind, note = RunFolder if processes.first else WatchedFolder, told.note
     run = processes.agree(lambda: kind.reopen(folder))
     settings = processes.agree(run.settings)
     if "pixels" in settings:
@@ -188,18 +194,24 @@ def resume(
     state, setup = processes.agree(prepare)
     _require_equal(setup)
     tell_differences(state.counters, processes, note)
-    trainer = Trainer(config, setup, run, progress, started - state.counters.seconds)
+    trainer = Trainer(config, setup, run, told, started - state.counters.seconds)
     trainer.restore(state)
     run.go_on(state.counters.rows)
     note(f"resumed after step {state.counters.step} of {config.steps}.")
     return trainer.run_all()
 
 
-def _begin(progress: Silent | None, device: str) -> tuple[Processes, Silent, float]:
+def _begin(
+    device: str, progress: Callback | None, logs: Sequence[str], callbacks: Sequence[Callback]
+) -> tuple[Processes, Audience, float]:
     """Meet the others; only the first tells what happens. The clock starts."""
     started = time.perf_counter()
     processes = join(device)
-    return processes, (progress if progress and processes.first else Silent()), started
+    chosen = processes.agree(lambda: open_logs(logs) if processes.first else [])
+    if not processes.first:
+        return processes, Audience(), started
+    listeners = [*([progress] if progress else []), *callbacks]
+    return processes, Audience(listeners, chosen), started
 
 
 def _require_equal(setup: Setup) -> None:
@@ -214,10 +226,10 @@ class Trainer:
     """One run: what trains, and where it stands."""
 
     def __init__(
-        self, config: TrainConfig, setup: Setup, run: RunFolder, progress: Silent, started: float
+        self, config: TrainConfig, setup: Setup, run: RunFolder, told: Audience, started: float
     ) -> None:
-        self.config, self.setup, self.run, self.progress = config, setup, run, progress
-        self.started = started
+        self.config, self.setup, self.run, self.told = config, setup, run, told
+        self.table, self.started = Table(run), started
         self.network = setup.network
         self.processes = setup.processes
         self.precision = Precision(
@@ -226,7 +238,7 @@ class Trainer:
         self.optimiser = build_optimiser(self.network, config)
         self.averages = AveragedWeights(self.network, config.ema) if config.ema > 0 else None
         self.best_scores: Scores | None = None
-        self.told: tuple[str, ...] = ()
+        self.verdict: tuple[str, ...] = ()
         self.at = Counters(
             data=setup.fingerprint(),
             threads=torch.get_num_threads(),
@@ -236,6 +248,7 @@ class Trainer:
         )
         self.step = setup.wrap(TrainingStep(self.network))
         self._losses: list[tuple[int, Tensor]] = []
+        self._loss = 0.0
         self._feeding = Feeding()
         self._interrupt = HeldInterrupt()
         self._whole = True
@@ -259,19 +272,27 @@ class Trainer:
         self.precision.restore(state.counters.scale)
 
     def run_all(self) -> TrainResult:
-        """Steps, scores, and the result."""
-        interrupted = False
+        """Steps, scores, and the result, which the callbacks get, too."""
         try:
-            with self._interrupt.held():
-                try:
-                    with ended_workers_told(self.config.workers, self.config.batch):
-                        self._steps()
-                except KeyboardInterrupt:
-                    interrupted = True
-                    self._keep_interrupted()
-        finally:
-            self.run.close()
-            self.progress.close()
+            result = self._run_all()
+        except BaseException:
+            self.told.end(None)
+            raise
+        self.told.end(result)
+        return result
+
+    def _run_all(self) -> TrainResult:
+        interrupted = False
+        begun = self._start()
+        self.table.start(begun)
+        self.told.start(begun)
+        with self._interrupt.held():
+            try:
+                with ended_workers_told(self.config.workers, self.config.batch):
+                    self._steps()
+            except KeyboardInterrupt:
+                interrupted = True
+                self._keep_interrupted()
         test = None
         if self.best_scores is not None and self.processes.first:
             test = self._report(self.best_scores, ended=not interrupted)
@@ -282,10 +303,20 @@ class Trainer:
             config=self.config,
             scores=self.best_scores,
             test=test,
-            told=self.told,
+            told=self.verdict,
             history=self.run.history,
             seconds=time.perf_counter() - self.started,
             interrupted=interrupted,
+        )
+
+    def _start(self) -> RunStart:
+        return RunStart(
+            folder=self.run.path,
+            settings=self.config.to_dict() | self.setup.facts(),
+            step=self.at.step,
+            steps=int(self.config.steps or 1),
+            history=tuple(self.run.history),
+            began=self.started,
         )
 
     # --- the steps ------------------------------------------------------------------------------
@@ -308,13 +339,14 @@ class Trainer:
                 batch = next(feed)
             rate = self._set_rate(at.step, steps)
             self._one_step(batch, at.step + 1, last=at.step + 1 == steps)
-            loss = at.loss_sum / max(1, at.since)
+            if at.since:  # on a card, most steps' losses are not known yet
+                self._loss = at.loss_sum / at.since
+            self.table.step(at.step, steps, self._loss, rate)
             if at.step % LOG_EVERY == 0 or at.step == steps:
-                self._log(at.step, loss=loss, lr=rate)
                 self._warn(steps)
                 at.loss_sum, at.since = 0.0, 0
             self._whole = True
-            self.progress.step(at.step, steps, loss, rate)
+            self.told.step(at.step, steps, self._loss, rate)
             self._score_if_due()
             if time.perf_counter() - self._saved >= max(SAVE_EVERY, self._saving / SAVE_SHARE):
                 self._save_state()
@@ -355,12 +387,12 @@ class Trainer:
     def _warn(self, steps: int) -> None:
         """Say, once each, that the loader starves the network, or that the budget won't hold."""
         at, config = self.at, self.config
-        self.progress.note_once(self._feeding.told(config.workers), key="loader")
+        self.told.note_once(self._feeding.told(config.workers), key="loader")
         spent = time.perf_counter() - self.started
         if at.planned and at.step < steps:
             expected = spent + (steps - at.step) * self._feeding.seconds_a_step()
             if expected > 1.1 * at.planned and spent < at.planned:
-                self.progress.note_once(
+                self.told.note_once(
                     f"the budget of {at.planned / 60:.3g} min won't hold: steps take longer than "
                     f"they did at the start, so that the run will take about {expected / 60:.3g} "
                     "min. Other work on this machine slows it; Ctrl-C keeps what is there.",
@@ -402,7 +434,7 @@ class Trainer:
         self._whole = False
         head, at = scores.headline(), self.at
         best = head.value > at.best_score
-        self._log(step, **scores.row())
+        self.table.score(step, head.name, head.value, best, scores)
         self._save(self.run.last, step, scores)
         if best:
             at.best_score, self.best_scores = head.value, scores
@@ -410,9 +442,9 @@ class Trainer:
         at.scored, at.without_gain = step, 0 if best else at.without_gain + 1
         self._save_state()
         self._whole = True
-        self.progress.score(step, head.name, head.value, best)
+        self.told.score(step, head.name, head.value, best, scores)
         if self._gave_up():
-            self.progress.note(f"stopped early: no better score {at.without_gain} times.")
+            self.told.note(f"stopped early: no better score {at.without_gain} times.")
 
     def _report(self, scores: Scores, *, ended: bool) -> Scores | None:
         """Write the page; score the kept weights on the test split first, if the run has ended."""
@@ -429,13 +461,8 @@ class Trainer:
         )
         facts = self.config.to_dict() | self.setup.facts()
         write_run_report(self.run.report, kept, predictor, self.run.history, facts, environment())
-        self.told = tuple(told_scores(kept, self.run.history))
+        self.verdict = tuple(told_scores(kept, self.run.history))
         return test
-
-    def _log(self, step: int, **values: float) -> None:
-        epoch = step * self.config.batch / len(self.setup.cache)
-        seconds = time.perf_counter() - self.started
-        self.run.log(step=step, epoch=round(epoch, 3), seconds=round(seconds, 1), **values)
 
     def _save(self, path: Path, step: int, scores: Scores | None = None) -> None:
         if self.processes.first:
@@ -447,7 +474,7 @@ class Trainer:
             self._save_state()
         processes = self.processes
         start = "" if processes.alone else f"torchrun --nproc-per-node {processes.local} -m "
-        self.progress.note(
+        self.told.note(
             f"interrupted; the newest weights are in {self.run.last}; to go on, run "
             f"{start}maskwright train --resume --out {self.run.path}"
         )

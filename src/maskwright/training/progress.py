@@ -1,6 +1,8 @@
-"""What a run tells while it runs. The silent form is the base; the terminal's adds rich bars."""
+"""The callback that people watch: bars on a terminal; and the one that tells nothing."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from rich.console import Console
 from rich.progress import (
@@ -13,32 +15,14 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from maskwright.training.callbacks import Callback, Scored
 
-class Silent:
+
+class Silent(Callback):
     """Tells nothing; for use as a library."""
 
-    _told: frozenset[str] = frozenset()
 
-    def note_once(self, text: str, key: str) -> None:
-        """`note`, but only the first text of a key; "" is none."""
-        if text and key not in self._told:
-            self._told |= {key}
-            self.note(text)
-
-    def note(self, text: str) -> None:
-        """Something the user should know, in one sentence."""
-
-    def step(self, step: int, steps: int, loss: float, rate: float) -> None:
-        """A step was made: its number (from 1), how many there are, smoothed loss, rate."""
-
-    def score(self, step: int, name: str, value: float, best: bool) -> None:
-        """The validation split was scored."""
-
-    def close(self) -> None:
-        """The run has ended."""
-
-
-class Terminal(Silent):
+class Terminal(Callback):
     """Bars with the time left and live scores; plain lines where the output is no terminal."""
 
     def __init__(self, console: Console | None = None, every: int = 50) -> None:
@@ -68,12 +52,12 @@ class Terminal(Silent):
             self._bar.start()
         self._bar.update(self._task, completed=step, description=f"loss {loss:.3f}{self._score}")
 
-    def score(self, step: int, name: str, value: float, best: bool) -> None:
+    def score(self, step: int, name: str, value: float, best: bool, scores: Scored) -> None:
         """Show the score beside the bar and print it."""
         self._score = f"  {name} {value:.3f}"
         self.note(f"step {step}: {name} {value:.4f}{' (best so far)' if best else ''}")
 
-    def close(self) -> None:
+    def end(self, result: Any) -> None:
         """Take the bar away."""
         if self._bar is not None:
             self._bar.stop()

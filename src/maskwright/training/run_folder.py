@@ -4,7 +4,7 @@ config.json       every setting, resolved: steps, precision, class weights
 recipe.yaml       the settings alone, to share: `maskwright train --recipe`
 environment.json  machine, versions, command
 metrics.csv       a row a log interval and a row a score
-tensorboard/      the same for TensorBoard
+tensorboard/      the same for TensorBoard, where that is logged
 best.safetensors  the weights that scored best on the validation split
 last.safetensors  the newest ones
 state.safetensors, state-before.safetensors
@@ -19,7 +19,6 @@ import datetime
 import io
 import json
 import os
-import shutil
 import sys
 from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
@@ -67,7 +66,6 @@ class RunFolder:
         if self.path.exists() and not self.path.is_dir():
             raise ConfigError(f"expected a folder at {self.path}, but a file lies there.")
         self.history: list[dict[str, float]] = []
-        self._board: Any = None
 
     @classmethod
     def reopen(cls, path: Path | str) -> RunFolder:
@@ -136,7 +134,7 @@ class RunFolder:
             ) from error
 
     def start(self, config: dict[str, Any], recipe: str = "") -> None:
-        """Remove an older run's files, write settings, recipe and environment, open the logs."""
+        """Remove an older run's files, write settings, recipe and environment."""
         with _writing(self.path):
             for name in _FILES:
                 (self.path / name).unlink(missing_ok=True)
@@ -144,7 +142,6 @@ class RunFolder:
         write_json(self.path / "config.json", config)
         write_text(self.path / "recipe.yaml", recipe)
         write_json(self.path / "environment.json", environment())
-        self._open_board()
 
     def go_on(self, rows: int) -> None:
         """Go on after the first `rows` rows of the logs; what a kill left half-written goes."""
@@ -152,9 +149,6 @@ class RunFolder:
             self._remove_parts()
         self.history = self.history[:rows]
         self._write_history()
-        self._open_board()
-        for row in self.history:
-            self._to_board(row)
 
     def save_state(self, state: RunState) -> None:
         """Keep a state to go on from, and the one before it, should this one be damaged."""
@@ -199,7 +193,6 @@ class RunFolder:
         """Add a row: values by their columns, those of scores behind the others."""
         self.history.append(row)
         self._write_history()
-        self._to_board(row)
 
     def _read_history(self) -> list[dict[str, float]]:
         path = self.path / "metrics.csv"
@@ -219,30 +212,10 @@ class RunFolder:
         writer.writerows(self.history)
         write_text(self.path / "metrics.csv", text.getvalue())
 
-    def _open_board(self) -> None:
-        """A new log for TensorBoard; nothing of an older one is left beside it."""
-        from torch.utils.tensorboard import SummaryWriter
-
-        with _writing(self.path):
-            shutil.rmtree(self.path / "tensorboard", ignore_errors=True)
-            self._board = SummaryWriter(str(self.path / "tensorboard"))
-
-    def _to_board(self, row: dict[str, float]) -> None:
-        if self._board is not None:
-            with _writing(self.path / "tensorboard"):
-                for name in row.keys() - {"step", "epoch", "seconds"}:
-                    self._board.add_scalar(name, row[name], int(row["step"]))
-
     def _remove_parts(self) -> None:
         for name in _FILES:
             for part in self.path.glob(f".{name}.*.part"):
                 part.unlink(missing_ok=True)
-
-    def close(self) -> None:
-        """Flush and close the logs."""
-        if self._board is not None:
-            with contextlib.suppress(OSError):  # a full disk was told where it was met first
-                self._board.close()
 
 
 class WatchedFolder(RunFolder):
