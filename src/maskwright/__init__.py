@@ -16,6 +16,8 @@ from importlib.metadata import version as _version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from maskwright.api.convert import convert
+    from maskwright.api.evaluate import evaluate
     from maskwright.core import Classes, Dataset, Instance, Label, Mask, Sample, Segmentation
     from maskwright.core.errors import MaskwrightError
     from maskwright.formats import read, write
@@ -35,6 +37,8 @@ __all__ = [
     "Sample",
     "Segmentation",
     "Tiled",
+    "convert",
+    "evaluate",
     "load",
     "read",
     "stream",
@@ -47,6 +51,8 @@ _WHERE = {
     "MaskwrightError": "maskwright.core.errors",
     "Predictor": "maskwright.runtimes",
     "Tiled": "maskwright.runtimes",
+    "convert": "maskwright.api",
+    "evaluate": "maskwright.api",
     "load": "maskwright.runtimes",
     "read": "maskwright.formats",
     "stream": "maskwright.runtimes",

@@ -53,7 +53,7 @@ def export(
     One file, written only if it answers as the checkpoint does on real photos. With --data it is
     in the fastest precision that loses little enough on the labelled photos.
     """
-    from maskwright.cli.console import find_checkpoint
+    from maskwright.api import find_checkpoint
     from maskwright.core.errors import ConfigError
     from maskwright.core.files import refuse_output
     from maskwright.core.machine import thread_count
@@ -98,19 +98,16 @@ def export(
 
 
 def _postprocess(name: str, pairs: list[str]) -> Postprocess | None:
-    from maskwright.cli.refining import read_refinement
-    from maskwright.core.errors import ConfigError
+    from maskwright.cli.refining import settings_of
+    from maskwright.refine import Refinement
 
-    if name:
-        return read_refinement(name, pairs).to_postprocess()
-    if pairs:
-        raise ConfigError(f"--set {pairs[0]} goes with --postprocess NAME; give it, too.")
-    return None
+    settings = settings_of(name, pairs, "--postprocess")
+    return Refinement.of(name, settings).to_postprocess() if name else None
 
 
 def _plain(checkpoint: Path, images: Path, out: Path, count: int, **settings: Any) -> ExportReport:
+    from maskwright.api import find_checkpoint
     from maskwright.architectures import read_card
-    from maskwright.cli.console import find_checkpoint
     from maskwright.core.errors import ConfigError
     from maskwright.core.pixels import read_as
     from maskwright.export import export_checkpoint
@@ -131,7 +128,8 @@ def _plain(checkpoint: Path, images: Path, out: Path, count: int, **settings: An
 
 def _precise(checkpoint: Path, data: Path, out: Path, **settings: Any) -> PrecisionReport:
     import maskwright.formats as formats
-    from maskwright.cli.console import bar, find_checkpoint, say, show_table
+    from maskwright.api import find_checkpoint
+    from maskwright.cli.console import bar, say, show_table
     from maskwright.export import export_checkpoint_precise
 
     dataset = formats.read(data)
