@@ -7,15 +7,16 @@ the rooms whose whole work they are (`training.by_name`, `export.by_name`).
 
 from __future__ import annotations
 
+from maskwright.api.compare import compare
 from maskwright.api.convert import convert
 from maskwright.api.evaluate import Evaluation, evaluate
-from maskwright.api.models import find_checkpoint, is_model, open_predictor, refine_answers
+from maskwright.api.models import is_model, open_predictor, refine_answers
 
 __all__ = [
     "Evaluation",
+    "compare",
     "convert",
     "evaluate",
-    "find_checkpoint",
     "is_model",
     "open_predictor",
     "refine_answers",

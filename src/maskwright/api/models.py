@@ -6,17 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from maskwright.core.files import find_checkpoint
 from maskwright.core.telling import Note, no_note
 from maskwright.refine import Refinement
 from maskwright.runtimes import BUNDLED, Predictor, load
 
 NONE = "none"
 """As a way to refine: switches off what a bundle's card asks for."""
-
-
-def find_checkpoint(path: Path) -> Path:
-    """A run folder means its best weights."""
-    return path / "best.safetensors" if path.is_dir() else path
 
 
 def is_model(path: Path) -> bool:
