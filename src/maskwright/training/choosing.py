@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -65,9 +66,17 @@ def choose(
     choices = setup.processes.same(choices)
     setup.adopt(_changed(replace(config, batch=kept.get("batch", config.batch)), choices))
     note("Chosen for this data and this budget; --set NAME=VALUE decides otherwise:")
-    for choice in choices:
-        note(f"  {choice}")
+    for line in lines_of(choices):
+        note(f"  {line}")
     return choices
+
+
+def lines_of(choices: Sequence[Choice]) -> list[str]:
+    """What is told of the choices; those with one reason share a line."""
+    return [
+        f"{', '.join(choice.told for choice in own)}: {why}"
+        for why, own in itertools.groupby(choices, key=lambda choice: choice.why)
+    ]
 
 
 def _length(setup: Setup, started: float) -> tuple[float | None, int | None]:

@@ -57,9 +57,14 @@ class Choice:
     value: Any
     why: str
 
+    @property
+    def told(self) -> str:
+        """ "crop 160x240"."""
+        return f"{self.name.removeprefix('augmentation.')} {_shown(self.value)}"
+
     def __str__(self) -> str:
         """ "crop 160x240: 648 steps fit the budget, of whole images 162"."""
-        return f"{self.name} {_shown(self.value)}: {self.why}"
+        return f"{self.told}: {self.why}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,13 +233,17 @@ def _changes(run: _Run) -> tuple[Choice, ...]:
     if not run.short:
         return (
             Choice(
-                name="augmentation.scale", value=(0.6, 2.0), why="what long runs were tried with"
+                name="augmentation.scale", value=(0.6, 2.0), why="what long runs were measured with"
             ),
         )
     plain = {"scale": (1.0, 1.0), "stretch": 1.0, "blur": 0.0}
     plain |= dict.fromkeys(("brightness", "contrast", "saturation", "hue"), 0.0)
     return tuple(
-        Choice(name=f"augmentation.{name}", value=value, why="short runs were tried without")
+        Choice(
+            name=f"augmentation.{name}",
+            value=value,
+            why="short runs were measured on images as they are",
+        )
         for name, value in plain.items()
     )
 
@@ -242,14 +251,16 @@ def _changes(run: _Run) -> tuple[Choice, ...]:
 def _largest_share(run: _Run) -> Choice:
     name, most = "augmentation.largest_share", run.facts.commonest
     if run.short:
-        return Choice(name=name, value=1.0, why="short runs were tried with the first crop drawn")
+        return Choice(
+            name=name, value=1.0, why="short runs were measured with the first crop drawn"
+        )
     if most > BACKGROUND:
         return Choice(
             name=name,
             value=1.0,
             why=f"one class has {100 * most:.0f} % of the pixels, and so of nearly every crop",
         )
-    return Choice(name=name, value=0.75, why="what long runs were tried with")
+    return Choice(name=name, value=0.75, why="what long runs were measured with")
 
 
 def _upside_down(run: _Run) -> Choice:
