@@ -161,7 +161,7 @@ def expected_steps(pixels: float | None, batch: int, crop: tuple[int, int]) -> i
 
 
 def _batch(run: _Run) -> Choice:
-    return Choice(name="batch", value=run.batch, why="what the other settings were tried with")
+    return Choice(name="batch", value=run.batch, why="what the other settings were measured with")
 
 
 def _crop(run: _Run) -> Choice:
@@ -206,13 +206,15 @@ def _rate(run: _Run) -> Choice:
 
 def _encoder_rate(run: _Run) -> Choice:
     value = 1.0 if run.short or not run.pretrained else 0.5
-    why = f"what {run.length} runs were tried with" if run.pretrained else "nothing is pretrained"
+    why = (
+        f"what {run.length} runs were measured with" if run.pretrained else "nothing is pretrained"
+    )
     return Choice(name="encoder_lr", value=value, why=why)
 
 
 def _schedule(run: _Run) -> Choice:
     value = "cosine" if run.short else "poly"
-    return Choice(name="schedule", value=value, why=f"what {run.length} runs were tried with")
+    return Choice(name="schedule", value=value, why=f"what {run.length} runs were measured with")
 
 
 def _averaging(run: _Run) -> Choice:
