@@ -38,7 +38,7 @@ _PREFIX = "augmentation."
 
 def choose(
     setup: Setup, given: Collection[str], started: float, note: Callable[[str], None]
-) -> tuple[Choice, ...]:
+) -> None:
     """Choose settings and let the setup adopt them.
 
     What the first process measured decides for all.
@@ -50,7 +50,7 @@ def choose(
         note: told what was chosen, and why.
     """
     if "semantic" not in setup.tasks:  # the rules look at class maps
-        return ()
+        return
     config, count = setup.config, setup.processes.count
     kept = {name: _value(config, name) for name in given}
     if count > 1:  # a batch that they share evenly
@@ -63,12 +63,11 @@ def choose(
         pretrained=bool(config.options.get("pretrained")),
         given=kept,
     )
-    choices = setup.processes.same(choices)
+    choices = setup.choices = setup.processes.same(choices)
     setup.adopt(_changed(replace(config, batch=kept.get("batch", config.batch)), choices))
     note("Chosen for this data and this budget; --set NAME=VALUE decides otherwise:")
     for line in lines_of(choices):
         note(f"  {line}")
-    return choices
 
 
 def lines_of(choices: Sequence[Choice]) -> list[str]:

@@ -58,9 +58,14 @@ class Choice:
     why: str
 
     @property
+    def shown(self) -> str:
+        """The value in words: "160x240", "0.6 to 2"."""
+        return _shown(self.value)
+
+    @property
     def told(self) -> str:
         """ "crop 160x240"."""
-        return f"{self.name.removeprefix('augmentation.')} {_shown(self.value)}"
+        return f"{self.name.removeprefix('augmentation.')} {self.shown}"
 
     def __str__(self) -> str:
         """ "crop 160x240: 648 steps fit the budget, of whole images 162"."""
@@ -304,6 +309,7 @@ def _side(wanted: float, most: int) -> int:
 
 
 def _shown(value: Any) -> str:
+    value = tuple(value) if isinstance(value, list) else value  # as JSON gives it back
     if isinstance(value, tuple) and all(isinstance(one, int) for one in value):
         return "x".join(str(one) for one in value)
     if isinstance(value, tuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor
@@ -16,6 +16,7 @@ from maskwright.training.audience import Audience
 from maskwright.training.callbacks import Callback
 from maskwright.training.choosing import choose
 from maskwright.training.config import TrainConfig
+from maskwright.training.defaults import Choice
 from maskwright.training.loggers import DEFAULT_LOGS, open_logs
 from maskwright.training.loop import Trainer, TrainResult
 from maskwright.training.processes import Processes, join
@@ -72,11 +73,11 @@ def train(
     setup = processes.agree(lambda: Setup(config, dataset, name, licence, note, weights, processes))
     processes.agree(lambda: setup.check(note))
     _require_equal(setup)
-    choices = () if given is None else choose(setup, given, started, note)
+    if given is not None:
+        choose(setup, given, started, note)
     planned = config.budget if config.budget_of == "run" else None
     config = rehearse(setup, started, note)
-    chosen = {"chosen": [asdict(choice) for choice in choices]}
-    run.start(config.to_dict() | setup.facts() | chosen, recipe_text(config))
+    run.start(config.to_dict() | setup.facts(), recipe_text(config))
     trainer = Trainer(config, setup, run, told, started)
     trainer.at.planned = planned or 0.0
     return trainer.run_all()
@@ -131,6 +132,7 @@ def resume(
         name, licence = run.path.resolve().name, settings.get("licence", "unstated")
         known = settings.get("network")
         setup = Setup(config, dataset, name, licence, note, None, processes, known)
+        setup.choices = tuple(Choice(**choice) for choice in settings.get("chosen", ()))
         require_same_data(settings, dataset, state.counters.data == setup.fingerprint())
         check_memory(setup, TrainingStep(copy.deepcopy(setup.network).train()))
         return state, setup
