@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from maskwright.core.errors import ConfigError
-from maskwright.metrics.assignment import TRUE_POSITIVE, FALSE_POSITIVE, judge
+from maskwright.metrics.assignment import FALSE_POSITIVE, TRUE_POSITIVE, judge
 from maskwright.metrics.average_precision import AveragePrecision
 from maskwright.metrics.curves import CURVES, precision_at_recalls
 from maskwright.metrics.protocols import Kind, Protocol, protocol_of

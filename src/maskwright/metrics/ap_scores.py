@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from maskwright.core.errors import ConfigError
-from maskwright.metrics.assignment import TRUE_POSITIVE, FALSE_POSITIVE, Verdicts
+from maskwright.metrics.assignment import FALSE_POSITIVE, TRUE_POSITIVE, Verdicts
 from maskwright.metrics.curves import CURVES, envelope_of_hits, precision_recall, read_envelope
 from maskwright.metrics.matching import Overlaps
 from maskwright.metrics.ordering import place_in_group, stable_order

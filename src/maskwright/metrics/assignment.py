@@ -1,7 +1,7 @@
 """Who matches whom: each protocol's rule, from the overlaps of all images at once.
 
-The verdict on a detection, for each size range and threshold, is `TRUE_POSITIVE`, `FALSE_POSITIVE` or `IGNORED`.
-Most are wrong ones without a match, so only the others are told one by one.
+The verdict on a detection, for each size range and threshold, is `TRUE_POSITIVE`, `FALSE_POSITIVE`
+or `IGNORED`. Most are false positives without a match, so only the others are told one by one.
 Detections are judged in the order of their scores, the surest first; equal scores keep the order
 in which they were given.
 
@@ -62,7 +62,7 @@ class Verdicts:
     counted: np.ndarray
 
     def status(self, size: int, steps: int) -> np.ndarray:
-        """int8 [T, D] of one size range: `TRUE_POSITIVE`, `FALSE_POSITIVE` or `IGNORED` at each of T thresholds."""
+        """int8 [T, D] of one size range: the verdict at each of T thresholds."""
         status = np.repeat(
             np.where(self.outside[size], IGNORED, FALSE_POSITIVE)[None], steps, axis=0
         )
