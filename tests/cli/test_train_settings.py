@@ -51,7 +51,7 @@ def test_sizes_and_lists_as_a_command_line_has_them():
     config = resolve(None, "unet-lite0", settings)
     assert config.crop == (32, 48)
     assert config.freeze == ("encoder", "head")
-    with pytest.raises(ConfigError, match="expected crop to be .* got '32'"):
+    with pytest.raises(ConfigError, match=r"expected crop to be .* got '32'"):
         resolve(None, "unet-lite0", {**settings, "crop": "32"})
 
 
