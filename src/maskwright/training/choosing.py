@@ -92,6 +92,7 @@ def _length(setup: Setup, started: float) -> tuple[float | None, int | None]:
         FEW_STEPS,
         clock=processor_clock if config.budget_of == "steps" else time.perf_counter,
         limit=SHARE * budget,
+        same=setup.processes.same,
     )
     left = budget if config.budget_of == "steps" else 0.9 * (budget + started - time.perf_counter())
     images = FEW_IMAGES * setup.processes.count

@@ -60,6 +60,7 @@ def rehearse(setup: Setup, started: float, note: Callable[[str], None]) -> Train
         candidates(setup.device) if wanted == "auto" else (wanted,),
         clock=processor_clock if config.budget_of == "steps" else time.perf_counter,
         limit=TRIAL_SHARE * (config.budget or math.inf),
+        same=setup.processes.same,
     )
     an_epoch = len(setup.cache) / config.batch
     evaluation = _time_evaluation(setup)
