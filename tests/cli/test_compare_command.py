@@ -41,7 +41,7 @@ def test_refuses_before_anything_is_written(refused, original, tmp_path):
 
 def test_another_comparison_is_not_overwritten(refused, original, tmp_path):
     other = Comparison(tmp_path, {"data": "other", "budget": 1.0})
-    other.keep(ComparisonRow(name="unet", miou=0.5))
+    other.keep(ComparisonRow(name="unet", score=0.5))
     before = contents(tmp_path)
     message = refused("compare", original, "--models", "unet-small", *QUICK, "--out", tmp_path)
     assert "with data other, but got set" in message
