@@ -27,7 +27,8 @@ FLOORS = {
     "training": 4, "export": 4,
     "annotate": 5, "compression": 5,
     "benchmarks": 6,
-    "cli": 7,
+    "api": 7,
+    "cli": 8,
 }  # fmt: skip
 TORCH_FREE = {"core", "formats", "metrics", "refine", "report", "synthesis", "runtimes", "jobs"}
 TORCH = {"torch", "torchvision", "timm", "lightning", "lightning_fabric", "safetensors"}

@@ -16,8 +16,12 @@ from importlib.metadata import version as _version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from maskwright.api.compare import compare
+    from maskwright.api.convert import convert
+    from maskwright.api.evaluate import evaluate
     from maskwright.core import Classes, Dataset, Instance, Label, Mask, Sample, Segmentation
     from maskwright.core.errors import MaskwrightError
+    from maskwright.export.by_name import export
     from maskwright.formats import read, write
     from maskwright.runtimes import Predictor, Tiled, load, stream
     from maskwright.training.by_name import train
@@ -35,6 +39,10 @@ __all__ = [
     "Sample",
     "Segmentation",
     "Tiled",
+    "compare",
+    "convert",
+    "evaluate",
+    "export",
     "load",
     "read",
     "stream",
@@ -47,6 +55,9 @@ _WHERE = {
     "MaskwrightError": "maskwright.core.errors",
     "Predictor": "maskwright.runtimes",
     "Tiled": "maskwright.runtimes",
+    "compare": "maskwright.api",
+    "convert": "maskwright.api",
+    "evaluate": "maskwright.api",
     "load": "maskwright.runtimes",
     "read": "maskwright.formats",
     "stream": "maskwright.runtimes",
@@ -63,6 +74,8 @@ except PackageNotFoundError:  # a source tree that was never installed
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'maskwright' has no attribute {name!r}")
+    if name == "export":  # a room that can be called, so that it is the same whatever came first
+        return importlib.import_module("maskwright.export")
     return getattr(importlib.import_module(_WHERE.get(name, "maskwright.core")), name)
 
 

@@ -48,24 +48,22 @@ def compare(
     fastest runtime), parameters, operations and memory, in a table and on a page. What is done is
     kept after each model; one that fails doesn't stop the rest; the same command goes on.
     """
-    from maskwright.benchmarks import compare_models, pareto_names
+    import maskwright.api as api
     from maskwright.cli.console import parse_settings, parse_size, say
-    from maskwright.core.files import refuse_output
-    from maskwright.training import parse_duration
 
-    refuse_output(out, "comparison", [data, pareto_of])
-    names = [name.strip() for name in models.split(",") if name.strip()]
-    comparison = compare_models(
+    comparison = api.compare(
         data,
-        [*names, *(pareto_names(pareto_of, most) if pareto_of else ())],
-        out,
-        budget=parse_duration(budget),
+        models,
+        pareto_of=pareto_of,
+        most=most,
+        budget=budget,
         size=parse_size(size) if size else None,
+        out=out,
         jobs=jobs,
         threads=threads,
         answer_threads=answer_threads,
         rounds=rounds,
-        changes=parse_settings(set_ or ()),
+        settings=parse_settings(set_ or ()),
         note=say,
     )
     _show(comparison)

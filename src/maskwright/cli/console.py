@@ -110,11 +110,6 @@ def _literal(text: str) -> Any:
         return text
 
 
-def find_checkpoint(path: Path) -> Path:
-    """A run folder means its best weights."""
-    return path / "best.safetensors" if path.is_dir() else path
-
-
 def split_model(paths: Sequence[str]) -> tuple[Path, list[str]]:
     """[MODEL] SOURCES... -> the model and the photos, videos, cameras.
 
@@ -124,7 +119,7 @@ def split_model(paths: Sequence[str]) -> tuple[Path, list[str]]:
     Raises:
         ConfigError: a model, but no photos.
     """
-    from maskwright.core.errors import ConfigError
+    from maskwright.api import is_model
     from maskwright.core.image import IMAGE_SUFFIXES
     from maskwright.runtimes.capture import is_video
 
@@ -136,33 +131,6 @@ def split_model(paths: Sequence[str]) -> tuple[Path, list[str]]:
     from maskwright.runtimes import bundled
 
     return bundled(), list(paths)
-
-
-def is_model(path: Path) -> bool:
-    """Whether a path means a model: a bundle, a checkpoint, a run folder, a bundle's name."""
-    from maskwright.runtimes import BUNDLED
-
-    return (
-        path.suffix.lower() in {".mask", ".safetensors"}
-        or (path / "best.safetensors").exists()
-        or (str(path) in BUNDLED and not path.exists())
-    )
-
-
-def open_predictor(model: Path, threads: int | None = None, runtime: str = "auto") -> Predictor:
-    """A bundle without torch, or a checkpoint (or run folder) with it.
-
-    Raises:
-        ModelFileError: neither, damaged, or too new.
-    """
-    path = find_checkpoint(model)
-    if path.suffix == ".safetensors":
-        from maskwright.training import checkpoint_predictor
-
-        return checkpoint_predictor(path, threads)
-    from maskwright.runtimes import load
-
-    return load(path, threads=threads, runtime=runtime)  # type: ignore[arg-type]
 
 
 def put_tiles(predictor: Predictor, tile: str, overlap: float | None) -> Predictor | Tiled:

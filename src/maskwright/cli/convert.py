@@ -43,36 +43,25 @@ def convert(
 
     Goes on where it was ended; tells what the format can't hold, per image in losses.csv.
     """
-    import maskwright.formats as formats
-    import maskwright.jobs as jobs
+    import maskwright.api as api
     from maskwright.cli.console import bar, say
-    from maskwright.core.files import refuse_output
 
-    refuse_output(out, "set", [source], "DST")
-    dataset = formats.read(
+    done = api.convert(
         source,
-        format,
-        ignore or (),
-        strict=not skip_bad,
-        options={"vertices": read_vertices} if read_vertices else None,
+        out,
+        to,
+        format=format,
+        ignore=ignore or (),
+        polygons=polygons,
+        vertices=vertices,
+        read_vertices=read_vertices,
+        background=background,
+        link=link,
+        workers=workers,
+        skip_bad=skip_bad,
+        note=say,
+        bar=bar,
     )
-    for note in dataset.notes:
-        say(note)
-    options: dict[str, object] = {"polygons": True} if polygons else {}
-    if vertices:
-        options["vertices"] = vertices
-    with bar("converting") as progress:
-        done = jobs.convert(
-            dataset,
-            out,
-            to,
-            options=options,
-            background=background,
-            link=link,
-            workers=workers,
-            skip_bad=skip_bad,
-            progress=progress,
-        )
     for name, why in done.skipped[:SHOWN]:
         say(f"skipped {name}: {why}")
     if len(done.skipped) > SHOWN:

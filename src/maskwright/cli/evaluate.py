@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from maskwright.cli.refining import Asked, RefineOption, RefineSettings, refine_as_asked
+from maskwright.cli.refining import RefineOption, RefineSettings, settings_of
 
 if TYPE_CHECKING:
-    from maskwright.core import Dataset, ModelCard, Sample
-    from maskwright.jobs import Find, Scores
+    from maskwright.jobs import Scores
     from maskwright.metrics import Interval
     from maskwright.report import Column
 
@@ -46,115 +45,36 @@ def evaluate(
     Class maps, objects, panoptic segments: whatever both sides hold, at the images' own resolution,
     over all images together, objects under the named protocol.
     """
-    import maskwright.formats as formats
-    import maskwright.jobs as jobs
+    import maskwright.api as api
     from maskwright.cli.console import bar, say
-    from maskwright.core.files import refuse_output, write_json
 
-    if out is not None:
-        refuse_output(out, "scores", [found, data, against])
-    if report is not None:
-        refuse_output(report, "page", [found, data, against], "--report")
-    dataset = formats.read(data, ignore=ignore or (), strict=not skip_bad)
-    for note in dataset.notes:
-        say(note)
-    order = (split,) if split else ("val", "test", "all", "train")
-    samples = dataset.split(*order)
-    scored_split = next(name for name in order if name in dataset.splits)
-    remark = ""
-    sides = [found, *([against] if against else [])]
-    scored: list[Scores] = []
-    finds: list[Find] = []
-    for side in sides:
-        asked = Asked(refine, set_) if side is found else Asked()
-        find, tasks, card = _open(side, dataset, samples, vertices, threads, asked)
-        if side is found:
-            remark = _remark(card, dataset, scored_split)
-        with bar(f"scoring {side.name}") as progress:
-            scored.append(
-                jobs.score(
-                    samples,
-                    find,
-                    dataset.classes,
-                    tasks=tasks,
-                    protocol=protocol,
-                    skip_bad=skip_bad,
-                    progress=progress,
-                )
-            )
-        finds.append(find)
-    intervals = scored[0].intervals() if ci or report else {}
-    gains = jobs.compare(scored[0], scored[1]) if against else {}
-    _show(scored[0], intervals if ci else {})
-    if remark:
-        say(remark)
+    result = api.evaluate(
+        found,
+        data,
+        split,
+        ignore=ignore or (),
+        protocol=protocol,
+        ci=ci,
+        against=against,
+        vertices=vertices,
+        skip_bad=skip_bad,
+        threads=threads,
+        out=out,
+        report=report,
+        refine=refine,
+        settings=settings_of(refine, set_, "--refine"),
+        note=say,
+        bar=bar,
+    )
+    _show(result, result.spans)
+    if result.remark:
+        say(result.remark)
     if against:
-        _show_gains(found, against, gains)
+        _show_gains(found, against, result.gains)
     if out is not None:
-        write_json(out, _plain(scored, sides, intervals if ci else {}, gains))
         say(f"scores: {out}")
     if report is not None:
-        title = f"{found.name} on {dataset.root.name}"
-        jobs.write_score_report(
-            report,
-            title,
-            scored[0],
-            samples,
-            finds[0],
-            jobs.Around(
-                intervals=intervals,
-                gains=gains,
-                other=against.name if against else "",
-                remark=remark,
-            ),
-        )
         say(f"report: {report}")
-
-
-def _open(
-    found: Path,
-    dataset: Dataset,
-    samples: Sequence[Sample],
-    vertices: str,
-    threads: int | None,
-    asked: Asked,
-) -> tuple[Find, frozenset[Any], ModelCard | None]:
-    """What answers for a sample, the tasks it answers, a model's card; --refine: one side only."""
-    import maskwright.formats as formats
-    import maskwright.jobs as jobs
-    from maskwright.cli.console import is_model, open_predictor, say
-    from maskwright.core.errors import ConfigError, DataError
-
-    if is_model(found):
-        predictor = open_predictor(found, threads)
-        refine_as_asked(predictor, asked)
-        jobs.require_same_classes(predictor.card.classes, dataset.classes)
-        return jobs.answers_of(predictor), jobs.tasks_of(predictor.card.tasks), predictor.card
-    if asked.name:
-        raise ConfigError(f"--refine needs a model, which sees the images; {found} is none.")
-    if vertices not in ("centre", "edge"):
-        raise ConfigError(f"expected --vertices centre or edge, got {vertices!r}.")
-    try:
-        predictions = formats.read_predictions(found, dataset, samples, {"vertices": vertices})
-    except DataError as error:
-        if found.is_dir() and not any(found.iterdir()):
-            raise DataError(f"{error} (Or a run folder, with best.safetensors.)") from None
-        raise
-    for note in predictions.notes:
-        say(note)
-    return predictions.read, predictions.tasks, None
-
-
-def _remark(card: ModelCard | None, dataset: Dataset, split: str) -> str:
-    """What is to be said where these images have chosen the model's weights."""
-    chosen = card.measured.get("validation", {}) if card is not None else {}
-    if split != "val" or chosen.get("data") != dataset.root.name:
-        return ""
-    other = "; --split test has not." if "test" in dataset.splits else "."
-    return (
-        "These images (val) have chosen the model's weights, so expect a little less on new ones"
-        + other
-    )
 
 
 def _show(scores: Scores, intervals: Mapping[str, Interval]) -> None:
@@ -200,21 +120,6 @@ def _show_gains(found: Path, against: Path, gains: Mapping[str, Interval]) -> No
         sure = "" if gain.low <= 0 <= gain.high else "  (sure)"
         say(f"  {name:<14}{100 * gain.value:+7.2f}  [{100 * gain.low:+.2f}, "
             f"{100 * gain.high:+.2f}]{sure}")  # fmt: skip
-
-
-def _plain(
-    scored: Sequence[Scores],
-    sides: Sequence[Path],
-    intervals: Mapping[str, Interval],
-    gains: Mapping[str, Interval],
-) -> dict[str, Any]:
-    plain = {"scored": str(sides[0]), **scored[0].to_dict()}
-    if intervals:
-        plain["intervals"] = {name: value.to_dict() for name, value in intervals.items()}
-    if len(scored) > 1:
-        plain["against"] = {"scored": str(sides[1]), **scored[1].to_dict()}
-        plain["gains"] = {name: value.to_dict() for name, value in gains.items()}
-    return plain
 
 
 def _cell(column: Column, value: object) -> str:

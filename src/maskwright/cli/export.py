@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from maskwright.core.card import Postprocess
     from maskwright.export import ExportReport, PrecisionReport
 
 
@@ -53,98 +52,43 @@ def export(
     One file, written only if it answers as the checkpoint does on real photos. With --data it is
     in the fastest precision that loses little enough on the labelled photos.
     """
-    from maskwright.cli.console import find_checkpoint
+    from maskwright.cli.console import bar, say
+    from maskwright.cli.refining import settings_of
     from maskwright.core.errors import ConfigError
-    from maskwright.core.files import refuse_output
-    from maskwright.core.machine import thread_count
+    from maskwright.core.files import find_checkpoint, refuse_output
+    from maskwright.export import PrecisionReport, by_name
 
-    thread_count(threads)
-    if (images is None) == (data is None):
-        raise ConfigError(
-            "expected either --images PHOTOS (plain fp32) or --data SET (choose the precision), "
-            f"got {'neither' if data is None else 'both'}."
-        )
-    read = [checkpoint, find_checkpoint(checkpoint), images, data]
-    refuse_output(out, "bundle", read)
     if record is not None:
+        read = [checkpoint, find_checkpoint(checkpoint), images, data]
         refuse_output(record, "record", read, "--record")
-    settings = {
-        "threads": threads,
-        "probabilities": probabilities,
-        "postprocess": _postprocess(postprocess, set_ or []),
-    }
-    if images is not None:
-        if record is not None:
+        if data is None:
             raise ConfigError(f"--record {record} goes with --data SET; give it, or leave it out.")
-        if precision not in ("auto", "fp32"):
-            raise ConfigError(
-                f"--precision {precision} needs labelled photos to measure its loss on: give "
-                "--data SET instead of --images."
-            )
-        report = _plain(checkpoint, images, out, count, **settings)
-    else:
-        precise = _precise(
-            checkpoint,
-            data or Path(),
-            out,
-            precision=precision,
-            max_drop=max_drop,
-            **settings,
-        )
-        report = precise.export
+    report = by_name.export(
+        checkpoint,
+        images=images,
+        data=data,
+        precision=precision,
+        max_drop=max_drop,
+        out=out,
+        probabilities=probabilities,
+        postprocess=postprocess,
+        settings=settings_of(postprocess, set_, "--postprocess"),
+        count=count,
+        threads=threads,
+        note=say,
+        bar=bar,
+    )
+    if isinstance(report, PrecisionReport):
+        _tell_precisions(report)
         if record is not None:
-            _record(precise, record)
+            _record(report, record)
+        report = report.export
     _tell(report)
 
 
-def _postprocess(name: str, pairs: list[str]) -> Postprocess | None:
-    from maskwright.cli.refining import read_refinement
-    from maskwright.core.errors import ConfigError
+def _tell_precisions(report: PrecisionReport) -> None:
+    from maskwright.cli.console import say, show_table
 
-    if name:
-        return read_refinement(name, pairs).to_postprocess()
-    if pairs:
-        raise ConfigError(f"--set {pairs[0]} goes with --postprocess NAME; give it, too.")
-    return None
-
-
-def _plain(checkpoint: Path, images: Path, out: Path, count: int, **settings: Any) -> ExportReport:
-    from maskwright.architectures import read_card
-    from maskwright.cli.console import find_checkpoint
-    from maskwright.core.errors import ConfigError
-    from maskwright.core.pixels import read_as
-    from maskwright.export import export_checkpoint
-    from maskwright.jobs import find_inputs
-
-    if count < 1:
-        raise ConfigError(f"expected --count 1 or more for the gate to compare, got {count}.")
-    photos = list(find_inputs(images).values())
-    chosen = photos[:: max(1, len(photos) // count)][:count]
-    pixels = read_card(find_checkpoint(checkpoint)).pixels
-    return export_checkpoint(
-        find_checkpoint(checkpoint),
-        out,
-        [read_as(photo, pixels) for photo in chosen],
-        **settings,
-    )
-
-
-def _precise(checkpoint: Path, data: Path, out: Path, **settings: Any) -> PrecisionReport:
-    import maskwright.formats as formats
-    from maskwright.cli.console import bar, find_checkpoint, say, show_table
-    from maskwright.export import export_checkpoint_precise
-
-    dataset = formats.read(data)
-    for note in dataset.notes:
-        say(note)
-    with bar("scoring") as progress:
-        report = export_checkpoint_precise(
-            find_checkpoint(checkpoint),
-            out,
-            dataset,
-            progress=progress,
-            **settings,
-        )
     headline = report.figures[0].headline
     show_table(
         ("precision", "ms", "graph MiB", f"{headline} on the slice", "drop, points"),
@@ -165,7 +109,6 @@ def _precise(checkpoint: Path, data: Path, out: Path, **settings: Any) -> Precis
     value, low, high = (100 * share for share in (drop.value, drop.low, drop.high))
     say(f"drop on validation: {value:.2f} points of {headline}, {drop.confidence:.0%} interval "
         f"{low:.2f} to {high:.2f} ({drop.images} images)")  # fmt: skip
-    return report
 
 
 def _record(report: PrecisionReport, path: Path) -> None:

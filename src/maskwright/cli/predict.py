@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from maskwright.cli.refining import Asked, RefineOption, RefineSettings, refine_as_asked
+from maskwright.cli.refining import RefineOption, RefineSettings, settings_of
 
 if TYPE_CHECKING:
     from maskwright.jobs import VideoSummary
@@ -64,16 +64,17 @@ def predict(
     camera; what was written is whole.
     """
     import maskwright.jobs as jobs
-    from maskwright.cli.console import open_predictor, put_tiles, say, split_model
+    from maskwright.api import open_predictor, refine_answers
+    from maskwright.cli.console import put_tiles, say, split_model
     from maskwright.jobs.predict import take_folder
     from maskwright.runtimes.capture import is_video
 
-    asked = Asked(refine, set_)
+    settings = settings_of(refine, set_, "--refine")
     model, sources = split_model(paths)
     videos = jobs.video_names(source for source in sources if is_video(source))
     photos = [Path(source) for source in sources if source not in videos]
     whole = open_predictor(model, threads, runtime)
-    refine_as_asked(whole, asked)
+    refine_answers(whole, refine, settings, say)
     predictor = put_tiles(whole, tile, overlap)
     if photos:
         _photos(predictor, photos, list(map(Path, videos)), out, overwrite, skip_bad)

@@ -68,6 +68,11 @@ OUTPUTS = {
 _HEAD = 1 << 22
 
 
+def find_checkpoint(path: Path) -> Path:
+    """A run folder means its best weights."""
+    return path / "best.safetensors" if path.is_dir() else path
+
+
 def refuse_output(
     path: Path | str,
     kind: str,

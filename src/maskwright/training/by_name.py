@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import maskwright.formats as formats
 from maskwright.core.files import refuse_output
 from maskwright.core.pixels import RGB, Pixels
 from maskwright.core.sample import Dataset, with_pixels
+from maskwright.core.telling import Bars, no_bar
 from maskwright.training import run
 from maskwright.training.callbacks import Callback
 from maskwright.training.config import parse_duration
@@ -23,12 +23,6 @@ from maskwright.training.recipe import LENGTHS, read_recipe, resolve
 
 DEFAULT_MODEL = "unet-lite0"
 DEFAULT_OUT = Path("runs/train")
-
-Bar = AbstractContextManager[Callable[[int, int], None]]
-
-
-def _no_bar(title: str) -> Bar:
-    return nullcontext(lambda done, total: None)
 
 
 def train(
@@ -45,7 +39,7 @@ def train(
     logs: Sequence[str] = DEFAULT_LOGS,
     callbacks: Sequence[Callback] = (),
     progress: Callback | None = None,
-    downloading: Callable[[str], Bar] = _no_bar,
+    downloading: Bars = no_bar,
     **settings: Any,
 ) -> TrainResult:
     """Train on labelled photos, score, keep the best weights and write a report.
