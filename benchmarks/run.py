@@ -25,6 +25,7 @@ from maskwright.core.machine import describe_machine, load_average
 RESULTS = Path(__file__).parent / "results"
 
 MEASUREMENTS = {
+    "choices": "training without options, beside a plain script with the same start and time",
     "devices": "training on a card, beside a plain PyTorch loop and beside the processor",
     "peers": "forward passes and training steps beside the same networks elsewhere",
     "refinement": "what refining class maps gains and costs",

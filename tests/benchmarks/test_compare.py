@@ -188,7 +188,7 @@ def test_a_batch_that_memory_does_not_hold_is_taken_in_parts(data, tmp_path, mon
     config = trial_config("unet-small", (32, 32), 0.5, {**QUICK, "threads": 1})
     asked = []
 
-    def check(estimate, settings):
+    def check(estimate, settings, device):
         asked.append((settings.batch, settings.accumulate))
         if settings.batch > 1:
             raise DoesNotFitError("too much")

@@ -97,8 +97,8 @@ def test_data_check_and_preview(run, original, tmp_path):
 def test_train_writes_its_folder(trained):
     files = {path.name for path in trained.iterdir()}
     assert files == {
-        "best.safetensors", "last.safetensors", "config.json", "environment.json", "metrics.csv",
-        "report.html", "tensorboard",
+        "best.safetensors", "last.safetensors", "config.json", "recipe.yaml", "environment.json",
+        "metrics.csv", "report.html", "tensorboard",
     }  # fmt: skip
     config = json.loads((trained / "config.json").read_text())
     assert (config["steps"], config["architecture"], config["classes"]) == (4, "unet-lite0", NAMES)

@@ -54,7 +54,7 @@ def test_a_set_that_was_moved_is_named(run, original, ended, tmp_path):
         (("--budget", "1m"), ["budget"]),
         (("--size", "64x64"), ["[32, 32]", "(64, 64)"]),
         (("--model", "bisenetv2"), ["unet-lite0", "bisenetv2"]),
-        (("--set", "lr=0.5"), ["lr 0.001", "lr 0.5"]),
+        (("--set", "lr=0.5"), ["lr 0.002", "lr 0.5"]),
         (("--set", "augmentation.flip=0"), ["augmentation.flip 0.5"]),
         (("--set", "foo=1"), ["foo 1"]),
     ],

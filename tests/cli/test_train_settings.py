@@ -46,6 +46,15 @@ def test_an_unknown_setting_is_answered_with_the_nearest(name, told):
     assert "--list-settings" in str(error.value)
 
 
+def test_sizes_and_lists_as_a_command_line_has_them():
+    settings = {"crop": "32x48", "freeze": "encoder, head", "size": (64, 96), "steps": 1}
+    config = resolve(None, "unet-lite0", settings)
+    assert config.crop == (32, 48)
+    assert config.freeze == ("encoder", "head")
+    with pytest.raises(ConfigError, match=r"expected crop to be .* got '32'"):
+        resolve(None, "unet-lite0", {**settings, "crop": "32"})
+
+
 def test_every_setting_is_listed_with_what_it_means():
     for owner, settings in list_settings("unet-lite0").items():
         assert settings, owner

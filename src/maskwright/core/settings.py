@@ -100,6 +100,8 @@ def _attributes(docstring: str) -> dict[str, str]:
 def _convert(hint: Any, value: Any) -> Any:
     """The value as the annotation has it; TypeError where it is something else."""
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin is tuple and isinstance(value, str):
+        value = _entries(inner, value)
     if origin is tuple and isinstance(value, (list, tuple)):
         return _convert_tuple(inner, value)
     if origin is Literal and value in inner:
@@ -113,6 +115,16 @@ def _convert(hint: Any, value: Any) -> Any:
     if isinstance(hint, type) and isinstance(value, hint):
         return value
     raise TypeError
+
+
+def _entries(inner: tuple[Any, ...], text: str) -> list[Any] | str:
+    """ "160x240" and "encoder, head" as a command line has them; other text as it is."""
+    size = re.fullmatch(r"(\d+)[xX×](\d+)", text.strip())
+    if inner == (int, int) and size:
+        return [int(size[1]), int(size[2])]
+    if inner == (str, Ellipsis):
+        return [part.strip() for part in text.split(",") if part.strip()]
+    return text
 
 
 def _convert_tuple(inner: tuple[Any, ...], value: Iterable[Any]) -> tuple[Any, ...]:

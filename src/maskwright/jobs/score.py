@@ -7,6 +7,7 @@ else: `Scorer` takes images, `Scores` is what it comes to, `score` does it for a
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -124,8 +125,16 @@ def find_by(predict: Callable[[np.ndarray], Segmentation]) -> Find:
 
 
 def answers_of(predictor: Predictor) -> Find:
-    """All that a model answers, its unsure objects and labels too: average precision ranks them."""
-    return find_by(lambda image: predictor.predict(image, score_threshold=0.0))
+    """All that a model answers, its unsure objects and labels too: average precision ranks them.
+
+    Images are read as what the model's card says that they are.
+    """
+
+    def find(sample: Sample, _: tuple[int, int]) -> Segmentation:
+        image = replace(sample, pixels=predictor.card.pixels).read_image()
+        return predictor.predict(image, score_threshold=0.0)
+
+    return find
 
 
 def tasks_of(tasks: Sequence[str]) -> frozenset[Task]:

@@ -21,12 +21,14 @@ from maskwright.jobs.score_objects import ObjectScores
 from maskwright.jobs.scores import Scores
 from maskwright.metrics import Interval
 from maskwright.report import (
+    Column,
     Example,
     Figure,
     Gallery,
     Report,
     Section,
     Speed,
+    Table,
     choose_examples,
     circumstances,
     confusion_section,
@@ -56,6 +58,7 @@ class Around:
         speeds: ways to run the model, the plain one first.
         environment: machine, versions, command.
         settings: of the run.
+        chosen: (setting, value, why) of those that the run chose for itself.
         remark: a sentence on the score, such as what was chosen by it.
         beside: figures that stand next to the headline.
     """
@@ -67,6 +70,7 @@ class Around:
     speeds: Sequence[Speed] = ()
     environment: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
+    chosen: Sequence[tuple[str, str, str]] = ()
     remark: str = ""
     beside: Sequence[Figure] = ()
 
@@ -99,6 +103,15 @@ def score_page(
     sections += _evidence(scores, samples, find)
     curves = history_curves(around.history)
     sections += [curves] if curves.panels else []
+    if around.chosen:
+        sections.append(
+            Table(
+                title="Settings that the run chose",
+                columns=(Column(name="Setting"), Column(name="Value"), Column(name="Why")),
+                rows=list(around.chosen),
+                note="From the data and the budget; --set NAME=VALUE decides otherwise.",
+            )
+        )
     sections += circumstances(around.environment) if around.environment else []
     if around.settings:
         sections.append(settings("Settings", around.settings, folded=True))

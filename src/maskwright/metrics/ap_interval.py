@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from maskwright.core.errors import ConfigError
-from maskwright.metrics.assignment import RIGHT, WRONG, judge
+from maskwright.metrics.assignment import FALSE_POSITIVE, TRUE_POSITIVE, judge
 from maskwright.metrics.average_precision import AveragePrecision
 from maskwright.metrics.curves import CURVES, precision_at_recalls
 from maskwright.metrics.protocols import Kind, Protocol, protocol_of
@@ -53,7 +53,7 @@ def ap_of_draws(
         scores = []
         for k in np.flatnonzero(truths_KN @ times_N):
             own = np.repeat(ranked_of[k], times_N[image[ranked_of[k]]])
-            right, wrong = status[:, own] == RIGHT, status[:, own] == WRONG
+            right, wrong = status[:, own] == TRUE_POSITIVE, status[:, own] == FALSE_POSITIVE
             truths = int(truths_KN[k] @ times_N)
             if rules.curve == "points101":
                 scores.append(precision_at_recalls(right, wrong, truths).mean())

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from maskwright.core.errors import ConfigError
-from maskwright.metrics.assignment import RIGHT, WRONG, Verdicts
+from maskwright.metrics.assignment import FALSE_POSITIVE, TRUE_POSITIVE, Verdicts
 from maskwright.metrics.curves import CURVES, envelope_of_hits, precision_recall, read_envelope
 from maskwright.metrics.matching import Overlaps
 from maskwright.metrics.ordering import place_in_group, stable_order
@@ -310,7 +310,7 @@ def _read_curves(
         for one in np.flatnonzero(truths[a]).tolist():
             own = order[edges[one] : edges[one + 1]]
             for t, verdict in enumerate(status[:, own]):
-                right, wrong = verdict == RIGHT, verdict == WRONG
+                right, wrong = verdict == TRUE_POSITIVE, verdict == FALSE_POSITIVE
                 ap[a, t, one] = curve(right, wrong, score[own], int(truths[a, one]))
 
 
@@ -324,8 +324,8 @@ def exact_curve(
         own = own[found.class_id[verdicts.detection[own]] == class_id]
         counted = counted & (overlaps.truth.class_id == class_id)
     status = verdicts.status(0, threshold + 1)[threshold]
-    own = own[status[own] >= WRONG]
-    right = status[own] == RIGHT
+    own = own[status[own] >= FALSE_POSITIVE]
+    right = status[own] == TRUE_POSITIVE
     truths = int(counted.sum())
     precision, recall = precision_recall(right, ~right, max(truths, 1))
     if not truths:

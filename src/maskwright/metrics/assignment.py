@@ -1,7 +1,7 @@
 """Who matches whom: each protocol's rule, from the overlaps of all images at once.
 
-The verdict on a detection, for each size range and threshold, is `RIGHT`, `WRONG` or `IGNORED`.
-Most are wrong ones without a match, so only the others are told one by one.
+The verdict on a detection, for each size range and threshold, is `TRUE_POSITIVE`, `FALSE_POSITIVE`
+or `IGNORED`. Most are false positives without a match, so only the others are told one by one.
 Detections are judged in the order of their scores, the surest first; equal scores keep the order
 in which they were given.
 
@@ -19,7 +19,7 @@ from maskwright.metrics.matching import Overlaps
 from maskwright.metrics.ordering import codes_of, group_numbers, place_in_group, stable_order
 from maskwright.metrics.protocols import Kind, Protocol, Rule
 
-RIGHT, WRONG, IGNORED = np.int8(1), np.int8(0), np.int8(-1)
+TRUE_POSITIVE, FALSE_POSITIVE, IGNORED = np.int8(1), np.int8(0), np.int8(-1)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -62,10 +62,14 @@ class Verdicts:
     counted: np.ndarray
 
     def status(self, size: int, steps: int) -> np.ndarray:
-        """int8 [T, D] of one size range: `RIGHT`, `WRONG` or `IGNORED` at each of T thresholds."""
-        status = np.repeat(np.where(self.outside[size], IGNORED, WRONG)[None], steps, axis=0)
+        """int8 [T, D] of one size range: the verdict at each of T thresholds."""
+        status = np.repeat(
+            np.where(self.outside[size], IGNORED, FALSE_POSITIVE)[None], steps, axis=0
+        )
         own, found = self.matches.size == size, self.matches
-        status[found.step[own], found.place[own]] = np.where(found.right[own], RIGHT, IGNORED)
+        status[found.step[own], found.place[own]] = np.where(
+            found.right[own], TRUE_POSITIVE, IGNORED
+        )
         return status
 
     def truth(self, size: int, steps: int) -> np.ndarray:

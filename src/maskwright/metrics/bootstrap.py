@@ -1,4 +1,4 @@
-"""How sure a score is: the bootstrap over images, percentile method.
+"""Confidence intervals of scores: the bootstrap over images, percentile method.
 
 Reference: B. Efron, R. J. Tibshirani, An Introduction to the Bootstrap, 1993, chapters 6 and 13.
 Each resample draws as many images as there are, with replacement, adds up their counts and scores

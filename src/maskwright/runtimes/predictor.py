@@ -53,7 +53,7 @@ _NO_PROBABILITIES = np.empty((0, 0, 0), np.float32)
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ProbabilisticAnswer:
-    """What a network sees, and how sure it is.
+    """What a network sees, and the probabilities behind it.
 
     Attributes:
         found: the answer of `Predictor.predict`.

@@ -12,7 +12,7 @@ from maskwright.core.files import refuse_output
 from maskwright.core.pixels import RGB, Pixels
 from maskwright.core.sample import Dataset, with_pixels
 from maskwright.core.telling import Bars, no_bar
-from maskwright.training import loop
+from maskwright.training import run
 from maskwright.training.callbacks import Callback
 from maskwright.training.config import parse_duration
 from maskwright.training.initial_weights import find_weights, read_initial_weights
@@ -94,7 +94,7 @@ def train(
         with downloading("initial weights") as step:
             path = find_weights(str(weights), config.architecture, note, step)
         initial = read_initial_weights(path, config.architecture, config.options)
-    return loop.train(
+    return run.train(
         config,
         dataset,
         out,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -37,7 +38,7 @@ _PREFIX = "augmentation."
 
 def choose(
     setup: Setup, given: Collection[str], started: float, note: Callable[[str], None]
-) -> tuple[Choice, ...]:
+) -> None:
     """Choose settings and let the setup adopt them.
 
     What the first process measured decides for all.
@@ -49,7 +50,7 @@ def choose(
         note: told what was chosen, and why.
     """
     if "semantic" not in setup.tasks:  # the rules look at class maps
-        return ()
+        return
     config, count = setup.config, setup.processes.count
     kept = {name: _value(config, name) for name in given}
     if count > 1:  # a batch that they share evenly
@@ -62,12 +63,19 @@ def choose(
         pretrained=bool(config.options.get("pretrained")),
         given=kept,
     )
-    choices = setup.processes.same(choices)
+    choices = setup.choices = setup.processes.same(choices)
     setup.adopt(_changed(replace(config, batch=kept.get("batch", config.batch)), choices))
     note("Chosen for this data and this budget; --set NAME=VALUE decides otherwise:")
-    for choice in choices:
-        note(f"  {choice}")
-    return choices
+    for line in lines_of(choices):
+        note(f"  {line}")
+
+
+def lines_of(choices: Sequence[Choice]) -> list[str]:
+    """What is told of the choices; those with one reason share a line."""
+    return [
+        f"{', '.join(choice.told for choice in own)}: {why}"
+        for why, own in itertools.groupby(choices, key=lambda choice: choice.why)
+    ]
 
 
 def _length(setup: Setup, started: float) -> tuple[float | None, int | None]:
@@ -84,6 +92,7 @@ def _length(setup: Setup, started: float) -> tuple[float | None, int | None]:
         FEW_STEPS,
         clock=processor_clock if config.budget_of == "steps" else time.perf_counter,
         limit=SHARE * budget,
+        same=setup.processes.same,
     )
     left = budget if config.budget_of == "steps" else 0.9 * (budget + started - time.perf_counter())
     images = FEW_IMAGES * setup.processes.count

@@ -57,9 +57,19 @@ class Choice:
     value: Any
     why: str
 
+    @property
+    def shown(self) -> str:
+        """The value in words: "160x240", "0.6 to 2"."""
+        return _shown(self.value)
+
+    @property
+    def told(self) -> str:
+        """ "crop 160x240"."""
+        return f"{self.name.removeprefix('augmentation.')} {self.shown}"
+
     def __str__(self) -> str:
         """ "crop 160x240: 648 steps fit the budget, of whole images 162"."""
-        return f"{self.name} {_shown(self.value)}: {self.why}"
+        return f"{self.told}: {self.why}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,7 +166,7 @@ def expected_steps(pixels: float | None, batch: int, crop: tuple[int, int]) -> i
 
 
 def _batch(run: _Run) -> Choice:
-    return Choice(name="batch", value=run.batch, why="what the other settings were tried with")
+    return Choice(name="batch", value=run.batch, why="what the other settings were measured with")
 
 
 def _crop(run: _Run) -> Choice:
@@ -201,13 +211,15 @@ def _rate(run: _Run) -> Choice:
 
 def _encoder_rate(run: _Run) -> Choice:
     value = 1.0 if run.short or not run.pretrained else 0.5
-    why = f"what {run.length} runs were tried with" if run.pretrained else "nothing is pretrained"
+    why = (
+        f"what {run.length} runs were measured with" if run.pretrained else "nothing is pretrained"
+    )
     return Choice(name="encoder_lr", value=value, why=why)
 
 
 def _schedule(run: _Run) -> Choice:
     value = "cosine" if run.short else "poly"
-    return Choice(name="schedule", value=value, why=f"what {run.length} runs were tried with")
+    return Choice(name="schedule", value=value, why=f"what {run.length} runs were measured with")
 
 
 def _averaging(run: _Run) -> Choice:
@@ -228,13 +240,17 @@ def _changes(run: _Run) -> tuple[Choice, ...]:
     if not run.short:
         return (
             Choice(
-                name="augmentation.scale", value=(0.6, 2.0), why="what long runs were tried with"
+                name="augmentation.scale", value=(0.6, 2.0), why="what long runs were measured with"
             ),
         )
     plain = {"scale": (1.0, 1.0), "stretch": 1.0, "blur": 0.0}
     plain |= dict.fromkeys(("brightness", "contrast", "saturation", "hue"), 0.0)
     return tuple(
-        Choice(name=f"augmentation.{name}", value=value, why="short runs were tried without")
+        Choice(
+            name=f"augmentation.{name}",
+            value=value,
+            why="short runs were measured on images as they are",
+        )
         for name, value in plain.items()
     )
 
@@ -242,14 +258,16 @@ def _changes(run: _Run) -> tuple[Choice, ...]:
 def _largest_share(run: _Run) -> Choice:
     name, most = "augmentation.largest_share", run.facts.commonest
     if run.short:
-        return Choice(name=name, value=1.0, why="short runs were tried with the first crop drawn")
+        return Choice(
+            name=name, value=1.0, why="short runs were measured with the first crop drawn"
+        )
     if most > BACKGROUND:
         return Choice(
             name=name,
             value=1.0,
             why=f"one class has {100 * most:.0f} % of the pixels, and so of nearly every crop",
         )
-    return Choice(name=name, value=0.75, why="what long runs were tried with")
+    return Choice(name=name, value=0.75, why="what long runs were measured with")
 
 
 def _upside_down(run: _Run) -> Choice:
@@ -291,6 +309,7 @@ def _side(wanted: float, most: int) -> int:
 
 
 def _shown(value: Any) -> str:
+    value = tuple(value) if isinstance(value, list) else value  # as JSON gives it back
     if isinstance(value, tuple) and all(isinstance(one, int) for one in value):
         return "x".join(str(one) for one in value)
     if isinstance(value, tuple):

@@ -227,6 +227,7 @@ def time_steps(
     *,
     clock: Callable[[], float] = time.perf_counter,
     limit: float = math.inf,
+    same: Callable[[bool], bool] = bool,
 ) -> Timing:
     """Time training steps; of two precisions in turns, and more of them while it isn't clear.
 
@@ -241,20 +242,21 @@ def time_steps(
         clock: tells seconds.
         limit: seconds after which no more turns begin. The first step of all alone may be past
             it: then that is what was measured.
+        same: what the first of many processes decides: they must make equally many steps.
     """
     seconds: dict[PrecisionName, list[float]] = {kind: [] for kind in precisions}
     started = clock()
     turns = max(1, steps // len(precisions))
     for number in range(1 + 3 * turns):
-        if number > 1 and clock() - started > limit:
-            break
-        if number > turns and (len(precisions) == 1 or _timing(seconds).sure):
+        late = number > 1 and clock() - started > limit
+        known = number > turns and (len(precisions) == 1 or _timing(seconds).sure)
+        if same(late or known):
             break
         for kind in precisions:
             start = clock()
             step(kind)
             seconds[kind].append(clock() - start)
-            if number == 0 and clock() - started > limit:
+            if number == 0 and same(clock() - started > limit):
                 return Timing(precision=precisions[0], step=seconds[precisions[0]][0])
     return _timing(seconds)
 

@@ -30,6 +30,9 @@ from maskwright.training.scoring import score
 from maskwright.training.setup import Setup
 from maskwright.training.steps import TrainingStep, backward
 
+DETAILED = 1.5
+"""How many times as long a scoring with boundaries and thin parts takes, and the page after it."""
+
 TRIAL_SHARE = 0.1
 """Of a budget may go into timing steps, but for the first ones."""
 
@@ -57,10 +60,12 @@ def rehearse(setup: Setup, started: float, note: Callable[[str], None]) -> Train
         candidates(setup.device) if wanted == "auto" else (wanted,),
         clock=processor_clock if config.budget_of == "steps" else time.perf_counter,
         limit=TRIAL_SHARE * (config.budget or math.inf),
+        same=setup.processes.same,
     )
     an_epoch = len(setup.cache) / config.batch
     evaluation = _time_evaluation(setup)
-    steps, scorings = _plan(config, started, timing.step, evaluation, an_epoch, note)
+    ready = started - _ending(setup, evaluation)  # as if that time had gone by already
+    steps, scorings = _plan(config, ready, timing.step, evaluation, an_epoch, note)
     steps, scorings, timing = setup.processes.same((steps, scorings, timing))
     parameters = sum(parameter.numel() for parameter in setup.network.parameters())
     where = "" if setup.device.type == "cpu" else f" on {name_of(setup.device)}"
@@ -166,6 +171,14 @@ def _time_evaluation(setup: Setup) -> float:
     start = time.perf_counter()
     score(setup, setup.network, few)
     return (time.perf_counter() - start) / len(few) * len(setup.validation)
+
+
+def _ending(setup: Setup, evaluation: float) -> float:
+    """Seconds that the test split will take once the last step is made: all its scores."""
+    splits = setup.dataset.splits
+    if "val" not in splits:
+        return 0.0
+    return DETAILED * evaluation * len(splits.get("test", ())) / len(setup.validation)
 
 
 def _plan(

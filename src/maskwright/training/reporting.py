@@ -14,6 +14,7 @@ from maskwright.jobs.score_report import Around, score_page
 from maskwright.jobs.scores import Scores
 from maskwright.report import Figure, write_report
 from maskwright.runtimes.predictor import Predictor
+from maskwright.training.defaults import Choice
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -69,13 +70,15 @@ def write_run_report(
         kept: what the weights that are kept scored.
         predictor: with those weights.
         history: rows of metrics.csv.
-        config: every setting, resolved.
+        config: every setting, resolved; "chosen" tells those that the run chose.
         environment: machine, versions, command.
     """
+    choices = [Choice(**choice) for choice in config.get("chosen", ())]
     around = Around(
         history=history,
         environment=environment,
-        settings=config,
+        settings={name: value for name, value in config.items() if name != "chosen"},
+        chosen=[(choice.name, choice.shown, choice.why) for choice in choices],
         remark=_remark(kept, history),
         beside=_beside(kept, history),
     )

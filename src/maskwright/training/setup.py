@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ from maskwright.jobs.scores import Scores
 from maskwright.jobs.training_check import check_for_training
 from maskwright.losses.choice import pixel_loss
 from maskwright.training.config import TrainConfig
+from maskwright.training.defaults import Choice
 from maskwright.training.device import find_device, make_deterministic
 from maskwright.training.initial_network import initial_network, remember
 from maskwright.training.precision import Precision
@@ -49,6 +50,7 @@ class Setup:
         tasks: that it learns.
         validation: the samples that are scored.
         cache: the decoded training samples.
+        choices: settings that the run chose for itself.
         class_weights: float [K], what "weighted-ce" uses.
         device: that the network is on.
         fit: how images come to the input: "stretch" or "letterbox".
@@ -90,6 +92,7 @@ class Setup:
             Precision(config.precision, self.device)  # refused before anything is read
         self.share = self.processes.share(config.batch)
         self._fingerprint: int | None = None
+        self.choices: tuple[Choice, ...] = ()
         cores = max(1, machine.usable_cores() // self.processes.local)
         torch.set_num_threads(machine.thread_count(config.threads or cores))
         torch.manual_seed(config.seed)
@@ -187,6 +190,7 @@ class Setup:
             "training_images": len(self.cache),
             "validation_images": len(self.validation),
             "licence": self.licence,
+            "chosen": [asdict(choice) for choice in self.choices],
             "processes": self.processes.count,
             "pixels": self.dataset.pixels.to_dict(),
             "network": remember(self.network),
