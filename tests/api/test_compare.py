@@ -33,6 +33,15 @@ def test_it_trains_and_goes_on(data, tmp_path):
     assert 0 <= row.score <= 1
     assert json.loads((out / "comparison.json").read_text())["rows"][0]["score"] == row.score
     assert any("1/1  sliding-window: mIoU" in text for text in told)
+    assert repr(compared) == (
+        f"Comparison({str(out)!r}, 1 networks, best sliding-window with mIoU {row.score:.3f})"
+    )
+    assert json.loads(compared.to_json()) == json.loads((out / "comparison.json").read_text())
+    table = compared.to_pandas()
+    assert table.loc[0, ["name", "score"]].tolist() == ["sliding-window", row.score]
+    shown = compared._repr_html_()
+    assert "sliding-window" in shown
+    assert f"{row.score:.3f}" in shown
     again = maskwright.compare(
         data, "sliding-window", budget="0.2s", size=(32, 32), threads=1, rounds=0, settings=QUICK,
         out=out,

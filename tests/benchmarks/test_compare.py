@@ -22,7 +22,7 @@ from maskwright.architectures.encoders.imagenet import PACKAGES
 from maskwright.benchmarks import ComparisonRow, answers, compare_models, pareto, pareto_names
 from maskwright.benchmarks.candidates import SMALL, find_candidates, trial_config
 from maskwright.benchmarks.comparison import FILE, Comparison
-from maskwright.benchmarks.comparison_report import at_speeds, best_within, comparison_report
+from maskwright.benchmarks.comparison_report import at_speeds, best_within
 from maskwright.benchmarks.trial import Trial, run_trial
 from maskwright.core.errors import ConfigError, MaskwrightError
 from maskwright.jobs.turns import Timings
@@ -373,6 +373,6 @@ def test_an_earlier_comparison_names_its_pareto_set(compared, tmp_path):
 def test_a_page_without_any_result(tmp_path):
     comparison = Comparison(tmp_path, {"data": "set", "budget": 60.0})
     comparison.keep(ComparisonRow(name="unet", error="no <luck>"))
-    page = render(comparison_report(comparison))
+    page = render(comparison.report())
     assert "None has been trained." in page
     assert "no &lt;luck&gt;" in page

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import subprocess
 import sys
 
@@ -46,6 +47,11 @@ def test_a_bundle_answers_as_its_run(run):
         run / "run", images=run / "set/val/images", out=out, threads=1, count=1
     )
     assert (report.path, report.images, report.bytes_on_disk) == (out, 1, out.stat().st_size)
+    assert repr(report).startswith(f"ExportReport({str(out)!r}, ")
+    assert len(repr(report)) < 250
+    plain = json.loads(json.dumps(report.to_dict()))
+    assert plain["agreement"] == report.agreement
+    assert f"{report.worst['onnxruntime']:.4%}" in report._repr_html_()
     of_run = maskwright.evaluate(run / "run", run / "set", threads=1)
     of_bundle = maskwright.evaluate(out, run / "set", threads=1)
     assert of_bundle.headline().value == pytest.approx(of_run.headline().value, abs=0.01)
@@ -67,6 +73,13 @@ def test_with_data_it_tells_of_the_precision_that_was_named(run):
     assert report.shipped.precision == "fp16"
     assert {figures.route.precision for figures in report.figures} == {"fp32", "fp16"}
     assert any("index_masks" in note for note in notes)
+    assert report.path == run / "half.mask"
+    assert "fp16 on " in repr(report)
+    shown = report._repr_html_()
+    for figures in report.figures:
+        assert str(figures.route) in shown
+        assert f"{figures.score:.4f}" in shown
+    assert "PyTorch eager" in shown
     again = maskwright.load(run / "half.mask", threads=1)
     assert again.card.measured["precision"]["shipped"] == "fp16"
 

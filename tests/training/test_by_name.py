@@ -71,3 +71,27 @@ def test_reading_and_writing_load_no_torch(data, tmp_path):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip().endswith("False")
     assert "train 6, val 2" in done.stdout
+
+
+def test_a_run_shows_itself(data, tmp_path):
+    result = maskwright.train(data, "unet", out=tmp_path / "run", steps=4, **SMALL)
+    head = result.scores.headline()
+    told = repr(result)
+    assert f"{head.name} {head.value:.3f} on validation" in told
+    assert "4 steps" in told
+    assert len(told) < 200
+    assert json.loads(result.to_json())["scores"]["headline"]["value"] == head.value
+    shown = result._repr_html_()
+    assert f"{head.value:.3f}" in shown
+    assert "95 % interval" in shown
+    assert "<svg" in shown
+    chosen = json.loads((tmp_path / "run" / "config.json").read_text())["chosen"]
+    assert chosen
+    assert result.choices == chosen
+    for one in chosen:
+        assert f">{one['name']}<" in shown
+    table = result.to_pandas()
+    assert len(table) == len(result.history)
+    assert table["step"].tolist() == [row["step"] for row in result.history]
+    (tmp_path / "run").rename(tmp_path / "moved")
+    assert f"{head.value:.3f}" in result._repr_html_()

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from maskwright.benchmarks.compare import compare_models, pareto_names
-    from maskwright.benchmarks.comparison import Comparison, ComparisonRow, pareto
+    from maskwright.benchmarks.comparison import Comparison
     from maskwright.benchmarks.comparison_report import ranked
+    from maskwright.benchmarks.comparison_row import ComparisonRow, pareto
     from maskwright.benchmarks.demo import DemoResult, run_demo
     from maskwright.benchmarks.latency import LatencyRow, compare_latency
     from maskwright.benchmarks.study import Study, benchmark_models
@@ -34,9 +35,9 @@ __all__ = [
 
 _WHERE = {
     "Comparison": "comparison",
-    "ComparisonRow": "comparison",
+    "ComparisonRow": "comparison_row",
     "compare_models": "compare",
-    "pareto": "comparison",
+    "pareto": "comparison_row",
     "pareto_names": "compare",
     "ranked": "comparison_report",
     "DemoResult": "demo",

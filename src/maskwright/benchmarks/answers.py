@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 import maskwright.formats as formats
-from maskwright.benchmarks.comparison import Comparison, ComparisonRow
+from maskwright.benchmarks.comparison import Comparison
+from maskwright.benchmarks.comparison_row import ComparisonRow
 from maskwright.benchmarks.latency import LatencyRow, compare_subjects
 from maskwright.benchmarks.memory import measure_memory
 from maskwright.benchmarks.subjects import Subject, open_subject

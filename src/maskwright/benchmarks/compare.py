@@ -15,8 +15,8 @@ import maskwright.formats as formats
 from maskwright.architectures import architecture, build
 from maskwright.benchmarks.answers import time_all
 from maskwright.benchmarks.candidates import find_candidates, starts_from_imagenet, trial_config
-from maskwright.benchmarks.comparison import Comparison, ComparisonRow, pareto, read_record
-from maskwright.benchmarks.comparison_report import comparison_report
+from maskwright.benchmarks.comparison import Comparison, read_record
+from maskwright.benchmarks.comparison_row import ComparisonRow, pareto
 from maskwright.benchmarks.subjects import count_gflop
 from maskwright.benchmarks.trial import Trial
 from maskwright.core import machine
@@ -65,11 +65,11 @@ def compare_models(
         note=note,
     )
     page = Path(out) / "report.html"
-    write_report(page, comparison_report(comparison))
+    write_report(page, comparison.report())
     trained = [row for row in comparison.rows.values() if row.score is not None]
     if rounds and any(row.best_ms is None for row in trained):
         time_all(comparison, data, threads=answer_threads, rounds=rounds, note=note)
-        write_report(page, comparison_report(comparison))
+        write_report(page, comparison.report())
     return comparison
 
 

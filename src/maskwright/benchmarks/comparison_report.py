@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-from maskwright.benchmarks.comparison import Comparison, ComparisonRow, pareto
+from maskwright.benchmarks.comparison_row import ComparisonRow, pareto
 from maskwright.report import (
     Column,
     Facts,
@@ -23,22 +24,22 @@ SPEEDS = (10, 30, 100)
 """Images a second that an answer is given for."""
 
 
-def comparison_report(comparison: Comparison) -> Report:
+def comparison_report(
+    rows: Sequence[ComparisonRow], told: Mapping[str, Any], facts: Mapping[str, Mapping[str, Any]]
+) -> Report:
     """The page of all that is known so far.
 
     Args:
-        comparison: trained, timed or neither.
+        rows: of a comparison, trained, timed or neither.
+        told: its settings.
+        facts: what a measurement must name: "training" and "timing" -> machine, versions ...
     """
-    rows = ranked(list(comparison.rows.values()))
+    rows = ranked(rows)
     timed = [row for row in rows if row.best_ms is not None]
-    told = comparison.settings
     minutes = float(told["budget"]) / 60
     speeds: list[Section] = [_latency(timed), at_speeds(timed)] if timed else []
     costs: list[Section] = [_costs(rows)] if timed else []
-    machines = [
-        settings(f"Machine of the {name}", facts, folded=True)
-        for name, facts in comparison.facts.items()
-    ]
+    machines = [settings(f"Machine of the {name}", own, folded=True) for name, own in facts.items()]
     return Report(
         title=f"{len(rows)} networks on {told['data']}",
         subtitle=_subtitle(rows, minutes),

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 
 from maskwright.core.classes import Classes
-from maskwright.core.errors import ConfigError, DataError
+from maskwright.core.errors import DataError
 from maskwright.core.pixels import RGB, Pixels, read_as
 from maskwright.core.segmentation import Segmentation
+from maskwright.core.tables import find_pandas
 
 if TYPE_CHECKING:
     import pandas
@@ -113,14 +114,9 @@ class Dataset:
         Raises:
             ConfigError: pandas isn't installed.
         """
-        try:
-            import pandas
-        except ImportError:
-            raise ConfigError(
-                "to_pandas() needs pandas, which isn't installed; run pip install pandas."
-            ) from None
         columns = ["split", "name", "image", *get_args(Task)]
-        return pandas.DataFrame(list(self._rows()), columns=columns)
+        table: pandas.DataFrame = find_pandas().DataFrame(list(self._rows()), columns=columns)
+        return table
 
     def _rows(self) -> Iterator[tuple[str | bool, ...]]:
         for split, samples in self.splits.items():

@@ -21,7 +21,7 @@ from maskwright.core.paint import paint
 from maskwright.core.palette import index_png
 from maskwright.core.parts import Instance, Label, Panoptic
 from maskwright.core.plain import parts_of_plain, plain_parts
-from maskwright.core.tables import object_rows, region_rows
+from maskwright.core.tables import find_pandas, object_rows, region_rows
 
 __all__ = ["Instance", "Label", "Panoptic", "Segmentation"]
 
@@ -277,17 +277,10 @@ class Segmentation:
         Raises:
             ConfigError: pandas is not installed.
         """
-        try:
-            import pandas
-        except ModuleNotFoundError:
-            raise ConfigError(
-                "to_pandas needs pandas, which is not installed; run pip install pandas, or take "
-                "to_dict()."
-            ) from None
         rows = region_rows(self.size, self.classes, self.semantic, self.panoptic)
         rows += object_rows(self.size, self.classes, self.instances, self.labels)
         columns = ["part", "class", "pixels", "share", "score", "left", "top", "right", "bottom"]
-        table = pandas.DataFrame(rows, columns=columns)
+        table: pandas.DataFrame = find_pandas("to_dict()").DataFrame(rows, columns=columns)
         return table.astype(dict.fromkeys(columns[2:], float))
 
     def _repr_png_(self) -> bytes:

@@ -1,18 +1,40 @@
-"""The parts of a segmentation as rows of a table.
+"""The parts of a segmentation as rows of a table, and pandas where it is installed.
 
 A row is (part, class, pixels, share, score, left, top, right, bottom); None where it has no value.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from maskwright.core.classes import Classes
+from maskwright.core.errors import ConfigError
 from maskwright.core.parts import Instance, Label, Panoptic
 
 Row = tuple[str, str | None, float | None, float | None, float | None,
             float | None, float | None, float | None, float | None]  # fmt: skip
 _NO_BOX = (None, None, None, None)
+
+
+def find_pandas(instead: str = "") -> Any:
+    """The package pandas, which only tables need.
+
+    Args:
+        instead: what gives the same without it, for the message.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
+    try:
+        import pandas
+    except ModuleNotFoundError:
+        other = f", or take {instead}" if instead else ""
+        raise ConfigError(
+            "to_pandas() needs pandas, which is not installed; run pip install pandas" + other + "."
+        ) from None
+    return pandas
 
 
 def region_rows(

@@ -19,6 +19,7 @@ from maskwright.core.errors import ConfigError, ModelFileError
 from maskwright.core.machine import processor, system
 from maskwright.export.agreement import answer_agreement, compared_things
 from maskwright.export.onnx import OPSET, to_onnx
+from maskwright.report import Column, Figure, Report, Section, Table, render_fragment
 from maskwright.runtimes import Bundle, Predictor, open_bundle, write_bundle
 from maskwright.runtimes.loading import Runtime
 from maskwright.runtimes.ov import installed
@@ -28,7 +29,7 @@ MAXIMUM_PROBABILITY_ERROR = 1e-3
 """Mean over an image; float32 gives about 1e-7."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class ExportReport:
     """What was written, and what the gate measured.
 
@@ -50,6 +51,47 @@ class ExportReport:
     worst: Mapping[str, float]
     images: int
     compared: str = "pixels"
+
+    def to_dict(self) -> dict[str, Any]:
+        """What was written and measured, as plain data for JSON."""
+        return {
+            "path": str(self.path),
+            "bytes_on_disk": self.bytes_on_disk,
+            "agreement": dict(self.agreement),
+            "worst": dict(self.worst),
+            "images": self.images,
+            "compared": self.compared,
+            "measured": dict(self.card.measured),
+        }
+
+    def sections(self) -> list[Section]:
+        """What pages and notebooks show of the gate."""
+        return [
+            Table(
+                title="Agreement with PyTorch",
+                columns=(
+                    Column(name="Runtime"),
+                    Column(name="Mean", format=".4%"),
+                    Column(name="Worst image", format=".4%"),
+                ),
+                rows=[(name, share, self.worst[name]) for name, share in self.agreement.items()],
+                note=f"Share of the {self.compared} of {self.images} images.",
+            )
+        ]
+
+    def __repr__(self) -> str:
+        share = min(self.agreement.values())
+        return (
+            f"ExportReport({str(self.path)!r}, {self.bytes_on_disk / 2**20:.2f} MiB, agrees with "
+            f"torch on {share:.3%} of the {self.compared} of {self.images} images)"
+        )
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the file, and how well it agrees with PyTorch."""
+        size = Figure(label="Bundle", value=f"{self.bytes_on_disk / 2**20:.2f} MiB")
+        return render_fragment(
+            Report(title=str(self.path), headline=[size], sections=self.sections())
+        )
 
 
 def export(

@@ -48,6 +48,7 @@ from maskwright.jobs.scorer import require_same_classes
 from maskwright.jobs.scores import Scores
 from maskwright.jobs.turns import Timings, spread_of, take_turns
 from maskwright.metrics import PairedInterval
+from maskwright.report import Column, Figure, Report, Table, render_fragment
 from maskwright.runtimes import Bundle, Predictor
 
 CALIBRATION_IMAGES = 64
@@ -58,7 +59,7 @@ ROUNDS = 10
 Tell = Callable[[int, int], None]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class PrecisionReport:
     """What was written and why.
 
@@ -81,6 +82,51 @@ class PrecisionReport:
     def to_dict(self) -> dict[str, Any]:
         """What was measured, as plain data for JSON."""
         return {**self.export.card.measured, "bytes_on_disk": self.export.bytes_on_disk}
+
+    @property
+    def path(self) -> Path:
+        """Of the bundle."""
+        return self.export.path
+
+    def __repr__(self) -> str:
+        drop = self.drop
+        return (
+            f"PrecisionReport({str(self.path)!r}, {self.shipped}, drop {100 * drop.value:.2f} "
+            f"points [{100 * drop.low:.2f}, {100 * drop.high:.2f}], "
+            f"{self.export.bytes_on_disk / 2**20:.2f} MiB)"
+        )
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: what ships and why, each precision's figures, the gate."""
+        drop, head = self.drop, self.figures[0].headline
+        span = f"95 % interval {100 * drop.low:.2f} to {100 * drop.high:.2f}"
+        figures = Table(
+            title="Precisions",
+            columns=(
+                Column(name="Precision"),
+                Column(name="ms", format=".1f", hint="median"),
+                Column(name="Graph, MiB", format=".2f"),
+                Column(name=f"{head} on the slice", format=".4f"),
+                Column(name="Drop, points", format=".2f"),
+            ),
+            rows=[
+                (str(one.route), one.median_ms, one.graph_bytes / 2**20, one.score, one.drop)
+                for one in self.figures
+            ]
+            + [("PyTorch eager", self.eager_ms, None, None, None)],
+            note=self.why,
+        )
+        return render_fragment(
+            Report(
+                title=str(self.path),
+                subtitle=f"Ships as {self.shipped}.",
+                headline=[
+                    Figure(label="Drop, points", value=f"{100 * drop.value:.2f}", note=span),
+                    Figure(label="Bundle", value=f"{self.export.bytes_on_disk / 2**20:.2f} MiB"),
+                ],
+                sections=[figures, *self.export.sections()],
+            )
+        )
 
 
 def export_precise(

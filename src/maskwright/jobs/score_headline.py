@@ -5,12 +5,42 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
-from maskwright.jobs.scores import Scores
+from maskwright.jobs.score_maps import MapScores
+from maskwright.jobs.score_task import Headline, TaskScores
 from maskwright.metrics import Interval
 from maskwright.report import Figure, Speed
 
 _TOLD = ("mIoU", "boundary IoU", "thin IoU", "AP masks", "AP boundary", "AP boxes", "PQ", "mAP")
+
+
+class Scored(Protocol):
+    """What is told of `Scores`, which itself shows what is said here."""
+
+    @property
+    def images(self) -> int:
+        """How many were scored."""
+
+    @property
+    def maps(self) -> MapScores | None:
+        """Of class maps."""
+
+    @property
+    def parts(self) -> Mapping[str, TaskScores]:
+        """Task -> scores."""
+
+    def headline(self) -> Headline:
+        """The one number."""
+
+    def headline_interval(self) -> Interval | None:
+        """Its interval over the images."""
+
+    def numbers(self) -> Mapping[str, float]:
+        """Name -> number of the whole."""
+
+    def of_classes(self) -> Mapping[str, float | None]:
+        """Class -> its score."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +60,7 @@ class Weakest:
     foreground: bool
 
 
-def weakest_class(scores: Scores) -> Weakest | None:
+def weakest_class(scores: Scored) -> Weakest | None:
     """The class that matters; None where no class has a score."""
     if scores.maps is not None:
         areas, truths = scores.maps.areas, scores.maps.areas.truth_pixels
@@ -50,7 +80,7 @@ def weakest_class(scores: Scores) -> Weakest | None:
 
 
 def score_figures(
-    scores: Scores, intervals: Mapping[str, Interval], speeds: Sequence[Speed] = ()
+    scores: Scored, intervals: Mapping[str, Interval], speeds: Sequence[Speed] = ()
 ) -> list[Figure]:
     """The headline first, then what it is to be held against, the class that matters, the speed.
 
@@ -91,7 +121,7 @@ def _speed_figures(speeds: Sequence[Speed]) -> list[Figure]:
     return [Figure(label="Time per image", value=f"{fastest.milliseconds:.3g} ms", note=note)]
 
 
-def score_summary(scores: Scores, speeds: Sequence[Speed] = ()) -> str:
+def score_summary(scores: Scored, speeds: Sequence[Speed] = ()) -> str:
     """The result in one or two sentences, for the page's head."""
     head, told = scores.headline(), ""
     if scores.maps is not None:

@@ -5,15 +5,18 @@ A model of several tasks has one headline: the mean of its tasks' headlines, unl
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from maskwright.core.classes import Classes
 from maskwright.core.errors import ConfigError
+from maskwright.core.tables import find_pandas
+from maskwright.jobs.score_headline import score_figures, score_summary, three
 from maskwright.jobs.score_labels import LabelScores
 from maskwright.jobs.score_maps import MapScores
 from maskwright.jobs.score_objects import ObjectScores
@@ -32,6 +35,10 @@ from maskwright.jobs.score_task import (
 )
 from maskwright.metrics import Interval, PairedInterval, bootstrap
 from maskwright.metrics.overlap import none_for_nan
+from maskwright.report import Report, Table, render_fragment, score_tables
+
+if TYPE_CHECKING:
+    import pandas
 
 _KINDS: dict[str, type[TaskScores]] = {
     "maps": MapScores,
@@ -41,7 +48,7 @@ _KINDS: dict[str, type[TaskScores]] = {
 }
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Scores:
     """What was scored of a model's answers.
 
@@ -199,6 +206,51 @@ class Scores:
             "left_out": [{"image": name, "why": why} for name, why in self.bad],
             **{name: part.to_dict() for name, part in self.parts.items()},
         }
+
+    def to_json(self) -> str:
+        """`to_dict` as one line of JSON."""
+        return json.dumps(self.to_dict(), ensure_ascii=False)
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """A row a class: the columns of the tables that a page shows.
+
+        Returns:
+            The index is the class. Of several tasks, a column's name begins with the task's:
+            "maps IoU", "objects AP". What has no value is NaN.
+
+        Raises:
+            ConfigError: pandas is not installed.
+        """
+        columns: dict[str, dict[str, Any]] = {}
+        by_class = [table for table in self._tables() if table.columns[0].name == "Class"]
+        for kind, table in zip(self.parts, by_class):  # each task has one
+            before = f"{kind} " if len(self.parts) > 1 else ""
+            for place, column in enumerate(table.columns[1:], start=1):
+                values = {str(row[0]): row[place] for row in table.rows}
+                columns[before + column.name] = values
+        make = find_pandas("to_dict()").DataFrame
+        found: pandas.DataFrame = make(columns, index=list(self.classes.names), dtype=float)
+        return found.rename_axis("class")
+
+    def __repr__(self) -> str:
+        head = self.headline()
+        return (
+            f"{type(self).__name__}({head.name} {three(head.value)}, {len(self.classes)} classes, "
+            f"{self.images} images)"
+        )
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the headline with its interval, and the tables of the pages."""
+        shown = Report(
+            title=f"{self.images} images, {len(self.classes)} classes",
+            subtitle=score_summary(self),
+            headline=score_figures(self, {}),
+            sections=self._tables(),
+        )
+        return render_fragment(shown)
+
+    def _tables(self) -> list[Table]:
+        return score_tables(self.to_dict(), self.classes)
 
     def _headline_draw(self) -> Draw | None:
         """The headline for images drawn several times."""

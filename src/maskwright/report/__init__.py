@@ -29,7 +29,7 @@ from maskwright.report.page import (
     Table,
     Text,
 )
-from maskwright.report.render import render, write_report
+from maskwright.report.render import render, render_fragment, write_report
 from maskwright.report.results import (
     Example,
     Speed,
@@ -78,6 +78,7 @@ __all__ = [
     "object_gallery",
     "precision_recall_curves",
     "render",
+    "render_fragment",
     "score_tables",
     "settings",
     "speed_bars",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from html import escape
 from importlib import resources
 from pathlib import Path
@@ -63,6 +64,21 @@ def render(report: Report) -> str:
         "print it, send it.</footer>"
         '<dialog aria-label="Enlarged picture"><img src="data:," alt=""><p></p></dialog>'
         f"<script>{SCRIPT}</script></body></html>\n"
+    )
+
+
+def render_fragment(report: Report) -> str:
+    """What a notebook shows: the page's head and sections as one element, with its own style.
+
+    Everything in the style is nested below that element, so that it changes nothing around it.
+    There is no script: tables don't sort and pictures don't grow there.
+    """
+    body = "".join(_section(number, section) for number, section in enumerate(report.sections))
+    body = re.sub(r' (?:id|aria-labelledby)="[^"]*"', "", body)  # twice in a notebook, ids clash
+    style = STYLE.replace(":root {", "& {").replace("body {", "& {")
+    return (
+        f'<div class="maskwright"><style>.maskwright {{ {style} }}</style>'
+        f"<header>{_header(report)}</header><main>{body}</main></div>"
     )
 
 

@@ -7,10 +7,10 @@ from maskwright.training.checkpoint_predictor import checkpoint_predictor
 from maskwright.training.config import TrainConfig, parse_duration
 from maskwright.training.initial_weights import find_weights, read_initial_weights
 from maskwright.training.loggers import DEFAULT_LOGS, LOGS, RowLog
-from maskwright.training.loop import TrainResult
 from maskwright.training.processes import one_voice
 from maskwright.training.progress import Silent, Terminal
 from maskwright.training.recipe import list_settings, read_recipe, resolve
+from maskwright.training.result import TrainResult
 from maskwright.training.run import resume, train
 from maskwright.training.run_folder import RunFolder, environment
 from maskwright.training.schedule import rate_factor

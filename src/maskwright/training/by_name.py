@@ -17,9 +17,9 @@ from maskwright.training.callbacks import Callback
 from maskwright.training.config import parse_duration
 from maskwright.training.initial_weights import find_weights, read_initial_weights
 from maskwright.training.loggers import DEFAULT_LOGS
-from maskwright.training.loop import TrainResult
 from maskwright.training.progress import Silent
 from maskwright.training.recipe import LENGTHS, read_recipe, resolve
+from maskwright.training.result import TrainResult
 
 DEFAULT_MODEL = "unet-lite0"
 DEFAULT_OUT = Path("runs/train")

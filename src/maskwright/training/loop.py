@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,7 @@ from maskwright.training.loggers import LOG_EVERY, Table
 from maskwright.training.optimiser import AveragedWeights, build_optimiser
 from maskwright.training.precision import Precision
 from maskwright.training.reporting import Kept, score_kept, told_scores, write_run_report
+from maskwright.training.result import TrainResult
 from maskwright.training.run_folder import RunFolder, environment
 from maskwright.training.schedule import rate_factor
 from maskwright.training.scoring import score
@@ -46,33 +47,6 @@ SAVE_EVERY = 60.0
 
 SAVE_SHARE = 0.02
 """Of a run's time may go into saving them, besides those at scores."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainResult:
-    """What a run came to.
-
-    Attributes:
-        folder: with everything in it.
-        config: resolved: `steps` and `precision` are decided.
-        scores: of the best weights on the validation split; None if interrupted before, or
-            where a resumed run was finished already.
-        test: of the same weights on the split test, on which nothing was chosen, scored once at
-            the end; None without one, if interrupted, and in all processes but the first.
-        told: both scores in sentences, the first the one that no choice has seen.
-        history: the rows of metrics.csv.
-        seconds: of the whole run, without the time between its end and its resumption.
-        interrupted: whether Ctrl-C ended it.
-    """
-
-    folder: Path
-    config: TrainConfig
-    scores: Scores | None
-    test: Scores | None
-    history: list[dict[str, float]]
-    seconds: float
-    interrupted: bool
-    told: tuple[str, ...] = ()
 
 
 class Trainer:

@@ -18,10 +18,11 @@ from maskwright.training.choosing import choose
 from maskwright.training.config import TrainConfig
 from maskwright.training.defaults import Choice
 from maskwright.training.loggers import DEFAULT_LOGS, open_logs
-from maskwright.training.loop import Trainer, TrainResult
+from maskwright.training.loop import Trainer
 from maskwright.training.processes import Processes, join
 from maskwright.training.recipe import recipe_text
 from maskwright.training.rehearsal import check_memory, rehearse
+from maskwright.training.result import TrainResult
 from maskwright.training.resumption import require_same_data, tell_differences
 from maskwright.training.run_folder import RunFolder, WatchedFolder
 from maskwright.training.setup import Setup
