@@ -9,6 +9,7 @@ import pytest
 from maskwright.data import Augmentation
 from maskwright.training import TrainConfig
 from maskwright.training.defaults import (
+    CHOSEN,
     ENOUGH_STEPS,
     SMALLEST_CROP,
     choose_defaults,
@@ -82,7 +83,9 @@ def test_settings_are_those_of_a_run():
     names |= {f"augmentation.{field.name}" for field in dataclasses.fields(Augmentation)}
     for facts in (CRACKS, STREETS):
         for minutes in (3, 60):
-            assert set(chosen(facts, pixels=minutes * MINUTE)) <= names
+            assert set(chosen(facts, pixels=minutes * MINUTE)) <= names & CHOSEN
+    every = [chosen(facts, pixels=p * MINUTE) for facts in (CRACKS, STREETS) for p in (3, 60)]
+    assert set().union(*every) == CHOSEN
 
 
 def test_averages_look_back_over_a_small_part_of_the_run():

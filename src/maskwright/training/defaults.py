@@ -43,6 +43,17 @@ AVERAGED_SHARE = 0.1
 """Of the run: the window of the averaged weights."""
 
 
+CHOSEN = frozenset(
+    {"batch", "crop", "loss", "lr", "encoder_lr", "schedule", "ema"}
+    | {
+        f"augmentation.{name}"
+        for name in ("scale", "stretch", "blur", "brightness", "contrast", "saturation", "hue",
+                     "largest_share", "flip_vertical", "rare_crops")
+    }
+)  # fmt: skip
+"""Names of the settings that a run may choose."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Choice:
     """One setting that was chosen.

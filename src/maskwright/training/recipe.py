@@ -27,6 +27,7 @@ from maskwright.core.sample import Dataset
 from maskwright.core.settings import Setting, config_values, describe, nearest
 from maskwright.data.augment import Augmentation
 from maskwright.training.config import TrainConfig, parse_duration
+from maskwright.training.defaults import CHOSEN
 from maskwright.training.sizes import suggest_size
 
 LENGTHS = ("budget", "epochs", "steps")
@@ -149,6 +150,7 @@ def list_settings(model: str) -> dict[str, list[Setting]]:
         ConfigError: no such model.
     """
     own = _own_names()
+    told = dict.fromkeys(CHOSEN, "chosen by the run") | {"size": "that of the images"}
     augmentation = [
         dataclasses.replace(setting, name=_PREFIX + setting.name)
         for setting in describe(Augmentation)
@@ -159,11 +161,14 @@ def list_settings(model: str) -> dict[str, list[Setting]]:
         for setting in describe(type(kind))
         if setting.name != "classes"
     ]
+    training = [setting for setting in describe(TrainConfig) if setting.name in own]
     return {
-        "training": [setting for setting in describe(TrainConfig) if setting.name in own],
-        "augmentation": augmentation,
-        model: options,
-    }
+        owner: [
+            dataclasses.replace(setting, default=told.get(setting.name, setting.default))
+            for setting in settings
+        ]
+        for owner, settings in (("training", training), ("augmentation", augmentation))
+    } | {model: options}
 
 
 def _own_names() -> list[str]:
