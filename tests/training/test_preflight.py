@@ -33,7 +33,7 @@ from maskwright.training.preflight import (
     steps_within,
     time_steps,
 )
-from maskwright.training.rehearsal import _plan, processor_clock
+from maskwright.training.rehearsal import _plan, _timed_steps, processor_clock
 from maskwright.training.steps import backward
 
 CPU = torch.device("cpu")
@@ -206,6 +206,14 @@ def test_the_interval_of_a_median_is_that_of_the_binomial(seed, count):
     if low:
         assert outside <= 0.05
         assert low + 1 >= count // 2 or 2 * binom.cdf(low + 1, count, 0.5) > 0.05
+
+
+@pytest.mark.parametrize(
+    ("length", "timed"),
+    [({"budget": 60.0}, 20), ({"steps": 12}, 2), ({"steps": 90}, 9), ({"epochs": 500.0}, 20)],
+)
+def test_a_short_run_is_not_timed_for_longer_than_it_takes(length, timed):
+    assert _timed_steps(config(**({"steps": None} | length)), an_epoch=3.0) == timed
 
 
 def test_a_budget_of_steps_pays_for_nothing_else():

@@ -18,6 +18,7 @@ from maskwright.training.device import name_of, wait_for
 from maskwright.training.optimiser import build_optimiser
 from maskwright.training.precision import Precision, PrecisionName, candidates
 from maskwright.training.preflight import (
+    TIMED_STEPS,
     MemoryEstimate,
     Timing,
     estimate_memory,
@@ -34,7 +35,7 @@ DETAILED = 1.5
 """How many times as long a scoring with boundaries and thin parts takes, and the page after it."""
 
 TRIAL_SHARE = 0.1
-"""Of a budget may go into timing steps, but for the first ones."""
+"""Of a budget, or of a run's steps, may go into timing them, but for the first ones."""
 
 
 def rehearse(setup: Setup, started: float, note: Callable[[str], None]) -> TrainConfig:
@@ -58,6 +59,7 @@ def rehearse(setup: Setup, started: float, note: Callable[[str], None]) -> Train
     timing = time_steps(
         trial_step(setup, config.batch, step),
         candidates(setup.device) if wanted == "auto" else (wanted,),
+        steps=_timed_steps(config, len(setup.cache) / config.batch),
         clock=processor_clock if config.budget_of == "steps" else time.perf_counter,
         limit=TRIAL_SHARE * (config.budget or math.inf),
         same=setup.processes.same,
@@ -83,6 +85,14 @@ def rehearse(setup: Setup, started: float, note: Callable[[str], None]) -> Train
         config, budget=None, epochs=None, steps=steps, precision=timing.precision,
         evaluate_every=scorings,
     )  # fmt: skip
+
+
+def _timed_steps(config: TrainConfig, an_epoch: float) -> int:
+    """How many steps are timed: of a run whose steps are told, no more than it is worth."""
+    if config.budget is not None:
+        return TIMED_STEPS
+    steps = config.steps or round((config.epochs or 0) * an_epoch)
+    return min(TIMED_STEPS, max(2, round(TRIAL_SHARE * steps)))
 
 
 def _gain(timing: Timing) -> str:
