@@ -250,3 +250,9 @@ def test_the_watch_sees_torch_and_refuses_networks(heavy, tmp_path):
 
 def text(name):
     return (ROOT / name).read_text(encoding="utf-8")
+
+
+def test_test_files_have_names_of_their_own():
+    """pytest imports them by their names alone, and takes the second for the first."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert sorted(names) == sorted(set(names))
