@@ -4,6 +4,7 @@
 
 Each run is a process of its own; every row is written as soon as it is there, and a measurement
 that was ended goes on where it stands: a row that the record has already is not made again.
+Remove the record to begin anew.
 """
 
 from __future__ import annotations
@@ -104,7 +105,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Every row, the contenders in turns, so that a drifting machine treats them alike."""
     partial = options.out.with_suffix(PARTIAL)
-    rows = json.loads(partial.read_text())["rows"] if partial.exists() else []
+    earlier = next((path for path in (partial, options.out) if path.exists()), None)
+    rows = json.loads(earlier.read_text())["rows"] if earlier else []
     done = {(row["contender"], row["data"], row["minutes"], row["seed"]) for row in rows}
     for minutes in options.minutes:
         for seed in options.seeds:
@@ -120,4 +122,5 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
                     write_json(partial, {"rows": rows})
                     told = {s: round(own["numbers"]["mIoU"], 4) for s, own in row["scores"].items()}
                     print(contender, data.name, row["steps"], row["seconds"], told, flush=True)
+    partial.unlink(missing_ok=True)
     return {"rows": rows, "threads": usable_cores()}

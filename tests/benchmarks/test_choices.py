@@ -48,6 +48,10 @@ def test_rows_are_made_once_and_kept_as_they_come(folder, monkeypatch):
         ("train", 0), ("script", 0), ("train", 1), ("script", 1),
     ]  # fmt: skip
     assert made == [("train", 0), ("script", 0), ("train", 1), ("train", 1), ("script", 1)]
+    wanted.out.write_text(json.dumps({"rows": found}))  # as the runner writes it
+    assert choices.measure(options(folder, seeds=[0, 1, 2]))["rows"][:4] == found
+    assert made[5:] == [("train", 2)]
+    assert not (folder.parent / "choices.rows.json").exists()
 
 
 def test_the_script_crops_and_scores_at_the_images_own_scale(folder):
