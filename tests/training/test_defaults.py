@@ -14,25 +14,24 @@ from maskwright.training.defaults import (
     SMALLEST_CROP,
     choose_defaults,
     expected_steps,
-    settings,
     training_crop,
 )
 from maskwright.training.facts import DataFacts
 
 CRACKS = DataFacts(
     images=72, input_size=(320, 480), shares_K=(0.984, 0.016), shown_K=(1.0, 1.0),
-    widths_K=(219.0, 3.7), up_down=0.005,
+    up_down=0.005,
 )  # fmt: skip
 STREETS = DataFacts(
     images=367, input_size=(360, 480), shares_K=(0.6, 0.397, 0.003), shown_K=(1.0, 1.0, 0.2),
-    widths_K=(50.0, 164.0, 15.7), up_down=0.86,
+    up_down=0.86,
 )  # fmt: skip
 MINUTE = 7e7
 """Pixels that a minute of two cores trains a small U-Net on."""
 
 
 def chosen(facts, **situation):
-    return settings(choose_defaults(facts, **situation))
+    return {choice.name: choice.value for choice in choose_defaults(facts, **situation)}
 
 
 @pytest.mark.parametrize("minutes", [0.1, 1, 3, 10, 30, 300])
@@ -139,6 +138,6 @@ def test_every_choice_gives_its_reason_with_its_numbers():
 def test_a_set_without_labels_still_gets_settings():
     empty = DataFacts(
         images=0, input_size=(64, 64), shares_K=(0.0, 0.0), shown_K=(0.0, 0.0),
-        widths_K=(0.0, 0.0), up_down=0.0,
+        up_down=0.0,
     )  # fmt: skip
     assert chosen(empty, pixels=1.0)["crop"] == (64, 64)

@@ -12,7 +12,15 @@ import numpy as np
 from maskwright.core.classes import Classes
 from maskwright.core.errors import ConfigError
 from maskwright.core.segmentation import Label, Segmentation
-from maskwright.jobs.score_task import Arrays, Draw, Headline, Images, pack, unpack
+from maskwright.jobs.score_task import (
+    Arrays,
+    Draw,
+    Headline,
+    Images,
+    pack,
+    require_classes_to_merge,
+    unpack,
+)
 from maskwright.metrics.labels import label_average_precision, mean_label_precision
 from maskwright.metrics.overlap import none_for_nan, ratio
 
@@ -125,7 +133,6 @@ class LabelScorer:
     def __init__(self, classes: Classes) -> None:
         self.classes = classes
         self._images = Images()
-        self._rows: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
     def update(
         self, name: str, truth: Segmentation, found: Segmentation, place: int | None = None
@@ -138,7 +145,7 @@ class LabelScorer:
         if truth.labels is None or found.labels is None:
             raise ConfigError(f"{name}: expected image labels of truth and prediction, got none.")
         true_K = self._column(truth.labels) > 0
-        self._rows[self._images.add(name, place)] = (true_K, self._column(found.labels))
+        self._images.add(name, place, (true_K, self._column(found.labels)))
 
     def merge(self, other: LabelScorer) -> None:
         """Add another one's images.
@@ -146,19 +153,14 @@ class LabelScorer:
         Raises:
             ConfigError: other classes, or a place that is taken.
         """
-        if other.classes.names != self.classes.names:
-            raise ConfigError(
-                f"can't merge scores of {len(other.classes)} classes into those of "
-                f"{len(self.classes)}; expected the same."
-            )
-        shift = self._images.merge(other._images)
-        self._rows |= {place + shift: row for place, row in other._rows.items()}
+        require_classes_to_merge(self.classes, other.classes)
+        self._images.merge(other._images)
 
     def scores(self) -> LabelScores | None:
         """Of the images so far; None without any."""
-        if not self._rows:
+        if not len(self._images):
             return None
-        truth, score = zip(*(self._rows[place] for place in self._images.places()))
+        truth, score = zip(*self._images.counts())
         return LabelScores(
             classes=self.classes,
             names=self._images.names(),

@@ -215,7 +215,6 @@ class MapScorer:
         self.known = ("mIoU", "FwIoU", "pixel accuracy", *(DETAILS if detail else ()))
         self._images = Images()
         self._matrix = np.zeros((len(classes), len(classes) + 1), np.int64)
-        self._counts: dict[int, tuple[np.ndarray, ...]] = {}
 
     def update(
         self, name: str, truth: Segmentation, found: Segmentation, place: int | None = None
@@ -235,7 +234,7 @@ class MapScorer:
         if self.detail:
             others = (boundary_overlaps, boundary_matches, thin_overlaps)
             counts += tuple(count(*settings) for count in others)
-        self._counts[self._images.add(name, place)] = counts
+        self._images.add(name, place, counts)
         self._matrix += matrix
 
     def merge(self, other: MapScorer) -> None:
@@ -249,16 +248,14 @@ class MapScorer:
                 f"can't merge scores of {len(other.classes)} classes, detail {other.detail}, into "
                 f"those of {len(self.classes)}, detail {self.detail}; expected the same."
             )
-        shift = self._images.merge(other._images)
-        self._counts |= {place + shift: counts for place, counts in other._counts.items()}
+        self._images.merge(other._images)
         self._matrix += other._matrix
 
     def scores(self) -> MapScores | None:
         """Of the images so far; None without any."""
-        if not self._counts:
+        if not len(self._images):
             return None
-        ordered = [self._counts[place] for place in self._images.places()]
-        stacks = zip(_COUNTS, zip(*ordered))
+        stacks = zip(_COUNTS, zip(*self._images.counts()))
         return MapScores(
             classes=self.classes,
             names=self._images.names(),

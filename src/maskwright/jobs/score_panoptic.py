@@ -12,7 +12,15 @@ import numpy as np
 from maskwright.core.classes import Classes
 from maskwright.core.errors import ConfigError
 from maskwright.core.segmentation import Segmentation
-from maskwright.jobs.score_task import Arrays, Draw, Headline, Images, pack, unpack
+from maskwright.jobs.score_task import (
+    Arrays,
+    Draw,
+    Headline,
+    Images,
+    pack,
+    require_classes_to_merge,
+    unpack,
+)
 from maskwright.metrics import (
     PanopticCounts,
     PanopticQuality,
@@ -97,7 +105,6 @@ class SegmentScorer:
     def __init__(self, classes: Classes) -> None:
         self.classes = classes
         self._images = Images()
-        self._counts: dict[int, np.ndarray] = {}
 
     def update(
         self, name: str, truth: Segmentation, found: Segmentation, place: int | None = None
@@ -117,8 +124,7 @@ class SegmentScorer:
             counts.false_positives,
             counts.false_negatives,
         )
-        stacked = np.stack(columns, axis=1).astype(np.float64)
-        self._counts[self._images.add(name, place)] = stacked
+        self._images.add(name, place, np.stack(columns, axis=1).astype(np.float64))
 
     def merge(self, other: SegmentScorer) -> None:
         """Add another one's images.
@@ -126,22 +132,17 @@ class SegmentScorer:
         Raises:
             ConfigError: other classes, or a place that is taken.
         """
-        if other.classes.names != self.classes.names:
-            raise ConfigError(
-                f"can't merge scores of {len(other.classes)} classes into those of "
-                f"{len(self.classes)}; expected the same."
-            )
-        shift = self._images.merge(other._images)
-        self._counts |= {place + shift: counts for place, counts in other._counts.items()}
+        require_classes_to_merge(self.classes, other.classes)
+        self._images.merge(other._images)
 
     def scores(self) -> SegmentScores | None:
         """Of the images so far; None without any."""
-        if not self._counts:
+        if not len(self._images):
             return None
         return SegmentScores(
             classes=self.classes,
             names=self._images.names(),
-            counts_N=np.stack([self._counts[place] for place in self._images.places()]),
+            counts_N=np.stack(self._images.counts()),
         )
 
 

@@ -113,17 +113,23 @@ class TaskScorer(Protocol):
 
 
 class Images:
-    """The images that a scorer has seen: their names by their places."""
+    """The images that a scorer has seen, by their places: their names, and what was counted."""
 
     def __init__(self) -> None:
         self._names: dict[int, str] = {}
+        self._counts: dict[int, Any] = {}
         self._placed: bool | None = None
 
     def __len__(self) -> int:
         return len(self._names)
 
-    def add(self, name: str, place: int | None) -> int:
-        """Take an image in; its place.
+    def add(self, name: str, place: int | None, counts: Any = None) -> None:
+        """Take an image in.
+
+        Args:
+            name: of the image.
+            place: among all images, or None.
+            counts: of it, given back by `counts`.
 
         Raises:
             ConfigError: the place is taken, or some images have one and others none.
@@ -139,19 +145,16 @@ class Images:
                 f"expected each image once, got {name} in place {at} of {self._names[at]}."
             )
         self._placed = place is not None
-        self._names[at] = name
-        return at
+        self._names[at], self._counts[at] = name, counts
 
-    def merge(self, other: Images) -> int:
-        """Take the images of another one in; how far their places move.
-
-        Images without places are counted on.
+    def merge(self, other: Images) -> None:
+        """Take the images of another one in; those without places are counted on.
 
         Raises:
             ConfigError: a place is in both, or one has places and the other none.
         """
         if not len(other):
-            return 0
+            return
         if len(self) and self._placed is not other._placed:
             raise ConfigError(
                 f"expected places of the images in both or in neither, got {len(self)} images "
@@ -165,16 +168,29 @@ class Images:
                 f"({self._names[min(both)]}); each process must score its own."
             )
         self._names |= {place + shift: name for place, name in other._names.items()}
+        self._counts |= {place + shift: counts for place, counts in other._counts.items()}
         self._placed = other._placed
-        return shift
-
-    def places(self) -> list[int]:
-        """In their order."""
-        return sorted(self._names)
 
     def names(self) -> tuple[str, ...]:
         """In the order of the places."""
-        return tuple(self._names[place] for place in self.places())
+        return tuple(self._names[place] for place in sorted(self._names))
+
+    def counts(self) -> list[Any]:
+        """What was counted of each, in the order of the places."""
+        return [self._counts[place] for place in sorted(self._counts)]
+
+
+def require_classes_to_merge(own: Classes, other: Classes) -> None:
+    """Refuse to merge scores of other classes.
+
+    Raises:
+        ConfigError: their names differ.
+    """
+    if own.names != other.names:
+        raise ConfigError(
+            f"can't merge scores of {len(other)} classes into those of {len(own)}; expected the "
+            "same."
+        )
 
 
 def pack(plain: Any) -> np.ndarray:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -306,14 +306,3 @@ def compare(first: Scores, second: Scores) -> dict[str, PairedInterval]:
             "segments or labels in both."
         )
     return gains
-
-
-def with_headline(scores: Scores, headline: str) -> Scores:
-    """The same scores with another headline, "" for the mean of the tasks'.
-
-    Raises:
-        ConfigError: it is none of the numbers.
-    """
-    changed = replace(scores, wanted=headline)
-    changed.headline()
-    return changed

@@ -51,10 +51,8 @@ def choose(
     """
     if "semantic" not in setup.tasks:  # the rules look at class maps
         return
-    config, count = setup.config, setup.processes.count
+    config = setup.config
     kept = {name: _value(config, name) for name in given}
-    if count > 1:  # a batch that they share evenly
-        kept.setdefault("batch", max(1, round(config.batch / count)) * count)
     pixels, steps = _length(setup, started)
     choices = choose_defaults(
         _facts(setup),
@@ -64,7 +62,7 @@ def choose(
         given=kept,
     )
     choices = setup.choices = setup.processes.same(choices)
-    setup.adopt(_changed(replace(config, batch=kept.get("batch", config.batch)), choices))
+    setup.adopt(_changed(config, choices))
     note("Chosen for this data and this budget; --set NAME=VALUE decides otherwise:")
     for line in lines_of(choices):
         note(f"  {line}")

@@ -146,11 +146,6 @@ def choose_defaults(
     return tuple(choice for choice in chosen if choice.name not in given)
 
 
-def settings(choices: tuple[Choice, ...]) -> dict[str, Any]:
-    """Choices as values by name."""
-    return {choice.name: choice.value for choice in choices}
-
-
 def training_crop(
     input_size: tuple[int, int], pixels: float | None, batch: int = BATCH
 ) -> tuple[int, int]:
