@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from benchmarks.devices import Ours, Plain, agreement, batch_of, images_a_second
+from benchmarks.devices import Ours, Plain, agreement, batch_of, images_a_second, without_dropout
 
 CPU = torch.device("cpu")
 
@@ -29,5 +29,17 @@ def test_a_row_tells_both_and_their_ratio():
 
 def test_the_same_device_agrees_with_itself():
     found = agreement("unet-small", CPU, steps=2, images=2, side=32)
-    assert found["largest_difference"] == 0
-    assert len(found["losses_cpu"]) == 2
+    for numbers in ("fp32", "fp64"):
+        assert found[numbers]["largest_difference"] == 0
+        assert len(found[numbers]["losses_cpu"]) == 2
+    first = {numbers: found[numbers]["losses_cpu"][0] for numbers in ("fp32", "fp64")}
+    assert first["fp32"] == pytest.approx(first["fp64"], abs=1e-5)
+    assert first["fp32"] != first["fp64"]
+
+
+def test_nothing_is_drawn_without_dropout():
+    loop = Ours("segformer-b0", CPU, "fp32")
+    without_dropout(loop.network)
+    batch = batch_of(2, 64, 0).images_B3HW.float() / 255
+    first, second = (loop.network(batch)["logits"] for _ in range(2))
+    assert torch.equal(first, second)

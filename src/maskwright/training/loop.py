@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -75,7 +76,7 @@ class Trainer:
         )
         self.step = setup.wrap(TrainingStep(self.network))
         self._losses: list[tuple[int, Tensor]] = []
-        self._loss = 0.0
+        self._loss = math.nan
         self._feeding = Feeding()
         self._interrupt = HeldInterrupt()
         self._whole = True
@@ -186,8 +187,10 @@ class Trainer:
         batch = batch.to(self.setup.device)
         loss = backward(self.step, batch, self.precision, 1 / config.accumulate)
         self._losses.append((step, loss))
-        # on a card, asking for a loss waits for its step: that is done when it is logged
-        if self.setup.device.type == "cpu" or step % LOG_EVERY == 0 or last:
+        # on a card, asking for a loss waits for its step: that is done at first, so that there is
+        # one to tell, and when it is logged
+        unknown = math.isnan(self._loss)
+        if self.setup.device.type == "cpu" or unknown or step % LOG_EVERY == 0 or last:
             self._read_losses()
         if step % config.accumulate == 0 or last:
             self.precision.update(self.optimiser, self.network.parameters(), config.clip)
