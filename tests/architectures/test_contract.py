@@ -143,7 +143,7 @@ def test_two_images_are_learnt(name):
     network = tiny(name).train()
     images_B3HW, targets = two_images()
     optimizer = torch.optim.AdamW(network.parameters(), lr=4e-3)
-    for step in range(200):
+    for step in range(400):  # 200 fell short on one processor: each rounds differently
         optimizer.zero_grad()
         outputs = network(network.normalise(images_B3HW))
         network.losses(outputs, targets)["total"].backward()

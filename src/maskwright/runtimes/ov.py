@@ -54,6 +54,7 @@ def open_session(
     openvino = _import_openvino()
     if precision not in PRECISIONS:
         raise ConfigError(f"expected precision {', '.join(PRECISIONS)}, got {precision!r}.")
+    _refuse_missing_precision(precision)
     config = _config(openvino, thread_count(threads), precision)
     if pin:  # its own choice of cores would contradict ours at each answer
         config[openvino.properties.hint.enable_cpu_pinning] = False
@@ -142,6 +143,16 @@ def _config(openvino: Any, threads: int, precision: str) -> dict[str, Any]:
         openvino.properties.inference_num_threads: threads,
         openvino.properties.num_streams: 1,
     }
+
+
+def _refuse_missing_precision(precision: str) -> None:
+    """OpenVINO takes bf16 and tells bf16 on processors without it, too."""
+    native = supported_precisions()
+    if precision not in native:
+        raise ConfigError(
+            f"precision {precision!r} was asked for, but {processor()} has only "
+            f'{" and ".join(native)}; choose precision="{native[-1]}".'
+        )
 
 
 def _refuse_other_precision(compiled: Any, precision: str) -> None:
