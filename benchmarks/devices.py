@@ -157,10 +157,8 @@ def agreement(
 def without_dropout(network: torch.nn.Module) -> None:
     """Nothing is drawn in training any more."""
     for module in network.modules():
-        if isinstance(module, torch.nn.modules.dropout._DropoutNd):
-            module.p = 0.0
-        elif isinstance(module, DropPath):
-            module.rate = 0.0
+        if isinstance(module, torch.nn.Dropout | torch.nn.Dropout2d | DropPath):
+            module.eval()
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

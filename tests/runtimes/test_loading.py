@@ -110,6 +110,14 @@ def test_openvino_runs_other_precisions_only_where_the_processor_has_them(bundle
                 load(bundle, runtime="openvino", precision=precision)
 
 
+def test_a_precision_that_the_processor_lacks_is_refused(bundle, monkeypatch):
+    pytest.importorskip("openvino")
+    monkeypatch.setattr(ov, "supported_precisions", lambda: ("f32",))
+    with pytest.raises(ConfigError, match=r"'bf16' was asked for, .* choose precision=\"f32\""):
+        load(bundle, runtime="openvino", precision="bf16")
+    assert load(bundle, runtime="openvino", precision="f32").runtime["precision"] == "f32"
+
+
 def test_openvino_ir_is_preferred_by_openvino(tmp_path):
     openvino = pytest.importorskip("openvino")
     model = openvino.Core().read_model(make_graph())
