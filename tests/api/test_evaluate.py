@@ -18,7 +18,7 @@ from maskwright.cli.evaluate import evaluate as command
 from maskwright.core.errors import ConfigError
 
 NAMES = ["grass", "line", "ball"]
-RENAMED = {"set_": "settings"}
+RENAMED = {"set_": "settings", "map_": "stands_for"}
 """Options whose Python name differs: --set belongs to --refine there."""
 
 
@@ -100,7 +100,9 @@ def test_names_and_defaults_are_the_commands():
 
 def test_a_predictor_answers_as_its_bundle(folder):
     model = maskwright.load("pitch", threads=1)
-    with pytest.raises(ConfigError, match="classes"):
-        maskwright.evaluate(model, folder / "set")
+    notes = []
+    scores = maskwright.evaluate(model, folder / "set", note=notes.append)
+    assert any("names" in note and "which the labelled set lacks" in note for note in notes)
+    assert scores.classes.names == tuple(NAMES)
     with pytest.raises(ConfigError, match="refinement"):
         maskwright.evaluate(model, folder / "set", refine="none")

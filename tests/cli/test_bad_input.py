@@ -120,11 +120,14 @@ def test_unusual_images_are_handled(run, labelled, bundle, tmp_path):
 
 
 def test_classes_that_do_not_match(refused, labelled, trained, bundle):
-    (labelled / "classes.json").write_text(json.dumps(["grass", "line", "goal"]))
+    (labelled / "classes.json").write_text(json.dumps(["sky", "road", "car"]))
     for model in (trained, bundle):
         message = refused("evaluate", model, labelled)
         assert "grass, line, ball" in message
-        assert "goal" in message
+        assert "sky, road, car: none in common" in message
+        message = refused("evaluate", model, labelled, "--map", "ball=tree")
+        assert "ball to stand for void or a class of the labelled set (sky, road, car)" in message
+    assert "NAME=VALUE" in refused("evaluate", bundle, labelled, "--map", "ball")
 
 
 def test_damaged_class_names(refused, labelled):

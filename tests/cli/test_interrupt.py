@@ -1,4 +1,4 @@
-"""Ctrl-C in the middle of training: the newest weights stay, nothing is left half-written."""
+"""Ctrl-C or SIGTERM in the middle of training: the newest weights stay, nothing is half-written."""
 
 from __future__ import annotations
 
@@ -18,17 +18,23 @@ PATIENCE = 240.0
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals to a group of processes are Unix's")
-def test_interrupted_training(original, tmp_path):
+@pytest.mark.parametrize("ended_by", ["Ctrl-C", "SIGTERM", "SIGTERM in the background"])
+def test_interrupted_training(original, tmp_path, ended_by):
     folder = tmp_path / "run"
+    # a shell starts what runs in the background with SIGINT ignored
+    ignoring = "signal.signal(signal.SIGINT, signal.SIG_IGN); " if "back" in ended_by else ""
     process = subprocess.Popen(
-        [sys.executable, "-c", "from maskwright.cli import main; main()",
+        [sys.executable, "-c", f"import signal; {ignoring}from maskwright.cli import main; main()",
          "train", original, *QUICK, "--set", "workers=1", "--set", "evaluate_every=1000",
          "--steps", "100000", "--out", folder],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
     try:
         wait_until(process, (folder / "metrics.csv").exists)
-        os.killpg(process.pid, signal.SIGINT)  # as a terminal does, to the loader's process too
+        if ended_by == "Ctrl-C":
+            os.killpg(process.pid, signal.SIGINT)  # as a terminal does, to the loader's process too
+        else:
+            process.terminate()
         out, err = process.communicate(timeout=PATIENCE)
     finally:
         if process.poll() is None:

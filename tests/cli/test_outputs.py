@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -12,8 +13,9 @@ from cases import QUICK, contents, make_set
 from typer.main import get_command
 
 from maskwright.cli.app import app
-from maskwright.core.errors import ConfigError
+from maskwright.core.errors import ConfigError, MaskwrightError
 from maskwright.core.files import OUTPUTS, refuse_output
+from maskwright.core.locking import alone_in
 
 READ_ONLY = {"models", "doctor", "data stats", "data check"}
 
@@ -31,7 +33,8 @@ def place(tmp_path, original, trained, bundle, monkeypatch):
     for photo in sorted((original / "val" / "images").iterdir()):
         writer.write(cv2.imread(str(photo)))
     writer.release()
-    (tmp_path / "groups.csv").write_text("im0,a\n")
+    shutil.copy(original / "val" / "images" / "im0.png", tmp_path / "photo.png")
+    (tmp_path / "groups.csv").write_text("".join(f"im{i},{i}\n" for i in range(12)))
     (tmp_path / "earlier").mkdir()
     (tmp_path / "earlier" / "comparison.json").write_text('{"rows": [], "settings": {}}')
     (tmp_path / "LINK").symlink_to("DATA", target_is_directory=True)
@@ -47,7 +50,8 @@ FOLDERS = ("DATA", "RUN", "LINK", ".", "RUN/../DATA", "DATA/classes.json", "mode
 INSIDE = ("DATA/val", "LINK/val/masks")
 FILES = ("DATA", "RUN/best.safetensors", "RUN/config.json", "DATA/classes.json",
          "DATA/val/images/im0.png", "LINK/val/masks/im0.png", "link.json",
-         "RUN/../DATA/classes.json", "clips.avi", "earlier/comparison.json")  # fmt: skip
+         "RUN/../DATA/classes.json", "clips.avi", "earlier/comparison.json",
+         "photo.png")  # fmt: skip
 COMMANDS = {
     "demo": (["demo", "--scenes", "30", "--budget", "1s", "--overwrite", "--out", "{}"],
              FOLDERS + INSIDE),
@@ -196,3 +200,41 @@ def test_the_place_of_the_default_is_new(tmp_path):
     make_set(tmp_path / "set")
     with pytest.raises(ConfigError, match=r"--record would replace .*classes\.json"):
         refuse_output(tmp_path / "set" / "classes.json", "record", [tmp_path / "set"], "--record")
+
+
+@pytest.mark.parametrize("kind", OUTPUTS)
+def test_a_place_that_cannot_be_written_is_found_before_the_work(tmp_path, kind):
+    suffix = (*OUTPUTS[kind].suffixes, "")[0]
+    (tmp_path / "file").touch()
+    with pytest.raises(MaskwrightError, match=r"file is no folder"):
+        refuse_output(tmp_path / "file" / "new" / f"a{suffix}", kind)
+    with pytest.raises(MaskwrightError, match="choose a shorter name"):
+        refuse_output(tmp_path / f"{'a' * 256}{suffix}", kind)
+
+
+def test_a_folder_that_may_not_be_written_is_found_before_the_work(tmp_path, monkeypatch):
+    """Through what the system answers: whoever may do everything never sees it refuse."""
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)
+    with pytest.raises(MaskwrightError, match="choose a folder that may be read and written"):
+        refuse_output(tmp_path / "a.mask", "bundle")
+    with pytest.raises(MaskwrightError, match="choose a folder that may be read and written"):
+        refuse_output(tmp_path / "new" / "set", "set")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the system has no such locks")
+def test_a_folder_that_another_command_writes_to_is_refused(run, place):
+    """One that wrote there before, so that only the lock stands in the way."""
+    commands = [
+        ["convert", "DATA", "out", "--to", "coco", "--workers", "1"],
+        ["predict", "model.mask", "DATA/val/images", "--out", "out", "--overwrite"],
+        ["synthesize", "out", "--count", "1", "--size", "32x32"],
+        ["train", "DATA", *QUICK, "--steps", "1", "--overwrite", "--out", "out"],
+        ["data", "split", "DATA", "out", "--by", "groups.csv"],
+        ["demo", "--scenes", "30", "--budget", "1s", "--overwrite", "--out", "out"],
+    ]
+    for arguments in commands:
+        with alone_in(place / "out"):
+            result = run(*arguments)
+            assert result.code == 2, arguments
+            assert "another program is writing to" in result.err, (arguments, result)
+            assert not list((place / "out").iterdir()), arguments

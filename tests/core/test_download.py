@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import threading
 import time
@@ -40,9 +41,20 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Type", "application/octet-stream")
         if "untold" not in self.path:
-            self.send_header("Content-Length", str(len(body)))
+            told = {"huge": "9" * 30, "odd": "many"}
+            name = next((name for name in told if name in self.path), "")
+            self.send_header("Content-Length", told.get(name, str(len(body))))
         self.end_headers()
+        if "slow" in self.path:
+            self.send_slowly(body)
+            return
         self.wfile.write(body[: len(body) // 2] if "half" in self.path else body)
+
+    def send_slowly(self, body):
+        with contextlib.suppress(ConnectionError):
+            for start in range(len(body)):
+                self.wfile.write(body[start : start + 1])
+                time.sleep(0.02)
 
     def log_message(self, *_):
         pass
@@ -215,3 +227,29 @@ def test_two_at_once_end_in_one_whole_file(server):
         thread.join()
     assert len(kept()) == 1
     assert download(address).read_bytes() == BODY
+
+
+def test_a_server_that_dribbles_is_not_waited_for(server):
+    with pytest.raises(DownloadError, match=rf"takes too long: \d+ of {len(BODY)} bytes"):
+        download(f"{server.address}/slow/net.pth", longest=0.2)
+    assert kept() == []
+
+
+@pytest.mark.parametrize("name", ["net.pth", "untold.pth"])
+def test_a_file_that_is_too_large_is_refused(server, name):
+    with pytest.raises(DownloadError, match=f"more than {len(BODY) - 1} bytes"):
+        download(f"{server.address}/files/{name}", largest=len(BODY) - 1)
+    assert kept() == []
+    assert download(f"{server.address}/files/{name}", largest=len(BODY)).read_bytes() == BODY
+
+
+def test_what_the_disk_cannot_hold_is_refused_before_it_comes(server):
+    with pytest.raises(DownloadError, match=r"only \d+ are free"):
+        download(f"{server.address}/huge/net.pth", largest=10**31)
+    with pytest.raises(DownloadError, match="more than 17179869184 bytes"):
+        download(f"{server.address}/huge/net.pth")
+    assert kept() == []
+
+
+def test_a_length_that_is_no_number_tells_nothing(server):
+    assert download(f"{server.address}/odd/net.pth").read_bytes() == BODY

@@ -6,6 +6,8 @@ import errno
 import json
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -107,3 +109,60 @@ def test_permissions_are_those_of_any_new_file(tmp_path):
     write_bytes(tmp_path / "atomic", b"")
     modes = {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("plain", "atomic")}
     assert len(modes) == 1
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EROFS, errno.EIO, errno.ENAMETOOLONG])
+def test_no_space_is_said_only_where_there_is_none(old, monkeypatch, code):
+    def fail(*_args, **_kwargs):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr("tempfile.mkstemp", fail)
+    with pytest.raises(MaskwrightError, match=os.strerror(code)) as told:
+        write_bytes(old, b"new")
+    assert "free some space" not in str(told.value)
+
+
+@pytest.mark.parametrize("name", ["n" * 250, "ü" * 125 + ".json", "." + "x" * 254])
+def test_the_longest_names_can_be_written(tmp_path, name):
+    write_bytes(tmp_path / name, b"new")
+    with atomic_path(tmp_path / name, keep_suffix=True) as temporary:
+        temporary.write_bytes(b"newer")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_bytes() == b"newer"
+
+
+WRITER = """
+import sys
+from maskwright.core.files import atomic_path
+with atomic_path(sys.argv[1], keep_suffix=True) as temporary:
+    temporary.write_bytes(b"half")
+    print("half", flush=True)
+    sys.stdin.read()
+"""
+
+
+def writing(path):
+    """Another program in the middle of writing a file."""
+    program = subprocess.Popen(
+        [sys.executable, "-c", WRITER, path],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert program.stdout.readline() == "half\n"
+    return program
+
+
+@pytest.mark.skipif(os.name == "nt", reason="without the system's locks nothing is swept")
+def test_what_killed_programs_left_goes_and_what_others_write_stays(tmp_path):
+    """Each program sweeps a folder once; a file of the user's own that looks alike is kept."""
+    (tmp_path / ".mine.part").write_text("mine")
+    killed = writing(tmp_path / "a.json")
+    killed.kill()
+    killed.communicate()
+    [left] = tmp_path.glob(".a.json.*.part.json")
+    alive = writing(tmp_path / "b.json")
+    assert not left.exists()
+    third = writing(tmp_path / "c.json")
+    for program in (third, alive):
+        program.communicate("")
+        assert program.returncode == 0
+    assert {path.name for path in tmp_path.iterdir()} == {".mine.part", "b.json", "c.json"}

@@ -13,6 +13,7 @@ from small_sets import CLASSES, dataset, ids, mask_folder, picture, save
 
 from maskwright.core import (
     Classes,
+    ConfigError,
     DataError,
     Dataset,
     Instance,
@@ -116,7 +117,8 @@ def test_masks_that_cannot_be_meant_are_told(tmp_path):
         read_predictions(tmp_path / "small", truth, samples).read(samples[0], SIZE)
     save(tmp_path / "names" / "im0.png", ids(0))
     (tmp_path / "names" / "classes.json").write_text('["grass", "line", "tree"]')
-    with pytest.raises(DataError, match="names tree, which the labelled set lacks"):
+    (tmp_path / "names" / "classes.json").write_text('["tree", "bush", "hedge"]')
+    with pytest.raises(ConfigError, match=r"tree, bush, hedge, but.*none in common.*--map"):
         read_predictions(tmp_path / "names", truth, samples)
 
 
@@ -251,7 +253,8 @@ def test_class_maps_and_objects_of_one_folder_come_together(tmp_path):
     samples = truth.splits["all"]
     (tmp_path / "found").mkdir()
     for i, sample in enumerate(samples):
-        save(tmp_path / "found" / "masks" / f"{sample.name}.png", ids(i))
+        categories = np.where(ids(i) == 255, 255, ids(i) + 1).astype(np.uint8)
+        save(tmp_path / "found" / "masks" / f"{sample.name}.png", categories)
     (tmp_path / "found" / "results.json").write_text(json.dumps(results(truth, tmp_path)))
     predictions = read_predictions(tmp_path / "found", truth, samples)
     assert predictions.tasks == {"semantic", "instances", "boxes"}
@@ -340,7 +343,7 @@ def test_a_set_of_any_format_serves_as_predictions(tmp_path):
     assert "semantic" in predictions.tasks
     for sample, found in zip(other.splits["val"], found_in(predictions, other.splits["val"])):
         np.testing.assert_array_equal(found.semantic, sample.read_truth().semantic)
-    with pytest.raises(DataError, match="expected those of the labelled set"):
+    with pytest.raises(ConfigError, match="none in common"):
         read_predictions(
             tmp_path / "voc", replace(truth, classes=Classes.of(["x"])), truth.splits["val"]
         )

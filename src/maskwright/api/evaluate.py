@@ -14,6 +14,7 @@ from maskwright.core.card import ModelCard
 from maskwright.core.errors import ConfigError, DataError
 from maskwright.core.files import refuse_output, write_json
 from maskwright.core.sample import Dataset, Sample, Task
+from maskwright.core.segmentation import Segmentation
 from maskwright.core.telling import Bars, Note, no_bar, no_note
 from maskwright.jobs import Find, Scores
 from maskwright.metrics import Interval
@@ -59,6 +60,7 @@ def evaluate(
     split: str = "",
     *,
     ignore: Iterable[str] = (),
+    stands_for: Mapping[str, str] | None = None,
     protocol: str = "coco",
     ci: bool = False,
     against: Model | None = None,
@@ -83,7 +85,10 @@ def evaluate(
             predictions on files: a folder of masks or YOLO rows, a COCO .json.
         data: the labelled set: a path, or what `maskwright.read` gave.
         split: which one; val, test or all unless given.
-        ignore: classes to leave out.
+        ignore: classes to leave out, of the truth and of what was found.
+        stands_for: name of a class in what was found -> the class of the set that it counts as,
+            such as {"ball": "background"}, or "void". Classes go by their names; what the set
+            lacks is void unless it stands here, and told.
         protocol: for objects: coco, voc07, voc10, cityscapes or ultralytics.
         ci: 95 % intervals over the images, in `spans`.
         against: another model or predictions, for a paired comparison.
@@ -100,7 +105,7 @@ def evaluate(
 
     Raises:
         DataError: nothing that was found is labelled; a file is at fault, without `skip_bad`.
-        ConfigError: other classes, an unknown split, protocol or way to refine; an output that
+        ConfigError: no class in common, an unknown split, protocol or way to refine; an output that
             would replace an input.
         ModelFileError: a model that can't be opened.
     """
@@ -109,6 +114,7 @@ def evaluate(
     dataset = _read(data, [*ignore], not skip_bad)
     for told in dataset.notes:
         note(told)
+    meant = formats.AnswerClasses.of(dataset, stands_for)
     order = (split,) if split else ("val", "test", "all", "train")
     samples = dataset.split(*order)
     finds: list[Find] = []
@@ -116,7 +122,8 @@ def evaluate(
     cards: list[ModelCard | None] = []
     for side in sides:
         asked = (refine, settings or {}) if side is found else ("", {})
-        find, tasks, card = _open(side, dataset, samples, vertices, threads, asked, note)
+        opened = _Opening(dataset, samples, meant, stands_for or {}, note)
+        find, tasks, card = opened.open(side, vertices, threads, asked)
         with bar(f"scoring {_short(side)}") as progress:
             one = jobs.score(
                 samples,
@@ -174,50 +181,75 @@ def _read(data: Dataset | Path | str, ignore: Sequence[str], strict: bool) -> Da
     return formats.read(data.root, ignore=ignore, strict=strict) if ignore else data
 
 
-def _open(
-    found: Model,
-    dataset: Dataset,
-    samples: Sequence[Sample],
-    vertices: str,
-    threads: int | None,
-    refining: tuple[str, Mapping[str, Any]],
-    note: Note,
-) -> tuple[Find, frozenset[Task], ModelCard | None]:
-    """What answers for a sample, the tasks it answers, a model's card."""
-    name, settings = refining
-    if settings and not name:
-        raise ConfigError(f"expected refine beside settings {dict(settings)}, got none; name it.")
-    if isinstance(found, Predictor):
-        if name:
+@dataclass(frozen=True, eq=False)
+class _Opening:
+    """What opens whatever is to be scored on a labelled set."""
+
+    dataset: Dataset
+    samples: Sequence[Sample]
+    meant: formats.AnswerClasses
+    stands_for: Mapping[str, str]
+    note: Note
+
+    def open(
+        self,
+        found: Model,
+        vertices: str,
+        threads: int | None,
+        refining: tuple[str, Mapping[str, Any]],
+    ) -> tuple[Find, frozenset[Task], ModelCard | None]:
+        """What answers for a sample, the tasks it answers, a model's card."""
+        name, settings = refining
+        if settings and not name:
             raise ConfigError(
-                f"expected a model's path beside refine {name!r}, got a predictor; set its "
-                "refinement instead."
+                f"expected refine beside settings {dict(settings)}, got none; name it."
             )
-        return _answers(found, dataset)
-    if is_model(Path(found)):
-        predictor = open_predictor(found, threads)
-        refine_answers(predictor, name, settings, note)
-        return _answers(predictor, dataset)
-    path = Path(found)
-    if name:
-        raise ConfigError(f"--refine needs a model, which sees the images; {path} is none.")
-    if vertices not in ("centre", "edge"):
-        raise ConfigError(f"expected --vertices centre or edge, got {vertices!r}.")
-    try:
-        predictions = formats.read_predictions(path, dataset, samples, {"vertices": vertices})
-    except DataError as error:
-        if path.is_dir() and not any(path.iterdir()):
-            raise DataError(f"{error} (Or a run folder, with best.safetensors.)") from None
-        raise
-    for told in predictions.notes:
-        note(told)
-    return predictions.read, predictions.tasks, None
+        if isinstance(found, Predictor):
+            if name:
+                raise ConfigError(
+                    f"expected a model's path beside refine {name!r}, got a predictor; set its "
+                    "refinement instead."
+                )
+            return self._answers(found)
+        if is_model(Path(found)):
+            predictor = open_predictor(found, threads)
+            refine_answers(predictor, name, settings, self.note)
+            return self._answers(predictor)
+        path = Path(found)
+        if name:
+            raise ConfigError(f"--refine needs a model, which sees the images; {path} is none.")
+        if vertices not in ("centre", "edge"):
+            raise ConfigError(f"expected --vertices centre or edge, got {vertices!r}.")
+        return self._predictions(path, vertices)
 
+    def _predictions(self, path: Path, vertices: str) -> tuple[Find, frozenset[Task], None]:
+        options = {"vertices": vertices}
+        try:
+            predictions = formats.read_predictions(
+                path, self.dataset, self.samples, options, self.stands_for
+            )
+        except DataError as error:
+            if path.is_dir() and not any(path.iterdir()):
+                raise DataError(f"{error} (Or a run folder, with best.safetensors.)") from None
+            raise
+        for told in predictions.notes:
+            self.note(told)
+        return predictions.read, predictions.tasks, None
 
-def _answers(predictor: Predictor, dataset: Dataset) -> tuple[Find, frozenset[Task], ModelCard]:
-    card = predictor.card
-    jobs.require_same_classes(card.classes, dataset.classes)
-    return jobs.answers_of(predictor), jobs.tasks_of(card.tasks), card
+    def _answers(self, predictor: Predictor) -> tuple[Find, frozenset[Task], ModelCard]:
+        """A model's answers, its classes matched by their names."""
+        card, classes = predictor.card, self.dataset.classes
+        find, tasks = jobs.answers_of(predictor), jobs.tasks_of(card.tasks)
+        if card.classes.names == classes.names and not self.stands_for:
+            return find, tasks, card
+        ids, notes = self.meant.ids_of(card.classes.names, f"the model {card.name}")
+        for told in notes:
+            self.note(told)
+
+        def find_recast(sample: Sample, size: tuple[int, int]) -> Segmentation:
+            return formats.recast(find(sample, size), ids, classes)
+
+        return find_recast, tasks, card
 
 
 def _named(found: Model) -> str:

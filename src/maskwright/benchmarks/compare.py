@@ -21,12 +21,14 @@ from maskwright.benchmarks.subjects import count_gflop
 from maskwright.benchmarks.trial import Trial
 from maskwright.core import machine
 from maskwright.core.errors import ConfigError, MaskwrightError
+from maskwright.core.locking import alone
 from maskwright.report import write_report
 from maskwright.training import TrainConfig, suggest_size
 
 Note = Callable[[str], None]
 
 
+@alone("out")
 def compare_models(
     data: Path | str,
     models: Sequence[str],

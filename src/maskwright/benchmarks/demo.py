@@ -14,6 +14,7 @@ from maskwright.benchmarks.tables import fastest, latency_record, latency_table,
 from maskwright.core import machine
 from maskwright.core.errors import ConfigError
 from maskwright.core.files import write_json
+from maskwright.core.locking import alone
 from maskwright.data import Augmentation
 from maskwright.export import export_checkpoint
 from maskwright.report import write_report
@@ -47,6 +48,7 @@ class DemoResult:
     report: Path
 
 
+@alone("out")
 def run_demo(
     out: Path | str,
     *,
@@ -144,5 +146,6 @@ def _take_folder(out: Path, overwrite: bool) -> None:
             hint = "pass --overwrite to replace it" if ours else "choose another folder"
             what = "an earlier demo" if ours else "files that are no demo"
             raise ConfigError(f"{out} holds {what}; {hint}.")
-        shutil.rmtree(out)
+        for one in out.iterdir():  # the folder itself is held
+            shutil.rmtree(one) if one.is_dir() else one.unlink()
     write_json(out / _MARK, {"made by": "maskwright demo"})

@@ -21,6 +21,7 @@ from maskwright.benchmarks.tables import latency_record, study_report
 from maskwright.core.errors import ConfigError
 from maskwright.core.files import write_json
 from maskwright.core.image import read_image
+from maskwright.core.locking import alone
 from maskwright.core.machine import load_average
 from maskwright.jobs.predict import find_inputs
 from maskwright.report import write_report
@@ -55,6 +56,7 @@ class Study:
     page: Path
 
 
+@alone("out")
 def benchmark_models(
     models: Sequence[Path | str],
     out: Path | str,

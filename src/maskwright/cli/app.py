@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import sys
 from typing import Annotated, Any, NoReturn
 
@@ -21,8 +22,10 @@ from maskwright.cli.models import models
 from maskwright.cli.predict import predict
 from maskwright.cli.synthesize import synthesize
 from maskwright.cli.train import TrainCommand, train
-from maskwright.core.errors import MaskwrightError
+from maskwright.core.errors import MaskwrightError, advice_on
+from maskwright.core.interrupt import end_like_interrupt
 from maskwright.core.machine import installed
+from maskwright.core.telling import printable
 
 USER_ERROR = 2
 """Exit code where the input is at fault, or Ctrl-C ended the work."""
@@ -30,7 +33,8 @@ USER_ERROR = 2
 UNKNOWN_VERSION = "0+unknown"
 """Of a source tree that was never installed, as `maskwright.__version__` tells it."""
 
-_MACHINE_SAYS_NO = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC}
+_MACHINE_SAYS_NO = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT,
+                    errno.ENAMETOOLONG, errno.ELOOP}  # fmt: skip
 
 
 class _InterruptedError(Exception):
@@ -94,6 +98,10 @@ def main() -> None:
 
     A defect of the program still ends in a traceback: it is no user's mistake.
     """
+    end_like_interrupt()
+    for stream in (sys.stdout, sys.stderr):  # names of files may be no text at all
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         app(prog_name="maskwright")
     except MaskwrightError as error:
@@ -103,8 +111,8 @@ def main() -> None:
     except OSError as error:
         if error.errno not in _MACHINE_SAYS_NO:
             raise
-        _fail(f"error: could not use {error.filename or 'a file'}: {error.strerror}; free some "
-              "space, or choose a folder that may be read and written.")  # fmt: skip
+        _fail(f"error: could not use {error.filename or 'a file'}: {error.strerror}; "
+              f"{advice_on(error)}.")  # fmt: skip
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] == "maskwright":
             raise
@@ -113,5 +121,5 @@ def main() -> None:
 
 
 def _fail(message: str) -> NoReturn:
-    print(message, file=sys.stderr)
+    print(printable(message), file=sys.stderr)
     sys.exit(USER_ERROR)

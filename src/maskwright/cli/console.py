@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from maskwright.core.errors import ConfigError
+from maskwright.core.telling import printable
 
 if TYPE_CHECKING:
     from maskwright.runtimes import Predictor, Tiled
@@ -30,7 +31,7 @@ console = Console(
 
 def say(text: str) -> None:
     """Print a line as it is: no markup, no highlighting, no wrapping of paths."""
-    console.print(text, highlight=False, markup=False, soft_wrap=True)
+    console.print(printable(text), highlight=False, markup=False, soft_wrap=True)
 
 
 def show_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -44,7 +45,7 @@ def show_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None
         numeric = all(re.fullmatch(r"[-–\d.,%x× ]*", str(row[index])) for row in rows)
         table.add_column(name, justify="right" if numeric and rows else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(str(cell)) for cell in row))
+        table.add_row(*(Text(printable(str(cell))) for cell in row))
     console.print(table)
 
 
@@ -84,6 +85,21 @@ def parse_size(text: str) -> tuple[int, int]:
     if not match:
         raise ConfigError(f"expected a size as HEIGHTxWIDTH, such as 360x480, got {text!r}.")
     return int(match[1]), int(match[2])
+
+
+def parse_pairs(pairs: Sequence[str], option: str, example: str) -> dict[str, str]:
+    """["ball=background"] -> names and what stands behind their "=".
+
+    Raises:
+        ConfigError: an entry without "=", or without something on either side.
+    """
+    found: dict[str, str] = {}
+    for pair in pairs:
+        name, _, value = (part.strip() for part in pair.partition("="))
+        if not name or not value:
+            raise ConfigError(f"expected {option} NAME=VALUE, such as {example}, got {pair!r}.")
+        found[name] = value
+    return found
 
 
 def parse_settings(pairs: Sequence[str]) -> dict[str, Any]:

@@ -23,6 +23,13 @@ def evaluate(
     data: Annotated[Path, typer.Argument(help="The labelled set.")],
     split: Annotated[str, typer.Option(help="Which split; val, test or all unless given.")] = "",
     ignore: Annotated[list[str] | None, typer.Option(help="Class to leave out.")] = None,
+    map_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map",
+            help="THEIRS=OURS: a class of the answers counts as one of the set, or as void.",
+        ),
+    ] = None,
     protocol: Annotated[
         str, typer.Option(help="For objects: coco, voc07, voc10, cityscapes or ultralytics.")
     ] = "coco",
@@ -46,13 +53,14 @@ def evaluate(
     over all images together, objects under the named protocol.
     """
     import maskwright.api as api
-    from maskwright.cli.console import bar, say
+    from maskwright.cli.console import bar, parse_pairs, say
 
     result = api.evaluate(
         found,
         data,
         split,
         ignore=ignore or (),
+        stands_for=parse_pairs(map_ or (), "--map", "ball=background"),
         protocol=protocol,
         ci=ci,
         against=against,

@@ -13,13 +13,15 @@ import contextlib
 import hashlib
 import os
 import re
+import shutil
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from maskwright.core.errors import DownloadError
 from maskwright.core.files import atomic_path
@@ -27,6 +29,12 @@ from maskwright.core.files import atomic_path
 CACHE_VARIABLE = "MASKWRIGHT_CACHE"
 TIMEOUT = 30.0
 """Seconds that a server may be silent."""
+
+LONGEST = 6 * 3600.0
+"""Seconds that a file may take in all: a server that sends a byte now and then isn't waited for."""
+
+LARGEST = 16 << 30
+"""Bytes that a file may have: twice what the largest published weights of these networks take."""
 
 _BLOCK = 1 << 20
 _SCHEMES = ("http", "https", "file")
@@ -52,6 +60,8 @@ def download(
     address: str,
     progress: Callable[[int, int], None] = lambda done, total: None,
     timeout: float = TIMEOUT,
+    longest: float = LONGEST,
+    largest: int = LARGEST,
 ) -> Path:
     """The file at an address, from the network once and from the cache after that.
 
@@ -60,10 +70,12 @@ def download(
             answered with its path, and nothing is copied.
         progress: called with bytes so far and in all (0: the server doesn't tell).
         timeout: seconds that the server may be silent.
+        longest: seconds that the file may take in all.
+        largest: bytes that it may have.
 
     Raises:
         DownloadError: another scheme, no connection, no such file, a page instead of a file, fewer
-            bytes than the server told, another checksum.
+            bytes than the server told, another checksum, a file that takes too long or too much.
     """
     plain, _, fragment = address.partition("#")
     parts = urllib.parse.urlsplit(plain)
@@ -80,7 +92,7 @@ def download(
     path = cache_folder() / "downloads" / _name(plain, parts.path)
     if not path.is_file() or not _sha256(path).startswith(wanted):
         with atomic_path(path) as temporary:
-            _fetch(plain, temporary, wanted, progress, timeout)
+            _fetch(plain, temporary, wanted, progress, _Limits(timeout, longest, largest))
     return path
 
 
@@ -130,19 +142,35 @@ def _require_checksum(wanted: str, found: str, address: str) -> None:
         )
 
 
+class _Limits(NamedTuple):
+    """Of a download: seconds of silence, seconds in all, bytes."""
+
+    silent: float
+    longest: float
+    largest: int
+
+
 def _fetch(
-    address: str, path: Path, wanted: str, progress: Callable[[int, int], None], timeout: float
+    address: str, path: Path, wanted: str, progress: Callable[[int, int], None], limits: _Limits
 ) -> None:
     """Write what a server sends to a path."""
-    digest, done = hashlib.sha256(), 0
-    with _told_errors(address), _open(address, timeout) as reply, path.open("wb") as file:
-        total = int(reply.headers.get("Content-Length") or 0)
-        while block := reply.read(_BLOCK):
+    digest, done, started = hashlib.sha256(), 0, time.monotonic()
+    with _told_errors(address), _open(address, limits.silent) as reply, path.open("wb") as file:
+        total = _announced(reply.headers.get("Content-Length"))
+        _refuse_size(address, total, limits, path)
+        while block := reply.read1(_BLOCK):  # what is there: read() would wait for a whole block
             if not done:
                 _refuse_pages(address, reply.headers.get_content_type(), block)
+            done += len(block)
+            _refuse_size(address, done, limits)
+            if time.monotonic() - started > limits.longest:
+                raise DownloadError(
+                    f"{address} takes too long: {done} of {total or 'unknown'} bytes came in "
+                    f"{limits.longest:.0f} s. Nothing of it is kept; download it elsewhere and "
+                    "pass the file."
+                )
             file.write(block)
             digest.update(block)
-            done += len(block)
             progress(done, total)
     if not done or done < total:
         raise DownloadError(
@@ -150,6 +178,25 @@ def _fetch(
             "kept; try again."
         )
     _require_checksum(wanted, digest.hexdigest(), address)
+
+
+def _announced(length: str | None) -> int:
+    """The bytes that a server tells; 0 where it doesn't, or tells no number."""
+    return int(length) if length and length.isascii() and length.isdigit() else 0
+
+
+def _refuse_size(address: str, size: int, limits: _Limits, path: Path | None = None) -> None:
+    """Refuse more bytes than are allowed, or, where `path` is given, than its disk has free."""
+    if size > limits.largest:
+        raise DownloadError(
+            f"{address} has more than {limits.largest} bytes, which weights don't have. Nothing of "
+            "it is kept; check the address."
+        )
+    if path is not None and size > (free := shutil.disk_usage(path.parent).free):
+        raise DownloadError(
+            f"{address} has {size} bytes, but only {free} are free in {path.parent}; free some "
+            f"space, or set {CACHE_VARIABLE} to another folder."
+        )
 
 
 def _open(address: str, timeout: float) -> Any:

@@ -6,6 +6,9 @@ message without a traceback and ends with exit code 2. Any other exception is a 
 
 from __future__ import annotations
 
+import errno
+from pathlib import Path
+
 
 class MaskwrightError(Exception):
     """Base of every error that is the input's fault, not the program's."""
@@ -25,3 +28,28 @@ class DownloadError(MaskwrightError):
 
 class ConfigError(MaskwrightError):
     """Settings that contradict each other, the data or the machine."""
+
+
+_ADVICE = {
+    errno.ENOSPC: "free some space, or choose another folder",
+    errno.EDQUOT: "free some space, or choose another folder",
+    errno.EACCES: "choose a folder that may be read and written",
+    errno.EPERM: "choose a folder that may be read and written",
+    errno.EROFS: "choose a folder that may be read and written",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ENOTDIR: "a file lies where a folder is needed; choose another place",
+    errno.EEXIST: "a file lies where a folder is needed; choose another place",
+    errno.ENOTEMPTY: "another program wrote there meanwhile; choose another folder",
+    errno.EISDIR: "a folder lies where a file is needed; choose another place",
+}
+
+
+def advice_on(error: OSError) -> str:
+    """What a user can do about a file that can't be read or written."""
+    return _ADVICE.get(error.errno or 0, "choose another place")
+
+
+def could_not_write(path: Path | str, error: OSError, more: str = "") -> MaskwrightError:
+    """The error where a path can't be written: why, what to do, and a sentence `more`."""
+    why = error.strerror or error
+    return MaskwrightError(f"could not write {path}: {why}; {advice_on(error)}.{more}")

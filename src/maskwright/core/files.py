@@ -7,15 +7,18 @@ how each kind of output is known again.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from maskwright.core.errors import ConfigError, MaskwrightError
+from maskwright.core.errors import ConfigError, could_not_write
+from maskwright.core.locking import LOCKS, take_lock
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,7 +46,7 @@ OUTPUTS = {
     "scores": Output(suffixes=(".json",), mark=b'"scored":'),
     "record": Output(suffixes=(".json",), mark=b'"bytes_on_disk":'),
     "page": Output(suffixes=(".html", ".htm"), mark=b"<html", ours=False),
-    "picture": Output(suffixes=(".png", ".jpg", ".jpeg"), ours=False),
+    "picture": Output(suffixes=(".png", ".jpg", ".jpeg"), mark=b"maskwright data preview"),
     "run": Output(
         mark=b'"architecture":',
         files=("config.json", "environment.json", "metrics.csv", "report.html", "best.safetensors",
@@ -93,8 +96,10 @@ def refuse_output(
     Raises:
         ConfigError: `path` is an input or holds one, has another suffix, or something else lies
             there.
+        MaskwrightError: it can't be written, as far as can be seen before the work.
     """
     path, known = Path(path), OUTPUTS[kind]
+    _refuse_unwritable(path)
     for one in inputs:
         if one is not None and os.path.lexists(one):
             _refuse_input(path, Path(one), known, option)
@@ -122,6 +127,18 @@ def _stands(path: Path, known: Output) -> Path | None:
     if known.whole:
         return next(path.iterdir(), None)
     return next((path / name for name in known.files if (path / name).exists()), None)
+
+
+def _refuse_unwritable(path: Path) -> None:
+    """What a write would fail with at its end, found before the work."""
+    if len(os.fsencode(path.name)) > _LONGEST_NAME:
+        raise could_not_write(path, OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG)))
+    place = next(above for above in path.absolute().parents if os.path.lexists(above))
+    if not place.is_dir():
+        raise could_not_write(path, OSError(errno.ENOTDIR, f"{place} is no folder"))
+    place = path if path.is_dir() else place
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise could_not_write(path, OSError(errno.EACCES, os.strerror(errno.EACCES)))
 
 
 def _refuse_input(path: Path, source: Path, known: Output, option: str) -> None:
@@ -156,6 +173,14 @@ def _bears(file: Path, mark: bytes) -> bool:
         return False
 
 
+_LONGEST_NAME = 255
+"""Bytes of a file's name, on every common file system."""
+
+_RANDOM = 8  # characters that tempfile puts into a name
+_PART = re.compile(r"\..*\.[a-z0-9_]{8}\.part(\.\w+)?", re.DOTALL)
+_swept: set[Path] = set()
+
+
 @contextlib.contextmanager
 def atomic_path(path: Path | str, keep_suffix: bool = False) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it takes `path`'s place in one step.
@@ -170,26 +195,46 @@ def atomic_path(path: Path | str, keep_suffix: bool = False) -> Iterator[Path]:
         MaskwrightError: the folder can't be written or the disk is full.
     """
     path = Path(path)
-    temporary: Path | None = None
+    temporary, handle = None, -1
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        suffix = ".part" + (path.suffix if keep_suffix else "")
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=suffix, dir=path.parent)
-        os.close(handle)
-        temporary = Path(name)
+        _sweep(path.parent)
+        temporary, handle = _temporary(path, ".part" + (path.suffix if keep_suffix else ""))
         yield temporary
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
     except OSError as error:
-        raise MaskwrightError(
-            f"could not write {path}: {error.strerror or error}. What stood there before is "
-            "unchanged; free some space or choose another folder."
-        ) from error
+        raise could_not_write(path, error, " What stood there before is unchanged.") from error
     finally:
         if temporary is not None:
+            os.close(handle)
             temporary.unlink(missing_ok=True)
+
+
+def _temporary(path: Path, suffix: str) -> tuple[Path, int]:
+    """A new file beside `path`, locked while its handle is open, so that nobody sweeps it away."""
+    room = max(0, _LONGEST_NAME - len(os.fsencode(suffix)) - _RANDOM - len(".."))
+    own = os.fsencode(path.name)[:room].decode(errors="ignore")
+    while True:
+        handle, name = tempfile.mkstemp(prefix=f".{own}.", suffix=suffix, dir=path.parent)
+        if take_lock(handle) and Path(name).exists():
+            return Path(name), handle
+        os.close(handle)  # another program swept here before the lock was taken
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed programs left half-written in a folder; once a process."""
+    folder = folder.resolve()
+    if not LOCKS or folder in _swept:
+        return
+    _swept.add(folder)
+    for path in folder.iterdir():
+        if _PART.fullmatch(path.name) and path.is_file():
+            with contextlib.suppress(OSError), path.open("rb") as left:
+                if take_lock(left.fileno()):
+                    path.unlink()
 
 
 def write_bytes(path: Path | str, data: bytes) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import struct
 import warnings
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +24,8 @@ MAX_PIXELS = 1 << 30
 
 JPEG_SIDE = 65500
 """The longest side that a JPEG can have."""
+
+_PNG_HEADER = 33  # bytes: the signature and the chunk IHDR
 
 STRIP_PIXELS = 1 << 18
 """Work that needs memory of its own is done in strips of about so many pixels."""
@@ -95,13 +99,14 @@ def encode_png(pixels: np.ndarray) -> bytes:
     return encoded.tobytes()
 
 
-def write_image(path: Path | str, pixels: np.ndarray, quality: int = 92) -> None:
+def write_image(path: Path | str, pixels: np.ndarray, quality: int = 92, comment: str = "") -> None:
     """Write uint8 RGB [H, W, 3] or grey [H, W] atomically; the suffix chooses JPEG or PNG.
 
     Args:
         path: ends in .jpg, .jpeg or .png.
         pixels: RGB or one channel.
         quality: of JPEG, 1..100.
+        comment: ASCII, kept inside the file, where it has no effect on the picture.
 
     Raises:
         DataError: another suffix, or pixels that the format can't hold: JPEG has at most JPEG_SIDE
@@ -109,7 +114,7 @@ def write_image(path: Path | str, pixels: np.ndarray, quality: int = 92) -> None
     """
     suffix = Path(path).suffix.lower()
     if suffix == ".png":
-        write_bytes(path, encode_png(pixels))
+        write_bytes(path, _commented(encode_png(pixels), comment))
         return
     if suffix not in {".jpg", ".jpeg"}:
         raise DataError(f"{path}: expected a name ending in .jpg, .jpeg or .png, got {suffix!r}.")
@@ -122,7 +127,19 @@ def write_image(path: Path | str, pixels: np.ndarray, quality: int = 92) -> None
     done, encoded = cv2.imencode(".jpg", ordered, [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not done:
         raise DataError(f"could not encode an image of shape {pixels.shape} as JPEG for {path}.")
-    write_bytes(path, encoded.tobytes())
+    write_bytes(path, _commented(encoded.tobytes(), comment))
+
+
+def _commented(encoded: bytes, comment: str) -> bytes:
+    """A PNG with a tEXt chunk behind its header, or a JPEG with a COM segment behind its start."""
+    if not comment:
+        return encoded
+    text = comment.encode("ascii")
+    if encoded.startswith(b"\x89PNG"):
+        chunk = b"tEXtComment\0" + text
+        added = struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+        return encoded[:_PNG_HEADER] + added + encoded[_PNG_HEADER:]
+    return encoded[:2] + b"\xff\xfe" + struct.pack(">H", len(text) + 2) + text + encoded[2:]
 
 
 def open_picture(file: Path | str | io.BytesIO) -> Image.Image:

@@ -1,11 +1,33 @@
-"""Ctrl-C that waits for a step's end, so that what is saved then is whole."""
+"""Ctrl-C (and SIGTERM) that waits for a step's end, so that what is saved then is whole."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 from collections.abc import Callable, Iterator
 from types import FrameType
+
+
+def end_like_interrupt() -> None:
+    """Let SIGTERM, as service managers and `kill` send it, end this process as Ctrl-C does.
+
+    Processes that are forked from this one end at once, as they would without it.
+    """
+    own = os.getpid()
+
+    def end(_signal: int, frame: FrameType | None) -> None:
+        if os.getpid() != own:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.raise_signal(signal.SIGTERM)
+        handler = signal.getsignal(signal.SIGINT)
+        if not callable(handler):  # ignored, as a shell has it for what runs in the background
+            raise KeyboardInterrupt
+        handler(signal.SIGINT, frame)
+
+    with contextlib.suppress(ValueError):  # not the main thread
+        if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, end)
 
 
 class HeldInterrupt:

@@ -84,6 +84,9 @@ class Dataset:
         format: the key in `formats.FORMATS` that read it.
         classes: names and colours; ignored source classes are void and not among them.
         splits: split name -> samples, sorted by name.
+        own_ids: id in the set's own files -> name of the class, also of those that are ignored
+            ("" where an id has none): so ids in anybody's answers mean what they mean there. None:
+            0, 1, 2 ... as `classes`.
         pixels: what the images are, as every sample tells it, too.
         notes: what the reader had to decide or guess, one sentence each, to be shown to the user.
     """
@@ -94,6 +97,7 @@ class Dataset:
     splits: Mapping[str, tuple[Sample, ...]]
     notes: tuple[str, ...] = field(default=())
     pixels: Pixels = RGB
+    own_ids: Mapping[int, str] | None = None
 
     def split(self, *wanted: str) -> tuple[Sample, ...]:
         """The samples of the first split that exists among `wanted`.

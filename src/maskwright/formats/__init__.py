@@ -14,10 +14,12 @@ from typing import Any
 from maskwright.core.errors import ConfigError, DataError
 from maskwright.core.sample import Dataset, Sample
 from maskwright.formats import cityscapes, class_folders, coco, index_masks, panoptic, voc, yolo
+from maskwright.formats.answer_classes import AnswerClasses
 from maskwright.formats.coco_write import CocoOptions
 from maskwright.formats.folders import what_is_in
 from maskwright.formats.format import Format
 from maskwright.formats.predictions import Predictions, find_predictions
+from maskwright.formats.recast import recast
 from maskwright.formats.yolo_files import YoloOptions
 
 FORMATS: dict[str, Format] = {
@@ -138,6 +140,7 @@ def read_predictions(
     dataset: Dataset,
     samples: Sequence[Sample],
     options: object = None,
+    stands_for: Mapping[str, str] | None = None,
 ) -> Predictions:
     """Find what anybody's model predicted for some samples of a labelled set.
 
@@ -146,17 +149,21 @@ def read_predictions(
         dataset: the labelled set.
         samples: those that are to be scored.
         options: of YOLO rows, `YoloOptions` or a mapping of them.
+        stands_for: name of a class in the predictions -> that of the labelled set which it counts
+            as, or "void"; others that the set lacks are void, and told.
 
     Raises:
-        DataError: nothing is there that could be read; files that belong to no sample; classes
-            that the labelled set lacks; two files for one image.
-        ConfigError: options that YOLO rows don't have.
+        DataError: nothing is there that could be read; files that belong to no sample; ids that
+            the labelled set lacks; two files for one image.
+        ConfigError: options that YOLO rows don't have; no class in common.
     """
-    return find_predictions(path, dataset, samples, options_for("yolo_seg", options), read)
+    chosen = options_for("yolo_seg", options)
+    return find_predictions(path, dataset, samples, chosen, read, stands_for)
 
 
 __all__ = [
     "FORMATS",
+    "AnswerClasses",
     "CocoOptions",
     "Format",
     "Predictions",
@@ -165,5 +172,6 @@ __all__ = [
     "options_for",
     "read",
     "read_predictions",
+    "recast",
     "write",
 ]

@@ -193,6 +193,7 @@ def _read_table(reading: Reading) -> _Table:
         )
     every = classes_of(labels)
     kept_ranks(every.names, reading.ignore, reading.root)
+    reading.own_ids.update({label.id: label.name for label in labels if label.id >= 0})
     kept = [label for label in trained_labels(labels) if label.name not in reading.ignore]
     classes = Classes.of(
         (label.name for label in kept),

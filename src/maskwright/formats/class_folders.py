@@ -159,6 +159,7 @@ def _scan(reading: Reading) -> tuple[Classes, Splits] | None:
             f"{root} has the folders {folders.shortlist(unnamed)}, but the classes of {source} are "
             f"{', '.join(every.names)}; add them there, or move the folders away."
         )
+    reading.own_ids.update(enumerate(every.names))
     classes = subset(every, kept_ranks(every.names, reading.ignore, root))
     if reading.ignore:
         reading.notes.append(f"Images of {', '.join(reading.ignore)} are left out, as asked.")

@@ -44,10 +44,12 @@ class IdTable:
         present = np.flatnonzero(np.bincount(ids.ravel(), minlength=len(table)))
         unknown = present[table[present] == _NO_CLASS]
         if len(unknown):
+            known = np.flatnonzero(self.table != _NO_CLASS)
+            gaps = len(known) and known[-1] - known[0] + 1 > len(known)
+            expected = ", ".join(map(str, known[:9])) if gaps else f"{known[0]}..{known[-1]}"
             raise DataError(
                 f"{source} holds ids {folders.shortlist([str(i) for i in unknown])}, but expected "
-                f"0..{len(self.table) - 1} or void ({void}). Add the classes to classes.json, or "
-                "mend the mask."
+                f"{expected} or void ({void}). Add the classes to classes.json, or mend the mask."
             )
         return table.astype(np.uint8 if void == 255 else np.uint16)[ids]
 

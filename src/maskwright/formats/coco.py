@@ -35,6 +35,7 @@ from maskwright.formats.coco_entries import (
     images_by_id,
     join_categories,
     load,
+    names_by_id,
 )
 from maskwright.formats.coco_write import (
     CocoOptions,
@@ -78,6 +79,7 @@ def _scan(reading: Reading) -> tuple[Classes, Splits] | None:
         f"{part.file} is used, {part.others} are not." for part in parts if part.others
     )
     classes, class_of = join_categories(documents, reading.ignore)
+    reading.own_ids.update(names_by_id(documents))
     splits = {
         part.split: _read_split(reading, part, documents[part.file], classes, class_of)
         for part in parts

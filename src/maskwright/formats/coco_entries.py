@@ -78,6 +78,15 @@ def join_categories(
     return classes, {entry["id"]: rank for rank, entry in enumerate(kept)}
 
 
+def names_by_id(documents: Mapping[Path, Document]) -> dict[int, str]:
+    """Category id -> name, of files that `join_categories` accepted."""
+    return {
+        entry["id"]: entry["name"]
+        for document in documents.values()
+        for entry in document["categories"]
+    }
+
+
 def _check_category(entry: Entry, known: Mapping[int, Entry], file: Path) -> None:
     if not isinstance(entry.get("id"), int) or not isinstance(entry.get("name"), str):
         raise DataError(f'{file}: expected a category with "id" and "name", got {entry}; mend it.')

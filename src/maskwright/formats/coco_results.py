@@ -3,8 +3,9 @@
     [{"image_id": 42, "category_id": 18, "bbox": [x, y, width, height], "score": 0.236}, ...]
     [{"image_id": 42, "category_id": 18, "segmentation": RLE or polygons, "score": 0.236}, ...]
 
-Ids are those of the labelled set's COCO file. Where the labelled set is no COCO file, an image id
-is a name (or the number that a name is), and a category id is a class id.
+Ids are those of the labelled set's own files. Where it is no COCO set, an image id is a name (or
+the number that a name is). Ultralytics counts the categories of such sets from 1, in a file that
+it calls predictions.json; that is recognised, and told.
 
 Reference: cocodataset.org, "Results Format".
 """
@@ -21,11 +22,16 @@ from maskwright.core.errors import DataError, MaskwrightError
 from maskwright.core.mask import Mask
 from maskwright.core.sample import Dataset, Sample
 from maskwright.core.segmentation import Instance, Segmentation
-from maskwright.formats import coco_entries, coco_files, folders
+from maskwright.formats import coco_entries, coco_files
+from maskwright.formats.answer_classes import AnswerClasses
 from maskwright.formats.coco_entries import Entry, Known, fault_of, stem_of
 
 FILE_NAMES = ("instances.json", "results.json", "predictions.json")
 """In the order in which they are preferred where a folder has several."""
+
+_ULTRALYTICS = "predictions.json"
+
+_COCO = ("coco", "coco_panoptic")  # formats whose files have ids of categories
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -34,7 +40,7 @@ class Results:
 
     Attributes:
         entries: name of an image -> its entries, in the file's order.
-        class_of: category id -> class id of the labelled set.
+        class_of: category id -> class id of the labelled set; void's where it is left out.
         classes: of the labelled set.
         masks: whether there are any.
         covers_set: whether images without an entry were looked at: a list of results tells only
@@ -50,20 +56,21 @@ class Results:
     notes: tuple[str, ...] = ()
 
 
-def read(file: Path, content: Any, dataset: Dataset) -> Results:
+def read(file: Path, content: Any, dataset: Dataset, meant: AnswerClasses) -> Results:
     """Read a list of results, or annotations with scores.
 
     Args:
         file: the JSON.
         content: its value.
         dataset: the labelled set, whose ids the results use.
+        meant: what they mean.
 
     Raises:
         DataError: it is neither, or an entry is at fault (the text names it).
     """
     if isinstance(content, list):
-        return _results(file, content, dataset)
-    return _annotations(file, coco_entries.checked(content, file), dataset)
+        return _results(file, content, dataset, meant)
+    return _annotations(file, coco_entries.checked(content, file), meant)
 
 
 def read_image(
@@ -81,12 +88,16 @@ def read_image(
     Raises:
         DataError: a mask is malformed, or of another size.
     """
-    instances = tuple(_instance(entry, results.class_of, size, file, sample) for entry in entries)
+    instances = tuple(
+        _instance(entry, class_id, size, file, sample)
+        for entry in entries
+        if (class_id := results.class_of[entry["category_id"]]) != results.classes.void
+    )
     return Segmentation(size=size, classes=results.classes, instances=instances)
 
 
 def _instance(
-    entry: Entry, class_of: Mapping[int, int], size: tuple[int, int], file: Path, sample: Sample
+    entry: Entry, class_id: int, size: tuple[int, int], file: Path, sample: Sample
 ) -> Instance:
     mask = None
     if entry.get("segmentation"):
@@ -110,7 +121,7 @@ def _instance(
         edges = (left, top, left + width, top + height)
     score = entry.get("score")
     return Instance(
-        class_id=class_of[entry["category_id"]],
+        class_id=class_id,
         box_xyxy=edges,
         mask=mask,
         score=1.0 if score is None else float(score),
@@ -124,15 +135,18 @@ def _mask(coded: object) -> Mask:
     return Mask.from_coco(coded)
 
 
-def _results(file: Path, content: Sequence[Entry], dataset: Dataset) -> Results:
-    image_names, class_of, note = _ids(dataset)
+def _results(
+    file: Path, content: Sequence[Entry], dataset: Dataset, meant: AnswerClasses
+) -> Results:
+    names = _image_names(dataset)
+    class_of, notes = _categories(file, content, dataset, meant)
     known = Known(categories=class_of)
     entries: dict[str, list[Entry]] = {}
     for number, entry in enumerate(content):
         fault = fault_of(entry, known)
         if fault:
             raise DataError(f"{file}: entry {number} {fault}.")
-        name = image_names.get(entry["image_id"])
+        name = names.get(entry["image_id"])
         if name is None:
             raise DataError(
                 f"{file}: entry {number} has image_id {entry['image_id']!r}, which no image of "
@@ -142,76 +156,84 @@ def _results(file: Path, content: Sequence[Entry], dataset: Dataset) -> Results:
     return Results(
         entries=entries,
         class_of=class_of,
-        classes=dataset.classes,
+        classes=meant.classes,
         masks=any(entry.get("segmentation") for entry in content),
         covers_set=True,
-        notes=(note,) if note else (),
+        notes=notes + _unscored(file, content),
     )
 
 
-def _annotations(file: Path, document: coco_entries.Document, dataset: Dataset) -> Results:
+def _annotations(file: Path, document: coco_entries.Document, meant: AnswerClasses) -> Results:
     classes, rank_of = coco_entries.join_categories({file: document}, ())
-    lacking = [name for name in classes.names if name not in dataset.classes.names]
-    if lacking:
-        raise DataError(
-            f"{file} names the categories {folders.shortlist(lacking)}, which the labelled set "
-            f"lacks (it has {', '.join(dataset.classes.names)})."
-        )
-    class_of = {i: dataset.classes.index(classes.names[rank]) for i, rank in rank_of.items()}
+    ids, notes = meant.ids_of(classes.names, file)
+    class_of = {i: ids[rank] for i, rank in rank_of.items()}
     images = coco_entries.images_by_id(document["images"], file)
     known = Known(images=images, categories=class_of)
     names = {i: stem_of(image["file_name"]) for i, image in images.items()}
     entries: dict[str, list[Entry]] = {name: [] for name in names.values()}
-    unscored = 0
     for entry in document["annotations"]:
         fault = fault_of(entry, known)
         if fault:
             raise DataError(f"{file}: {coco_entries.called(entry)} {fault}.")
         entries[names[entry["image_id"]]].append(entry)
-        unscored += entry.get("score") is None
-    notes = (
-        (f"{file}: {unscored} objects have no score and count as certain (1).",) if unscored else ()
-    )
     return Results(
         entries=entries,
         class_of=class_of,
-        classes=dataset.classes,
+        classes=meant.classes,
         masks=any(entry.get("segmentation") for entry in document["annotations"]),
         covers_set=False,
-        notes=notes,
+        notes=notes + _unscored(file, document["annotations"]),
     )
 
 
-def _ids(dataset: Dataset) -> tuple[dict[int | str, str], dict[int, int], str]:
-    """Image id -> sample name, category id -> class id, and what was guessed."""
+def _unscored(file: Path, entries: Sequence[Entry]) -> tuple[str, ...]:
+    count = sum(entry.get("score") is None for entry in entries)
+    return (f"{file}: {count} objects have no score and count as certain (1).",) if count else ()
+
+
+def _categories(
+    file: Path, content: Sequence[Entry], dataset: Dataset, meant: AnswerClasses
+) -> tuple[dict[int, int], tuple[str, ...]]:
+    """Category id -> class id, and what was decided where the set has no categories."""
+    own = dict(meant.by_id)
+    if dataset.format in _COCO:
+        return own, ()
+    used = {
+        entry["category_id"]
+        for entry in content
+        if isinstance(entry, dict) and isinstance(entry.get("category_id"), int)
+    }
+    start = f"{dataset.root} is no COCO set: image ids are taken as names, category ids"
+    end = "To be sure, convert the set to coco and predict with its ids."
+    from_one = {rank + 1: own[i] for rank, i in enumerate(sorted(own))}
+    beyond = used - own.keys() and used <= from_one.keys()
+    if 0 in own and 0 not in used and (beyond or file.name == _ULTRALYTICS):
+        why = "as an id beyond the set's shows" if beyond else "as Ultralytics does in such a file"
+        return from_one, (f"{start} as counted from 1, {why}. {end}",)
+    return own, (f"{start} as {meant.told_ids()}.",)
+
+
+def _image_names(dataset: Dataset) -> dict[int | str, str]:
+    """Image id -> sample name."""
     names: dict[int | str, str] = {}
     if dataset.format == "coco":
-        parts = coco_files.find_parts(dataset.root)
-        documents = {part.file: coco_entries.load(part.file) for part in parts}
-        found, rank_of = coco_entries.join_categories(documents, ())
-        for file, document in documents.items():
-            for image_id, image in coco_entries.images_by_id(document["images"], file).items():
+        for file in (part.file for part in coco_files.find_parts(dataset.root)):
+            images = coco_entries.images_by_id(coco_entries.load(file)["images"], file)
+            for image_id, image in images.items():
                 stem = stem_of(image["file_name"])
                 if names.setdefault(image_id, stem) != stem:
                     raise DataError(
                         f"{dataset.root}: image id {image_id} means {names[image_id]} in one split "
                         f"and {stem} in another; give one split's .json file instead."
                     )
-        kept = {name: i for i, name in enumerate(dataset.classes.names)}
-        class_of = {i: kept[n] for i, rank in rank_of.items() if (n := found.names[rank]) in kept}
-        return names, class_of, ""
+        return names
     for samples in dataset.splits.values():
         for sample in samples:
             stem = sample.name.rpartition("/")[2]
             names[sample.name] = names[stem] = sample.name
             if stem.isdigit():
                 names[int(stem)] = sample.name
-    classes = dataset.classes
-    note = (
-        f"{dataset.root} is no COCO set: image ids are taken as names, category ids as 0 "
-        f"{classes.names[0]} to {len(classes) - 1} {classes.names[-1]}."
-    )
-    return names, {i: i for i in range(len(classes))}, note
+    return names
 
 
 def _called(entry: Entry) -> str:

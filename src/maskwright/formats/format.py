@@ -8,7 +8,7 @@ splits, counting what can't be held, and folders that are whole or absent are st
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,8 @@ class Reading:
         strict: whether the first fault refuses the whole set.
         options: of the format.
         notes: takes a sentence for each thing that was decided.
+        own_ids: takes what the files' ids mean: see `Dataset.own_ids`; left empty where they are
+            those of the classes.
     """
 
     root: Path
@@ -59,6 +61,7 @@ class Reading:
     strict: bool
     options: Any
     notes: list[str]
+    own_ids: dict[int, str] = field(default_factory=dict)
 
     def refuse(self, fault: str) -> None:
         """Refuse the set for a fault ("" is none), unless reading is lenient.
@@ -158,7 +161,12 @@ class Format:
             )
         splits = {split: tuple(own) for split, own in _without_claims(reading, splits).items()}
         return Dataset(
-            root=root, format=self.name, classes=classes, splits=splits, notes=tuple(notes)
+            root=root,
+            format=self.name,
+            classes=classes,
+            splits=splits,
+            notes=tuple(notes),
+            own_ids=reading.own_ids or None,
         )
 
     def write(

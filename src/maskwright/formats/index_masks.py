@@ -53,7 +53,7 @@ def _scan(reading: Reading) -> tuple[Classes, Splits] | None:
     if not pairs:
         return None
     notes += _without_masks(root, pairs)
-    table = _read_classes(root, pairs, reading.ignore, notes)
+    table = _read_classes(reading, pairs)
     splits = {
         split: _read_split(reading, split, images, masks, table)
         for split, (images, masks) in pairs.items()
@@ -180,9 +180,8 @@ def _find_masks(folder: Path) -> dict[str, Path]:
     }
 
 
-def _read_classes(
-    root: Path, pairs: dict[str, tuple[Path, Path]], ignore: tuple[str, ...], notes: list[str]
-) -> IdTable:
+def _read_classes(reading: Reading, pairs: dict[str, tuple[Path, Path]]) -> IdTable:
+    root, notes = reading.root, reading.notes
     places = [folder / "classes.json" for folder in (root, root.resolve().parent)]
     source = next((place for place in places if place.is_file()), None)
     if source is None:
@@ -194,7 +193,8 @@ def _read_classes(
         if source == places[1]:
             notes.append(f"The classes are those of {source}, one folder up.")
     reasons = {} if ignored is None or ignored == classes.void else {ignored: "by ignore_index"}
-    reasons |= {classes.index(name): "as asked" for name in ignore}
+    reasons |= {classes.index(name): "as asked" for name in reading.ignore}
+    reading.own_ids.update(dict.fromkeys(reasons, "") | dict(enumerate(classes.names)))
     for index, why in reasons.items():
         if 0 <= index < len(classes):
             moved = ", and the ids above it move down" if index + 1 < len(classes) else ""

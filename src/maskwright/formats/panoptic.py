@@ -38,6 +38,7 @@ from maskwright.formats.coco_entries import (
     images_by_id,
     join_categories,
     load,
+    names_by_id,
     stem_of,
 )
 from maskwright.formats.coco_write import categories_of, write_document
@@ -75,6 +76,7 @@ def _scan(reading: Reading) -> tuple[Classes, Splits] | None:
         return None
     documents = {part.file: load(part.file) for part in parts.values()}
     classes, class_of = join_categories(documents, reading.ignore)
+    reading.own_ids.update(names_by_id(documents))
     splits = {
         split: _read_split(reading, part, documents[part.file], classes, class_of)
         for split, part in parts.items()

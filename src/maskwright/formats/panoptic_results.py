@@ -9,15 +9,19 @@ Category ids are those of the file's own "categories", else those of the labelle
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from maskwright.core.classes import Classes
 from maskwright.core.errors import DataError
 from maskwright.core.sample import Dataset, Sample
 from maskwright.core.segmentation import Segmentation
-from maskwright.formats import folders, panoptic
+from maskwright.formats import panoptic
+from maskwright.formats.answer_classes import AnswerClasses
 from maskwright.formats.coco_entries import Entry, Known, fault_of, join_categories, stem_of
+from maskwright.formats.recast import recast
 
 
 def is_panoptic(content: Any) -> bool:
@@ -31,19 +35,22 @@ def is_panoptic(content: Any) -> bool:
     )
 
 
-def read(file: Path, content: Mapping[str, Any], dataset: Dataset) -> dict[str, Any]:
-    """Image name -> reads its segments, given the sample and its size.
+def read(
+    file: Path, content: Mapping[str, Any], dataset: Dataset, meant: AnswerClasses
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Image name -> reads its segments, given the sample and its size; and what was decided.
 
     Args:
         file: the JSON.
         content: its value.
         dataset: the labelled set.
+        meant: what ids and names mean there.
 
     Raises:
         DataError: an entry is at fault, a PNG is missing, or a category is unknown.
     """
     pngs = file.with_suffix("") if file.with_suffix("").is_dir() else file.parent
-    class_of = _class_of(file, content, dataset)
+    names, class_of, notes = _class_of(file, content, dataset, meant)
     known = Known(categories=class_of, segments=True)
     readers = {}
     for entry in content["annotations"]:
@@ -56,32 +63,35 @@ def read(file: Path, content: Mapping[str, Any], dataset: Dataset) -> dict[str, 
             raise DataError(f"{file}: {entry['file_name']} stands there twice; remove one.")
         if not (pngs / entry["file_name"]).is_file():
             raise DataError(f"{file}: {pngs / entry['file_name']} does not exist; add it.")
-        readers[name] = partial(_read, entry, pngs, class_of, dataset, file)
-    return readers
+        readers[name] = partial(_read, entry, pngs, class_of, names, meant, file)
+    return readers, notes
 
 
 def _read(
     entry: Entry,
     pngs: Path,
-    class_of: Mapping[int, int],
-    dataset: Dataset,
+    rank_of: Mapping[int, int],
+    named: tuple[Classes, list[int]],
+    meant: AnswerClasses,
     file: Path,
     sample: Sample,
     size: tuple[int, int],
 ) -> Segmentation:
     png, infos = pngs / entry["file_name"], entry["segments_info"]
-    found = panoptic.read_truth(png, infos, class_of, dataset.classes, sample.image, file)
+    theirs, ids = named
+    found = panoptic.read_truth(png, infos, rank_of, theirs, sample.image, file)
     if found.size != size:
         raise DataError(
             f"{png} is {found.size} (height, width), but {sample.name} is {size}; expected "
             "segments in the image's own size."
         )
-    return Segmentation(
-        size=size, classes=dataset.classes, semantic=found.semantic, panoptic=found.panoptic
-    )
+    return recast(replace(found, instances=None), ids, meant.classes)
 
 
-def _class_of(file: Path, content: Mapping[str, Any], dataset: Dataset) -> dict[int, int]:
+def _class_of(
+    file: Path, content: Mapping[str, Any], dataset: Dataset, meant: AnswerClasses
+) -> tuple[tuple[Classes, list[int]], dict[int, int], tuple[str, ...]]:
+    """The file's classes with their ids in the labelled set, category id -> rank, and notes."""
     categories = content.get("categories")
     source = file
     if categories is None and dataset.format == "coco_panoptic":
@@ -92,11 +102,5 @@ def _class_of(file: Path, content: Mapping[str, Any], dataset: Dataset) -> dict[
             "tell them; add them."
         )
     classes, rank_of = join_categories({source: {"categories": categories}}, ())
-    lacking = [name for name in classes.names if name not in dataset.classes.names]
-    if lacking and source == file:
-        raise DataError(
-            f"{file} names the categories {folders.shortlist(lacking)}, which the labelled set "
-            f"lacks (it has {', '.join(dataset.classes.names)})."
-        )
-    known = {name: class_id for class_id, name in enumerate(dataset.classes.names)}
-    return {i: known[n] for i, rank in rank_of.items() if (n := classes.names[rank]) in known}
+    ids, notes = meant.ids_of(classes.names, source)
+    return (classes, ids), rank_of, notes if source == file else ()

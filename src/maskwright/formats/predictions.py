@@ -9,7 +9,8 @@
     a labelled set of any format             with its own images
 
 Files belong to images by their names without suffix, COCO results by their image ids. Classes are
-matched by their names where the files tell them, else by the ids of the labelled set.
+matched by their names where the files tell them, else by the ids of the labelled set's own files:
+see `answer_classes`.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ from maskwright.core.parts import Panoptic
 from maskwright.core.sample import Dataset, Sample, Task
 from maskwright.core.segmentation import Segmentation
 from maskwright.formats import coco_results, folders, panoptic_results
+from maskwright.formats.answer_classes import AnswerClasses
 from maskwright.formats.class_ids import IdTable, read_classes
+from maskwright.formats.recast import recast
 from maskwright.formats.yolo_files import YoloOptions
 from maskwright.formats.yolo_rows import read_instance, read_rows
 
@@ -74,6 +77,7 @@ def find_predictions(
     samples: Sequence[Sample],
     options: YoloOptions,
     read_set: Callable[[Path], Dataset],
+    stands_for: Mapping[str, str] | None = None,
 ) -> Predictions:
     """Find the predictions for some samples of a labelled set.
 
@@ -83,17 +87,20 @@ def find_predictions(
         samples: those that are to be scored.
         options: of YOLO rows.
         read_set: reads a labelled set of any format, `formats.read`.
+        stands_for: name of a class in the predictions -> that of the labelled set, or "void".
 
     Raises:
-        DataError: nothing is there that could be read; files that belong to no sample; classes
-            that the labelled set lacks; two files for one image.
+        DataError: nothing is there that could be read; files that belong to no sample; ids that
+            the labelled set lacks; two files for one image.
+        ConfigError: no class in common, or `stands_for` names one that the labelled set lacks.
     """
     source = Path(path)
     if not source.exists():
         raise DataError(f"{source} does not exist; expected predictions, a file or a folder.")
-    parts = _parts(source, dataset, samples, options)
+    meant = AnswerClasses.of(dataset, stands_for)
+    parts = _parts(source, dataset, meant, samples, options)
     if not parts and source.is_dir() and any(source.iterdir()):
-        parts = [_set(source, read_set(source), dataset.classes, samples)]
+        parts = [_set(source, read_set(source), meant, samples)]
     if not parts:
         raise DataError(
             f"{source} holds no predictions: expected masks as NAME.png, a COCO .json file, or "
@@ -118,22 +125,26 @@ def find_predictions(
 
 
 def _parts(
-    source: Path, dataset: Dataset, samples: Sequence[Sample], options: YoloOptions
+    source: Path,
+    dataset: Dataset,
+    meant: AnswerClasses,
+    samples: Sequence[Sample],
+    options: YoloOptions,
 ) -> list[Predictions]:
     if source.is_file():
-        return [_coco(source, dataset, samples)]
+        return [_coco(source, dataset, meant, samples)]
     parts = []
     masks = source / "masks" if (source / "masks").is_dir() else source
     if _is_layout(source):
         return []
     if files := _files(masks, ".png", skip=("overlays",)):
-        parts.append(_masks(source, masks, files, dataset.classes, samples))
+        parts.append(_masks(source, masks, files, meant, samples))
     instances = [name for name in coco_results.FILE_NAMES if (source / name).is_file()]
     if instances:
-        parts.append(_coco(source / instances[0], dataset, samples))
+        parts.append(_coco(source / instances[0], dataset, meant, samples))
     labels = source / "labels" if (source / "labels").is_dir() else source
     if not parts and (files := _files(labels, ".txt", skip=("classes",))):
-        parts.append(_yolo(source, files, dataset.classes, samples, options))
+        parts.append(_yolo(source, files, meant, samples, options))
     return parts
 
 
@@ -160,7 +171,7 @@ def _masks(
     source: Path,
     folder: Path,
     files: Mapping[str, Path],
-    classes: Classes,
+    meant: AnswerClasses,
     samples: Sequence[Sample],
 ) -> Predictions:
     named = next(
@@ -168,13 +179,13 @@ def _masks(
         None,
     )
     if named is None:
-        table = IdTable(classes=classes, table=np.arange(len(classes), dtype=np.int32))
+        table = meant.table()
         notes: tuple[str, ...] = (
-            f"{folder} has no classes.json: its ids are taken as 0 {classes.names[0]} to "
-            f"{len(classes) - 1} {classes.names[-1]}, as in the labelled set.",
+            f"{folder} has no classes.json: its ids are taken as {meant.told_ids()}, as in the "
+            "labelled set's own files.",
         )
     else:
-        table, notes = _by_names(named, classes), ()
+        table, notes = _by_names(named, meant)
     readers = {
         sample: partial(_read_mask, files[name], table)
         for sample, name in match_names(folder, files, samples).items()
@@ -182,24 +193,19 @@ def _masks(
     return Predictions(
         source=source,
         tasks=frozenset({"semantic"}),
-        classes=classes,
+        classes=meant.classes,
         readers=readers,
         notes=notes,
     )
 
 
-def _by_names(source: Path, classes: Classes) -> IdTable:
+def _by_names(source: Path, meant: AnswerClasses) -> tuple[IdTable, tuple[str, ...]]:
     theirs, ignored = read_classes(source)
-    lacking = [name for name in theirs.names if name not in classes.names]
-    if lacking:
-        raise DataError(
-            f"{source} names {folders.shortlist(lacking)}, which the labelled set lacks (it has "
-            f"{', '.join(classes.names)}); rename the classes, or score on the set that it is for."
-        )
-    table = np.array([classes.index(name) for name in theirs.names], np.int32)
+    ids, notes = meant.ids_of(theirs.names, source)
+    table = np.array(ids, np.int32)
     if ignored is not None and 0 <= ignored < len(table):
-        table[ignored] = classes.void
-    return IdTable(classes=classes, table=table)
+        table[ignored] = meant.classes.void
+    return IdTable(classes=meant.classes, table=table), notes
 
 
 def _read_mask(file: Path, table: IdTable, sample: Sample, size: tuple[int, int]) -> Segmentation:
@@ -211,11 +217,13 @@ def _read_mask(file: Path, table: IdTable, sample: Sample, size: tuple[int, int]
 # --- objects ------------------------------------------------------------------------------------
 
 
-def _coco(file: Path, dataset: Dataset, samples: Sequence[Sample]) -> Predictions:
+def _coco(
+    file: Path, dataset: Dataset, meant: AnswerClasses, samples: Sequence[Sample]
+) -> Predictions:
     content = folders.read_json(file)
     if panoptic_results.is_panoptic(content):
-        return _panoptic(file, content, dataset, samples)
-    found = coco_results.read(file, content, dataset)
+        return _panoptic(file, content, dataset, meant, samples)
+    found = coco_results.read(file, content, dataset, meant)
     matched = match_names(file, found.entries, samples, optional=found.covers_set)
     readers = {
         sample: partial(coco_results.read_image, found.entries[name], found, file)
@@ -228,54 +236,56 @@ def _coco(file: Path, dataset: Dataset, samples: Sequence[Sample]) -> Prediction
         }
     tasks: frozenset[Task] = frozenset({"instances", "boxes"} if found.masks else {"boxes"})
     return Predictions(
-        source=file, tasks=tasks, classes=dataset.classes, readers=readers, notes=found.notes
+        source=file, tasks=tasks, classes=meant.classes, readers=readers, notes=found.notes
     )
 
 
 def _panoptic(
-    file: Path, content: Mapping[str, Any], dataset: Dataset, samples: Sequence[Sample]
+    file: Path,
+    content: Mapping[str, Any],
+    dataset: Dataset,
+    meant: AnswerClasses,
+    samples: Sequence[Sample],
 ) -> Predictions:
-    found = panoptic_results.read(file, content, dataset)
+    found, notes = panoptic_results.read(file, content, dataset, meant)
     return Predictions(
         source=file,
         tasks=frozenset({"panoptic", "semantic"}),
-        classes=dataset.classes,
+        classes=meant.classes,
         readers={sample: found[name] for sample, name in match_names(file, found, samples).items()},
+        notes=notes,
     )
 
 
-def _set(source: Path, found: Dataset, classes: Classes, samples: Sequence[Sample]) -> Predictions:
-    if found.classes.names != classes.names:
-        raise DataError(
-            f"{source} is a {found.format} set of the classes {', '.join(found.classes.names)}; "
-            f"expected those of the labelled set, in their order: {', '.join(classes.names)}."
-        )
+def _set(
+    source: Path, found: Dataset, meant: AnswerClasses, samples: Sequence[Sample]
+) -> Predictions:
+    ids, notes = meant.ids_of(found.classes.names, source)
     theirs = {sample.name: sample for split in found.splits.values() for sample in split}
     matched = match_names(source, theirs, samples, optional=True)
     tasks = frozenset(task for name in matched.values() for task in theirs[name].tasks)
 
     def reader(_: Sample, __: tuple[int, int], *, name: str) -> Segmentation:
-        return replace(theirs[name].read_truth(), classes=classes)
+        return recast(theirs[name].read_truth(), ids, meant.classes)
 
     return Predictions(
         source=source,
         tasks=tasks,
-        classes=classes,
+        classes=meant.classes,
         readers={sample: partial(reader, name=name) for sample, name in matched.items()},
-        notes=found.notes,
+        notes=found.notes + notes,
     )
 
 
 def _yolo(
     source: Path,
     files: Mapping[str, Path],
-    classes: Classes,
+    meant: AnswerClasses,
     samples: Sequence[Sample],
     options: YoloOptions,
 ) -> Predictions:
-    vertices = options.vertices or "centre"
-    ids = range(len(classes))
-    rows = {name: read_rows(file, ids) for name, file in files.items()}
+    vertices, classes = options.vertices or "centre", meant.classes
+    rows = {name: read_rows(file, meant.by_id.keys()) for name, file in files.items()}
     polygons = any(row.is_polygon for found in rows.values() for row in found)
     unscored = sum(row.score is None for found in rows.values() for row in found)
 
@@ -283,7 +293,8 @@ def _yolo(
         instances = tuple(
             replace(found, score=1.0 if found.score is None else found.score)
             for row in rows[name]
-            for found in (read_instance(row, row.class_id, size, vertices),)
+            if (class_id := meant.by_id[row.class_id]) != classes.void
+            for found in (read_instance(row, class_id, size, vertices),)
         )
         return Segmentation(size=size, classes=classes, instances=instances)
 
@@ -296,8 +307,7 @@ def _yolo(
             sample.name, lambda _, size: Segmentation(size=size, classes=classes, instances=())
         )
     notes: tuple[str, ...] = (
-        f"{source}: class ids are taken as 0 {classes.names[0]} to {len(classes) - 1} "
-        f"{classes.names[-1]}"
+        f"{source}: class ids are taken as {meant.told_ids()}"
         + (f", corners of polygons as {vertices}s of pixels." if polygons else "."),
     )
     if unscored:

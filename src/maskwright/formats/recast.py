@@ -7,6 +7,7 @@ panoptic      <- the class map with the objects above it
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -31,25 +32,42 @@ def renumbered(truth: Segmentation, classes: Classes) -> Segmentation:
     """The same truth with more classes, or the same in another order; they go by their names."""
     if classes == truth.classes:
         return truth
-    table = [classes.index(name) for name in truth.classes.names]
+    return recast(truth, [classes.index(name) for name in truth.classes.names], classes)
+
+
+def recast(found: Segmentation, ids: Sequence[int], classes: Classes) -> Segmentation:
+    """A truth or an answer under other classes.
+
+    Args:
+        found: under the old ones.
+        ids: the new class id of each old one; the new void's id leaves it out.
+        classes: the new ones.
+    """
+    table = np.full(found.classes.void + 1, classes.void)
+    table[: len(ids)] = ids
     changes: dict[str, Any] = {"classes": classes}
-    if truth.semantic is not None:
-        lookup = np.full(truth.classes.void + 1, classes.void)
-        lookup[: len(table)] = table
+    if found.semantic is not None:
         dtype = np.uint8 if classes.void == 255 else np.uint16
-        changes["semantic"] = lookup.astype(dtype)[truth.semantic]
-    if truth.instances is not None:
-        changes["instances"] = tuple(
-            replace(one, class_id=table[one.class_id]) for one in truth.instances
+        changes["semantic"] = table.astype(dtype)[found.semantic]
+    for form in ("instances", "labels"):
+        own = getattr(found, form)
+        if own is not None:
+            moved = (replace(one, class_id=int(table[one.class_id])) for one in own)
+            changes[form] = tuple(one for one in moved if one.class_id != classes.void)
+    if found.panoptic is not None:
+        moved_ids = {number: int(table[i]) for number, i in found.panoptic.class_of.items()}
+        class_of = {number: i for number, i in moved_ids.items() if i != classes.void}
+        segment_ids = found.panoptic.segment_ids
+        if len(class_of) < len(moved_ids):
+            kept = np.isin(segment_ids, list(class_of))
+            segment_ids = np.where(kept, segment_ids, 0).astype(segment_ids.dtype)
+        changes["panoptic"] = replace(
+            found.panoptic,
+            segment_ids=segment_ids,
+            class_of=class_of,
+            crowds=frozenset(found.panoptic.crowds & class_of.keys()),
         )
-    if truth.panoptic is not None:
-        class_of = {number: table[i] for number, i in truth.panoptic.class_of.items()}
-        changes["panoptic"] = replace(truth.panoptic, class_of=class_of)
-    if truth.labels is not None:
-        changes["labels"] = tuple(
-            replace(one, class_id=table[one.class_id]) for one in truth.labels
-        )
-    return replace(truth, **changes)
+    return replace(found, **changes)
 
 
 def with_class_map(

@@ -268,6 +268,7 @@ def _table(
             f"{', '.join(classes.names)}; add it to classes.json, or mend the file."
         )
     kept_ranks(classes.names, reading.ignore, home)
+    reading.own_ids.update(enumerate(classes.names))
     ids = leave_out(classes, {classes.index(name) for name in reading.ignore}, home)
     class_of = {name: i for i, name in enumerate(ids.classes.names)}
     return _Table(ids=ids, class_of=class_of, file_names=classes.names)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from maskwright.core.classes import Classes
-from maskwright.core.errors import DataError, MaskwrightError
+from maskwright.core.errors import DataError, could_not_write
 from maskwright.core.parts import Instance
 from maskwright.core.sample import Dataset, Sample, Task
 from maskwright.core.segmentation import Segmentation
@@ -165,10 +165,7 @@ def new_folder(path: Path) -> Iterator[Path]:
         else:
             inner.rename(path)
     except OSError as error:
-        raise MaskwrightError(
-            f"could not write {path}: {error.strerror or error}; free some space, or choose "
-            "another folder."
-        ) from error
+        raise could_not_write(path, error) from error
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)

@@ -160,6 +160,7 @@ def _table(
 ) -> _Table:
     source = description.source or reading.root
     ids = list(names)
+    reading.own_ids.update(names)
     ranks = kept_ranks(list(names.values()), reading.ignore, source)
     try:
         palette = description.extras.get("palette")

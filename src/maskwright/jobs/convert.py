@@ -20,6 +20,7 @@ from typing import Any
 from maskwright.core.classes import Classes
 from maskwright.core.errors import ConfigError, DataError
 from maskwright.core.files import atomic_path, write_json, write_text
+from maskwright.core.locking import alone
 from maskwright.core.machine import usable_cores
 from maskwright.core.sample import Dataset, Sample
 from maskwright.core.segmentation import Segmentation
@@ -75,6 +76,7 @@ class _Job:
     skip_bad: bool
 
 
+@alone("out")
 def convert(
     dataset: Dataset,
     out: Path | str,

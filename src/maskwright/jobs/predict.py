@@ -12,6 +12,7 @@ from maskwright.core import draw
 from maskwright.core.errors import DataError
 from maskwright.core.files import refuse_output, write_bytes, write_json
 from maskwright.core.image import JPEG_SIDE, write_image
+from maskwright.core.locking import alone
 from maskwright.core.pixels import read_as
 from maskwright.core.segmentation import Segmentation
 from maskwright.formats import coco
@@ -46,6 +47,7 @@ class PredictionSummary:
     mean_times: dict[str, float]
 
 
+@alone("out")
 def predict_files(
     predictor: Predictor | Tiled,
     inputs: Path | str | Iterable[Path | str],

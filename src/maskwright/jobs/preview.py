@@ -16,6 +16,9 @@ from maskwright.core.sample import Dataset
 from maskwright.core.segmentation import Segmentation
 from maskwright.jobs.inspect import all_samples
 
+COMMENT = "maskwright data preview"
+"""Kept in the picture: by it an earlier one is known, and nothing else is replaced."""
+
 _TILE_WIDTH = 320  # pixels
 _SHEET_ASPECT = 1.4  # width over height
 
@@ -63,7 +66,7 @@ def contact_sheet(
     tile = (max(1, round(_TILE_WIDTH * aspect)), _TILE_WIDTH)
     columns = max(1, round((len(pictures) * aspect * _SHEET_ASPECT) ** 0.5))
     sheet = draw.contact_sheet(pictures, captions, columns, tile)
-    write_image(path, _with_legend(sheet, dataset.classes, shown))
+    write_image(path, _with_legend(sheet, dataset.classes, shown), comment=COMMENT)
     return tuple(titles)
 
 

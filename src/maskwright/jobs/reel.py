@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -13,6 +14,8 @@ from maskwright.core.errors import MaskwrightError
 
 RATE = 25.0
 """Frames a second where the source doesn't tell."""
+
+_LITTLE = 1 << 24  # free bytes below which a disk is taken for full
 
 
 class Reel:
@@ -90,9 +93,11 @@ class Reel:
         readable = check.isOpened() and check.read()[0]
         check.release()
         if not readable or found != self.written:
+            full = shutil.disk_usage(self._path.parent).free < _LITTLE
             raise MaskwrightError(
                 f"expected {self.written} frames in the written video, but {found:.0f} can be "
-                "read; free some space, or leave the video out with --no-video."
+                f"read; {'the disk is full: free some space, or ' if full else ''}leave the video "
+                "out with --no-video."
             )
 
     def _open(self, picture_HW3: np.ndarray) -> None:

@@ -16,6 +16,7 @@ from maskwright.core.draw import index_png
 from maskwright.core.errors import ConfigError, DataError
 from maskwright.core.files import write_bytes, write_json
 from maskwright.core.image import write_image
+from maskwright.core.locking import alone
 from maskwright.core.sample import Sample
 from maskwright.formats import coco
 from maskwright.formats.class_ids import read_classes, write_classes
@@ -50,6 +51,7 @@ class Synthesis:
     made: int
 
 
+@alone("out")
 def synthesize(
     scene_maker: SceneMaker,
     count: int,

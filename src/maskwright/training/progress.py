@@ -15,6 +15,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from maskwright.core.telling import printable
 from maskwright.training.callbacks import Callback, Scored
 
 
@@ -34,7 +35,7 @@ class Terminal(Callback):
 
     def note(self, text: str) -> None:
         """Print a sentence above the bar."""
-        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+        self.console.print(printable(text), highlight=False, markup=False, soft_wrap=True)
 
     def step(self, step: int, steps: int, loss: float, rate: float) -> None:
         """Move the bar, or print a line now and then."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -70,18 +71,21 @@ def train(
     run = processes.agree(
         lambda: RunFolder(folder, overwrite) if processes.first else WatchedFolder(folder, True)
     )
-    name, note = run.path.resolve().name, told.note
-    setup = processes.agree(lambda: Setup(config, dataset, name, licence, note, weights, processes))
-    processes.agree(lambda: setup.check(note))
-    _require_equal(setup)
-    if given is not None:
-        choose(setup, given, started, note)
-    planned = config.budget if config.budget_of == "run" else None
-    config = rehearse(setup, started, note)
-    run.start(config.to_dict() | setup.facts(), recipe_text(config))
-    trainer = Trainer(config, setup, run, told, started)
-    trainer.at.planned = planned or 0.0
-    return trainer.run_all()
+    with _holding(run, processes):
+        name, note = run.path.resolve().name, told.note
+        setup = processes.agree(
+            lambda: Setup(config, dataset, name, licence, note, weights, processes)
+        )
+        processes.agree(lambda: setup.check(note))
+        _require_equal(setup)
+        if given is not None:
+            choose(setup, given, started, note)
+        planned = config.budget if config.budget_of == "run" else None
+        config = rehearse(setup, started, note)
+        run.start(config.to_dict() | setup.facts(), recipe_text(config))
+        trainer = Trainer(config, setup, run, told, started)
+        trainer.at.planned = planned or 0.0
+        return trainer.run_all()
 
 
 def resume(
@@ -138,14 +142,23 @@ def resume(
         check_memory(setup, TrainingStep(copy.deepcopy(setup.network).train()))
         return state, setup
 
-    state, setup = processes.agree(prepare)
-    _require_equal(setup)
-    tell_differences(state.counters, processes, note)
-    trainer = Trainer(config, setup, run, told, started - state.counters.seconds)
-    trainer.restore(state)
-    run.go_on(state.counters.rows)
-    note(f"resumed after step {state.counters.step} of {config.steps}.")
-    return trainer.run_all()
+    with _holding(run, processes):
+        state, setup = processes.agree(prepare)
+        _require_equal(setup)
+        tell_differences(state.counters, processes, note)
+        trainer = Trainer(config, setup, run, told, started - state.counters.seconds)
+        trainer.restore(state)
+        run.go_on(state.counters.rows)
+        note(f"resumed after step {state.counters.step} of {config.steps}.")
+        return trainer.run_all()
+
+
+@contextlib.contextmanager
+def _holding(run: RunFolder, processes: Processes) -> Iterator[None]:
+    """Keep other programs out of the run's folder; if one is there, every process hears of it."""
+    with contextlib.ExitStack() as held:
+        processes.agree(lambda: held.enter_context(run.alone()))
+        yield
 
 
 def _begin(

@@ -21,13 +21,15 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from maskwright.core import machine
-from maskwright.core.errors import ConfigError, MaskwrightError, ModelFileError
+from maskwright.core.errors import ConfigError, ModelFileError, could_not_write
 from maskwright.core.files import write_json, write_text
+from maskwright.core.locking import alone_in
 from maskwright.training.state import RunState, load_state, save_state
 
 COLUMNS = ("step", "epoch", "seconds", "loss", "lr")
@@ -117,6 +119,10 @@ class RunFolder:
     @property
     def _state_before(self) -> Path:
         return self.path / "state-before.safetensors"
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Keeps other programs out while it is entered."""
+        return alone_in(self.path)
 
     def settings(self) -> dict[str, Any]:
         """What config.json holds.
@@ -221,6 +227,10 @@ class RunFolder:
 class WatchedFolder(RunFolder):
     """A run's folder for the processes that leave it to the first one to write."""
 
+    def alone(self) -> AbstractContextManager[None]:
+        """Leave that to the first process, too."""
+        return contextlib.nullcontext()
+
     def start(self, config: dict[str, Any], recipe: str = "") -> None:
         """Write nothing."""
 
@@ -248,10 +258,7 @@ def _writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise MaskwrightError(
-            f"could not write {path}: {error.strerror or error}; free some space or choose another "
-            "folder."
-        ) from error
+        raise could_not_write(path, error) from error
 
 
 def environment() -> dict[str, Any]:
