@@ -36,6 +36,7 @@ MEASUREMENTS = {
     "startup": "how long a command takes before it does anything",
     "synthesis": "generated images a second",
     "tiling": "what tiles cost on a large image, in time and memory",
+    "ultralytics-scores": "AP by its two protocols, beside the tools' own answers",
 }
 """Name -> what is measured; the module's name is the same with "_" for "-"."""
 

@@ -214,40 +214,44 @@ def plain_cityscapes(truths, predictions, voids, class_id, threshold, smallest=1
         lost = sum(t for t, s in true_score if s < score) + hard_misses
         precision.append(hits / (hits + misses))
         recall.append(hits / (hits + lost) if hits + lost else 0.0)
-    precision.append(precision[-1])
+    precision.append(1.0)
     recall.append(0.0)
     padded = [recall[0], *recall, 0.0]
     widths = [(padded[i] - padded[i + 2]) / 2 for i in range(len(recall))]
     return sum(p * w for p, w in zip(precision, widths))
 
 
-def plain_ultralytics(truths, predictions, class_id, threshold, kind):
-    """Best truth of each detection, surest detection of each truth, then the interpolated area."""
+def plain_ultralytics(truths, predictions, class_id, threshold, kind, version="8.4"):
+    """The tool's matching and area, told by its answers: see `benchmarks/ultralytics_scores.py`.
+
+    8.3: best truth of each detection, surest detection of each truth. 8.4: from the surest on, each
+    detection takes the best truth that is left.
+    """
     flagged, positives = [], 0
     for image, (truth, prediction) in enumerate(zip(truths, predictions)):
         there = [o for o in truth.instances if o.class_id == class_id and not o.crowd]
         positives += len(there)
         ranked = sorted(prediction.instances, key=lambda one: -one.score)[:300]
         found = [one for one in ranked if one.class_id == class_id]
-        pairs = []
-        for d, one in enumerate(found):
-            rows = [(plain_iou(one, g, kind), n) for n, g in enumerate(there)]
-            if rows and max(rows)[0] >= threshold:
-                pairs.append((d, max(rows)[1]))
-        used, right = set(), set()
-        for d, n in pairs:
-            if n not in used:
-                used.add(n)
-                right.add(d)
-        flagged += [(-one.score, image, d in right) for d, one in enumerate(found)]
+        used = set()
+        for one in found:
+            rows = [(plain_iou(one, g, kind), -n) for n, g in enumerate(there)]
+            if version == "8.4":
+                rows = [row for row in rows if -row[1] not in used]
+            iou, n = max(rows, default=(0.0, 0))
+            right = iou >= threshold and -n not in used
+            used |= {-n} if right else set()
+            flagged.append((-one.score, image, right))
     if not positives:
         return float("nan")
     flagged.sort(key=lambda row: row[:2])
     if not flagged:
         return 0.0
     hits = np.cumsum([right for _, _, right in flagged])
-    recall = np.concatenate(([0.0], hits / (positives + 1e-16), [1.0]))
-    precision = np.concatenate(([1.0], hits / np.arange(1, len(hits) + 1), [0.0]))
+    found = hits / (positives + 1e-16)
+    end = [found[-1], 1.0] if version == "8.4" else [1.0]
+    recall = np.concatenate(([0.0], found, end))
+    precision = np.concatenate(([1.0], hits / np.arange(1, len(hits) + 1), [0.0] * len(end)))
     envelope = np.array([precision[i:].max() for i in range(len(precision))])
     x = np.linspace(0, 1, 101)
     y = np.interp(x, recall, envelope)

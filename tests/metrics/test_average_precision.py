@@ -18,6 +18,7 @@ from maskwright.core import Classes, Instance, Mask, Segmentation
 from maskwright.core.errors import ConfigError, DataError
 from maskwright.metrics import AveragePrecision, Objects, Spans, average_precision, boundary_mask
 from maskwright.metrics.matching import mask_intersections
+from maskwright.metrics.protocols import PROTOCOLS, protocol_of
 
 PEER_KIND = {"boxes": "bbox", "masks": "segm"}
 
@@ -186,14 +187,75 @@ def with_void(truths, rng):
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("kind", ["boxes", "masks"])
-def test_ultralytics_equals_its_definition(seed, kind):
+@pytest.mark.parametrize("version", ["8.3", "8.4"])
+def test_ultralytics_equals_its_definition(seed, kind, version):
     truths, predictions = peers.generated(seed, images=14, size=(60, 70))
-    ours = scored(truths, predictions).scores("ultralytics", kind=kind)
+    ours = scored(truths, predictions).scores(f"ultralytics-{version}", kind=kind)
     plain = [
-        [peers.plain_ultralytics(truths, predictions, k, t, kind) for k in range(len(peers.NAMES))]
+        [
+            peers.plain_ultralytics(truths, predictions, k, t, kind, version)
+            for k in range(len(peers.NAMES))
+        ]
         for t in ours.protocol.ious
     ]
     np.testing.assert_allclose(ours.average_precision[0], plain, rtol=1e-9)
+
+
+def boxed(*rows):
+    """An image of 200x200 with boxes (x1, y1, x2, y2) and their confidences, None in truth."""
+    instances = tuple(Instance(class_id=0, box_xyxy=box, score=score) for box, score in rows)
+    return Segmentation(size=(200, 200), classes=Classes.of(["car"]), instances=instances)
+
+
+FIRST, SECOND, FAR = (0, 0, 100, 100), (0, 0, 100, 80), (150, 150, 190, 190)
+
+
+@pytest.mark.parametrize(("protocol", "truth", "found", "expected"), [
+    # what the tool of 8.3.250 and of 8.4.190 answers
+    ("ultralytics-8.3", (FIRST, FAR), ((FIRST, 0.9),), 0.75),
+    ("ultralytics-8.4", (FIRST, FAR), ((FIRST, 0.9),), 0.495),
+    ("ultralytics", (FIRST, FAR), ((FIRST, 0.9),), 0.495),
+    ("ultralytics-8.3", (FIRST, SECOND), (((0, 0, 100, 96), 0.9), ((0, 0, 100, 95), 0.8)), 0.6225),
+    ("ultralytics-8.4", (FIRST, SECOND), (((0, 0, 100, 96), 0.9), ((0, 0, 100, 95), 0.8)), 0.995),
+])  # fmt: skip
+def test_ultralytics_by_its_own_answers(protocol, truth, found, expected):
+    total = AveragePrecision(["car"], kinds=["boxes"])
+    total.update(boxed(*((box, None) for box in truth)), boxed(*found))
+    assert total.scores(protocol).ap_of(iou=0.5) == pytest.approx(expected, abs=1e-12)
+
+
+def test_names_without_a_version_mean_the_newest():
+    assert protocol_of("ultralytics") is PROTOCOLS["ultralytics-8.4"]
+    assert protocol_of("ultralytics").name == "ultralytics-8.4"
+
+
+def pitch(*objects, size=(80, 200)):
+    """Objects as (left, width, score) of full height, on a strip where they don't overlap."""
+    made = []
+    for left, width, score in objects:
+        pixels = np.zeros(size, bool)
+        pixels[:, left : left + width] = True
+        made.append(peers.instance(pixels, 0, score))
+    return Segmentation(size=size, classes=Classes.of(["car"]), instances=tuple(made))
+
+
+def test_cityscapes_adds_a_point_of_precision_one():
+    """Two cars, one right and one wrong detection of equal score: 0.5 * 0.25 + 1 * 0.25."""
+    total = AveragePrecision(["car"], kinds=["masks"])
+    total.update(pitch((0, 10, None), (50, 10, None)), pitch((0, 10, 0.5), (90, 10, 0.5)))
+    assert total.scores("cityscapes").ap_of(iou=0.5) == pytest.approx(0.375, abs=1e-12)
+
+
+@pytest.mark.parametrize(("width", "steps"), [(10, 0), (11, 1), (12, 2), (14, 4), (15, 5)])
+def test_cityscapes_matches_above_its_thresholds(width, steps):
+    """IoU 0.5, 0.55, 0.6, 0.7, 0.75 of a car 20 wide: equal to the script's float is no match."""
+    total = AveragePrecision(["car"], kinds=["masks"])
+    total.update(pitch((0, 20, None)), pitch((0, width, 0.5)))
+    scores = total.scores("cityscapes")
+    found = (scores.average_precision[0][:, 0] > 0).sum()
+    iou = width / 20
+    assert found == sum(iou > one for one in np.arange(0.5, 1.0, 0.05))
+    assert found == steps
 
 
 def test_pooled_ap_is_that_of_one_ranked_list():
@@ -274,11 +336,11 @@ def test_arrays_give_the_same_numbers():
 
 def test_a_perfect_prediction_scores_one_and_curves_tell_it():
     truths, _ = peers.generated(0, crowds=0)
-    for protocol in ("voc07", "voc10", "coco", "ultralytics"):
+    for protocol in ("voc07", "voc10", "coco", "ultralytics-8.3", "ultralytics-8.4"):
         total = scored(truths, truths, ("boxes", "masks", "boundary"))
         for kind in total.kinds:
             assert total.scores(protocol, kind=kind).ap == pytest.approx(
-                0.995 if protocol == "ultralytics" else 1, abs=1e-9
+                0.995 if protocol.startswith("ultralytics") else 1, abs=1e-9
             )
     curve = total.curve(0)
     assert curve.recall[-1] == curve.precision.min() == 1
@@ -326,7 +388,7 @@ def test_a_class_without_truth_has_no_ap_but_lowers_the_pooled_one():
     assert data["summary"]["APl"] is None
     assert scores.coco_stats[5] == -1
     nothing = Segmentation(size=(30, 30), classes=classes, instances=())
-    for protocol in ("voc07", "voc10", "coco", "cityscapes", "ultralytics"):
+    for protocol in PROTOCOLS:
         assert average_precision([truth], [nothing], protocol=protocol, kind="boxes").ap == 0
         empty = average_precision([nothing], [found], protocol=protocol, kind="boxes")
         assert np.isnan(empty.ap)

@@ -89,7 +89,8 @@ def evaluate(
         stands_for: name of a class in what was found -> the class of the set that it counts as,
             such as {"ball": "background"}, or "void". Classes go by their names; what the set
             lacks is void unless it stands here, and told.
-        protocol: for objects: coco, voc07, voc10, cityscapes or ultralytics.
+        protocol: for objects: coco, voc07, voc10, cityscapes, ultralytics-8.3 or
+            ultralytics-8.4 (ultralytics: the newest).
         ci: 95 % intervals over the images, in `spans`.
         against: another model or predictions, for a paired comparison.
         vertices: what corners of YOLO polygons mean: centre or edge.

@@ -31,7 +31,10 @@ def evaluate(
         ),
     ] = None,
     protocol: Annotated[
-        str, typer.Option(help="For objects: coco, voc07, voc10, cityscapes or ultralytics.")
+        str,
+        typer.Option(
+            help="For objects: coco, voc07, voc10, cityscapes, ultralytics-8.3, ultralytics-8.4."
+        ),
     ] = "coco",
     ci: Annotated[bool, typer.Option("--ci", help="95 % intervals over the images.")] = False,
     against: Annotated[

@@ -39,6 +39,7 @@ from maskwright.metrics.boundary_f import (
     boundary_matches,
     mean_boundary_f,
 )
+from maskwright.metrics.davis import davis_f
 from maskwright.metrics.labels import label_average_precision, mean_label_precision
 from maskwright.metrics.objects import Objects, Spans
 from maskwright.metrics.overlap import (
@@ -115,6 +116,7 @@ __all__ = [
     "boundary_width",
     "confusion_matrix",
     "counted_draws",
+    "davis_f",
     "frame_flips",
     "frequency_weighted_iou",
     "interval",

@@ -216,17 +216,20 @@ def _greedy(
     ignored: np.ndarray,
     crowd: np.ndarray,
     thresholds: np.ndarray,
+    earliest: bool = False,
 ) -> _Columns:
     """The matches of detections with any number of candidates, of all groups in turns at once.
 
     First comes the surest detection of each image and class that has any candidate, then the
-    second, ... and of each its candidates from the best on.
+    second, ... and of each its candidates from the best on, of equal ones the last, or the
+    earliest.
     """
+    rank = truth if earliest else -truth
     slots, slot = np.unique(place, return_inverse=True)
     sizes, count = len(ignored), len(slots)
     chosen = np.full((sizes, len(thresholds), count), -1, np.int64)
     turn = place_in_group(group[slots])
-    orders = np.stack([np.lexsort((-truth, -value, one[truth], slot)) for one in ignored])
+    orders = np.stack([np.lexsort((rank, -value, one[truth], slot)) for one in ignored])
     slot = slot[orders[0]]  # the same for all: detections stay together
     candidate = place_in_group(slot)
     schedule = np.lexsort((candidate, turn[slot]))
@@ -260,7 +263,30 @@ def _judge_voc(
     return _first_come(overlaps, pairs, best, len(detection), protocol, overlaps.truth.crowd)
 
 
-def _judge_ultralytics(
+def _judge_best_free(
+    overlaps: Overlaps,
+    pairs: _Pairs,
+    detection: np.ndarray,
+    area: np.ndarray,
+    protocol: Protocol,
+) -> _Judged:
+    # Each detection takes, among the truths still free, the one with the largest IoU; of equal ones
+    # the earliest. YOLO's label files have no crowds: such truth isn't there.
+    crowd, found, thresholds = overlaps.truth.crowd, overlaps.detections, np.array(protocol.ious)
+    able = np.flatnonzero(~crowd[pairs.truth] & (pairs.iou >= thresholds.min()))
+    able = able[stable_order(pairs.place[able])]
+    group = group_numbers(found.image[detection], found.class_id[detection])
+    none = np.zeros((1, len(crowd)), bool)
+    size, step, place, truth = _greedy(
+        group, pairs.place[able], pairs.truth[able], pairs.iou[able], none, none[0], thresholds,
+        earliest=True,
+    )  # fmt: skip
+    right = np.ones(len(size), bool)
+    matches = Matches(size=size, step=step, place=place, truth=truth, right=right)
+    return matches, np.zeros((1, len(detection)), bool), ~crowd[None]
+
+
+def _judge_best(
     overlaps: Overlaps,
     pairs: _Pairs,
     detection: np.ndarray,
@@ -354,5 +380,6 @@ _RULES: dict[Rule, Callable[..., _Judged]] = {
     "coco": _judge_coco,
     "voc": _judge_voc,
     "cityscapes": _judge_cityscapes,
-    "ultralytics": _judge_ultralytics,
+    "best_truth": _judge_best,
+    "best_free_truth": _judge_best_free,
 }

@@ -13,7 +13,8 @@ the tolerance itself still counts as near. F-beta is their weighted harmonic mea
 The policies:
 
 * The counts are summed over the images before anything is divided. Csurka and DAVIS average F over
-  images; for that, score each image's counts and average.
+  images; for that, score each image's counts and average. DAVIS draws its contours otherwise, too,
+  and its numbers differ: `davis_f` has its definition.
 * The image's border is no outline, and neither is the edge of void: where void begins, nobody
   knows. Void pixels, and those of ignored classes, hold no outlines of either map.
 * A labelled pixel predicted as no class belongs to no class; its neighbours' masks end there.

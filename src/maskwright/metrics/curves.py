@@ -96,15 +96,25 @@ def every_point(right: np.ndarray, wrong: np.ndarray, scores: np.ndarray, truths
 
 
 def lines101(right: np.ndarray, wrong: np.ndarray, scores: np.ndarray, truths: int) -> float:
-    """Ultralytics: the area under the enveloped precision, from (0, 1) to (1, 0).
+    """Ultralytics until 8.4.39: the area under the enveloped precision, from (0, 1) to (1, 0).
 
     Its points are joined by straight lines, read at 101 recalls and summed by trapezoids.
     """
+    return _lines(right, wrong, truths, end=[1.0])
+
+
+def lines101_cut(right: np.ndarray, wrong: np.ndarray, scores: np.ndarray, truths: int) -> float:
+    """Ultralytics from 8.4.40 on: the same, but precision is 0 from the last recall on."""
+    return _lines(right, wrong, truths, end=[float(right.sum()) / (truths + 1e-16), 1.0])
+
+
+def _lines(right: np.ndarray, wrong: np.ndarray, truths: int, end: list[float]) -> float:
+    """With points of precision 0 at the recalls `end`."""
     if not len(right):
         return 0.0
     hits, misses = np.cumsum(right), np.cumsum(wrong)
-    recall = np.concatenate([[0.0], hits / (truths + 1e-16), [1.0]])
-    precision = np.concatenate([[1.0], hits / np.maximum(hits + misses, 1), [0.0]])
+    recall = np.concatenate([[0.0], hits / (truths + 1e-16), end])
+    precision = np.concatenate([[1.0], hits / np.maximum(hits + misses, 1), [0.0] * len(end)])
     envelope = np.maximum.accumulate(precision[::-1])[::-1]
     read = np.interp(RECALLS_101, recall, envelope)
     return float((np.diff(RECALLS_101) * (read[1:] + read[:-1]) / 2).sum())
@@ -113,8 +123,8 @@ def lines101(right: np.ndarray, wrong: np.ndarray, scores: np.ndarray, truths: i
 def steps(right: np.ndarray, wrong: np.ndarray, scores: np.ndarray, truths: int) -> float:
     """Cityscapes: one point for each distinct score, precision as counted.
 
-    Each point weighs half the recall between its two neighbours, the one of the highest score also
-    what lies between it and recall 0.
+    Each point weighs half the recall between its two neighbours; a point of precision 1 at recall 0
+    is added, as in the benchmark's script.
     """
     judged = right | wrong
     if not judged.any():
@@ -123,7 +133,7 @@ def steps(right: np.ndarray, wrong: np.ndarray, scores: np.ndarray, truths: int)
     last = np.flatnonzero(np.diff(scores[judged], append=np.nan) != 0)
     recall = (hits[last] / truths)[::-1]  # from the lowest score, which finds most, on
     precision = (hits[last] / all_judged[last])[::-1]
-    precision = np.append(precision, precision[-1])
+    precision = np.append(precision, 1.0)
     around = np.concatenate([recall[:1], recall, [0.0, 0.0]])
     return float(np.dot(precision, (around[:-2] - around[2:]) / 2))
 
@@ -134,4 +144,5 @@ CURVES: dict[Curve, Callable[[np.ndarray, np.ndarray, np.ndarray, int], float]] 
     "points101": points101,
     "steps": steps,
     "lines101": lines101,
+    "lines101_cut": lines101_cut,
 }

@@ -4,7 +4,8 @@
   above 0.5; no segment can then match twice. Pixels of void in the truth count for no union.
 * SQ is the mean IoU of the matches (TP), RQ = TP / (TP + FP / 2 + FN / 2), PQ = SQ * RQ.
 * A predicted segment without a match is no FP where more than half of it lies in void or in crowds
-  of its class. Crowds are never matched and are no FN.
+  of its class. Crowds are never matched and are no FN. (Where an image has several crowds of one
+  class, which COCO doesn't, panopticapi looks at the last only.)
 * A class that is neither in the truth nor predicted (TP = FP = FN = 0) has no score (NaN) and is
   left out of means; one that is only predicted, or only true, scores 0 and counts.
 
