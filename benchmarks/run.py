@@ -27,6 +27,7 @@ RESULTS = Path(__file__).parent / "results"
 MEASUREMENTS = {
     "choices": "training without options, beside a plain script with the same start and time",
     "devices": "training on a card, beside a plain PyTorch loop and beside the processor",
+    "intervals": "how often intervals over images hold the truth, and call equal models different",
     "peers": "forward passes and training steps beside the same networks elsewhere",
     "refinement": "what refining class maps gains and costs",
     "robot": "how late a bad frame is: the tail of the times of thousands of frames",

@@ -169,7 +169,7 @@ def test_intervals_hold_their_score_and_a_model_against_itself_gains_nothing(tru
     assert gain.low <= gain.high
 
 
-@pytest.mark.parametrize("protocol", ["voc07", "voc10", "cityscapes", "ultralytics"])
+@pytest.mark.parametrize("protocol", ["voc07", "voc10", "cityscapes", "ultralytics-8.4"])
 def test_every_protocol_reaches_the_files(truth, tmp_path, protocol):
     found = scored(truth, results(truth, tmp_path / "r.json", 1), protocol)
     assert found.objects.first.protocol.name == protocol

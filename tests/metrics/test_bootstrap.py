@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 from scipy import stats
 
 from maskwright.core.errors import ConfigError
 from maskwright.metrics import (
+    PairedInterval,
     bootstrap,
     boundary_matches,
     boundary_overlaps,
@@ -52,18 +55,37 @@ def test_the_value_is_the_difference_of_the_scores():
     assert found.to_dict()["low"] == found.low
 
 
+def ends(value, drawn, left_out, confidence):
+    """The interval by its definition, with scipy's distributions."""
+    images = len(left_out)
+    quantile = stats.t.ppf((1 + confidence) / 2, images - 1)
+    root = (images / (images - 1)) ** 0.5
+    spread = sum((one - sum(left_out) / images) ** 2 for one in left_out)
+    error = max(((images - 1) / images * spread) ** 0.5, root * np.std(drawn, ddof=1))
+    tail = 100 * stats.norm.cdf(-root * quantile)
+    low, high = np.percentile(drawn, (tail, 100 - tail))
+    return min(low, value - quantile * error), max(high, value + quantile * error)
+
+
+def without_each(images):
+    return [np.where(np.arange(images) == place, 0, 1) for place in range(images)]
+
+
 def test_each_resample_is_one_of_a_loops():
     """The same draws one by one, through the scores of whole matrices."""
     first, second = matrices(count=5), matrices(count=5, wrong=0.5, seed=1)
     first[1:, 3], second[1:, 3] = 0, 0  # so that a class can be absent from a resample
     first[:, :, 3], second[:, :, 3] = 0, 0
     draws = np.random.default_rng(3).multinomial(5, np.full(5, 0.2), size=200)
-    slow = [
-        miou(np.repeat(first, times, axis=0)) - miou(np.repeat(second, times, axis=0))
-        for times in draws
-    ]
+    slow, left_out = (
+        [
+            miou(np.repeat(first, times, axis=0)) - miou(np.repeat(second, times, axis=0))
+            for times in several
+        ]
+        for several in (draws, without_each(5))
+    )
     found = paired_interval(first, second, resamples=200, confidence=0.9, seed=3)
-    assert (found.low, found.high) == pytest.approx(tuple(np.percentile(slow, (5, 95))))
+    assert (found.low, found.high) == pytest.approx(ends(found.value, slow, left_out, 0.9))
 
 
 def test_it_agrees_with_scipys():
@@ -79,8 +101,8 @@ def test_it_agrees_with_scipys():
     ).confidence_interval
     found = paired_interval(first, second)
     width = other.high - other.low
-    assert found.low == pytest.approx(other.low, abs=0.1 * width)
-    assert found.high == pytest.approx(other.high, abs=0.1 * width)
+    assert other.low - 0.2 * width < found.low < other.low + 0.02 * width
+    assert other.high - 0.02 * width < found.high < other.high + 0.2 * width
 
 
 def test_equal_models_differ_by_nothing_and_swapped_ones_by_the_opposite():
@@ -151,17 +173,22 @@ def second_class(overlaps_RK3):
 def test_whatever_adds_up_has_an_interval(how, score):
     one, other = counts(how), counts(how, wrong=0.6, seed=1)
     draws = np.random.default_rng(3).multinomial(10, np.full(10, 0.1), size=300)
-    slow = [
-        [score(np.repeat(stack, times, axis=0).sum(axis=0)[None])[0] for times in draws]
-        for stack in (one, other)
-    ]
+    slow, left_out = (
+        [
+            [score(np.repeat(stack, times, axis=0).sum(axis=0)[None])[0] for times in several]
+            for stack in (one, other)
+        ]
+        for several in (draws, without_each(10))
+    )
     single = interval(one, score, resamples=300, seed=3)
     assert single.value == score(one.sum(axis=0)[None])[0]
-    assert (single.low, single.high) == pytest.approx(tuple(np.percentile(slow[0], (2.5, 97.5))))
+    assert (single.low, single.high) == pytest.approx(
+        np.clip(ends(single.value, slow[0], left_out[0], 0.95), 0, 1)
+    )
     assert single.low < single.value < single.high
     pair = paired_interval(one, other, score, resamples=300, seed=3)
-    expected = np.percentile(np.subtract(*slow), (2.5, 97.5))
-    assert (pair.low, pair.high) == pytest.approx(tuple(expected))
+    expected = ends(pair.value, np.subtract(*slow), np.subtract(*left_out), 0.95)
+    assert (pair.low, pair.high) == pytest.approx(expected)
     assert pair.value > 0
 
 
@@ -179,7 +206,8 @@ def test_one_models_interval_is_that_of_its_scores():
         rng=np.random.default_rng(5),
     ).confidence_interval
     width = other.high - other.low
-    assert (found.low, found.high) == pytest.approx((other.low, other.high), abs=0.1 * width)
+    assert other.low - 0.25 * width < found.low < other.low + 0.02 * width
+    assert other.high - 0.02 * width < found.high < other.high + 0.25 * width
 
 
 def test_the_same_seed_gives_the_same_interval():
@@ -200,17 +228,74 @@ def test_what_does_not_add_up_is_scored_on_draws():
     found = bootstrap(median, 9, resamples=300, confidence=0.8)
     assert found.value == np.median(values)
     assert (asked[0] == 1).all()
-    assert sum(len(times) for times in asked[1:]) == 300
-    assert all((times.sum(axis=1) == 9).all() for times in asked)
-    slow = [median(times[None])[0] for block in asked[1:] for times in block]
-    assert (found.low, found.high) == tuple(np.percentile(slow, (10, 90)))
+    assert sum(len(times) for times in asked[1:-1]) == 300
+    assert all((times.sum(axis=1) == 9).all() for times in asked[:-1])
+    assert (np.sort(asked[-1], axis=0)[0] == 0).all()
+    assert (asked[-1].sum(axis=0) == 8).all()
+    slow = [median(times[None])[0] for block in asked[1:-1] for times in block]
+    left_out = [median(times[None])[0] for times in without_each(9)]
+    assert (found.low, found.high) == pytest.approx(
+        np.clip(ends(found.value, slow, left_out, 0.8), 0, 1)
+    )
+
+
+def test_many_images_are_left_out_in_groups():
+    """100 groups of one size tell the standard error of a mean, as leaving out each does."""
+    values = np.random.default_rng(99).random(5000)
+    asked = []
+
+    def mean(times_RN):
+        asked.append(len(times_RN))
+        return times_RN @ values / times_RN.sum(axis=1)
+
+    found = bootstrap(mean, 5000, resamples=300)
+    assert asked == [1, 256, 44, 100]
+    error = stats.sem(values)
+    assert found.high - found.low == pytest.approx(2 * 1.98 * error, rel=0.3)
+
+
+@pytest.mark.parametrize("images", [3, 5, 8, 12])
+def test_equally_good_models_are_seldom_called_different(images):
+    """Means of differences that are 0 on average; plain percentiles fail at up to one in four."""
+    rng = np.random.default_rng(images)
+    sure = percentiles = 0
+    for _ in range(400):
+        values = rng.standard_normal(images) / 4
+
+        def mean(times_RN, values=values):
+            return times_RN @ values / times_RN.sum(axis=1)
+
+        one = bootstrap(mean, images, resamples=300, bounds=(-1, 1))
+        sure += PairedInterval(**asdict(one)).sure
+        drawn = mean(rng.multinomial(images, np.full(images, 1 / images), size=300))
+        low, high = np.percentile(drawn, (2.5, 97.5))
+        percentiles += low > 0 or high < 0
+    assert sure <= 0.07 * 400  # of 5 %, and 400 trials
+    assert sure == 0 or images >= 5
+    assert percentiles > sure
+
+
+def test_too_few_images_give_no_verdict():
+    first, second = matrices(count=4, wrong=0.0), matrices(count=4, wrong=0.9, seed=1)
+    few = paired_interval(first, second)
+    assert few.low > 0
+    assert not few.sure
+    assert few.to_dict()["verdict"] == "too few images to tell: 4 of at least 5"
+    one = paired_interval(first[:1], second[:1])
+    assert np.isnan([one.low, one.high]).all()
+    assert one.to_dict()["low"] is None
+    enough = paired_interval(matrices(count=6, wrong=0.0), matrices(count=6, wrong=0.9, seed=1))
+    assert enough.verdict == "sure"
+    same = paired_interval(matrices(count=6), matrices(count=6))
+    assert same.verdict == "may be chance"
 
 
 def test_resamples_without_a_score_are_left_out():
     overlaps = np.zeros((2, 1, 3), np.int64)
     overlaps[0] = (3, 4, 4)  # the class is on one of two images only
     found = interval(overlaps, mean_iou)
-    assert (found.value, found.low, found.high) == (0.6, 0.6, 0.6)
+    assert found.value == 0.6
+    assert np.isnan([found.low, found.high]).all()  # nor has it a score without that image
     assert overlap_scores(overlaps[0], "a").miou == 0.6
 
 

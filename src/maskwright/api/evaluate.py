@@ -17,7 +17,7 @@ from maskwright.core.sample import Dataset, Sample, Task
 from maskwright.core.segmentation import Segmentation
 from maskwright.core.telling import Bars, Note, no_bar, no_note
 from maskwright.jobs import Find, Scores
-from maskwright.metrics import Interval
+from maskwright.metrics import Interval, PairedInterval
 from maskwright.runtimes import Predictor
 
 Model = Path | str | Predictor
@@ -41,7 +41,7 @@ class Evaluation(Scores):
     spans: Mapping[str, Interval] = field(default_factory=dict)
     other: str = ""
     against: Scores | None = None
-    gains: Mapping[str, Interval] = field(default_factory=dict)
+    gains: Mapping[str, PairedInterval] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON: those of `Scores`, and what was found around them."""

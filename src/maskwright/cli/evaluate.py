@@ -12,7 +12,7 @@ from maskwright.cli.refining import RefineOption, RefineSettings, settings_of
 
 if TYPE_CHECKING:
     from maskwright.jobs import Scores
-    from maskwright.metrics import Interval
+    from maskwright.metrics import Interval, PairedInterval
     from maskwright.report import Column
 
 _FOUND = "A model (bundle, checkpoint, run folder), or predictions on files: a folder of masks or YOLO rows, a COCO .json."  # noqa: E501
@@ -105,7 +105,7 @@ def _show(scores: Scores, intervals: Mapping[str, Interval]) -> None:
         told.append(f"{name} {_four(value)}{span}")
     say(f"{'  '.join(told)}  over {scores.images} images")
     if intervals:
-        say("In brackets: 95 % intervals over the images (bootstrap).")
+        say("In brackets: 95 % intervals over the images.")
     if scores.bad:
         say(f"{len(scores.bad)} images were left out:")
         for name, why in scores.bad:
@@ -123,14 +123,13 @@ def _show_top(scores: Scores) -> None:
         say(f"{figure.label:<17} {figure.value}  {figure.note}")
 
 
-def _show_gains(found: Path, against: Path, gains: Mapping[str, Interval]) -> None:
+def _show_gains(found: Path, against: Path, gains: Mapping[str, PairedInterval]) -> None:
     from maskwright.cli.console import say
 
     say(f"{found.name} minus {against.name}, in points, with the 95 % interval over the images:")
     for name, gain in gains.items():
-        sure = "" if gain.low <= 0 <= gain.high else "  (sure)"
         say(f"  {name:<14}{100 * gain.value:+7.2f}  [{100 * gain.low:+.2f}, "
-            f"{100 * gain.high:+.2f}]{sure}")  # fmt: skip
+            f"{100 * gain.high:+.2f}]  ({gain.verdict})")  # fmt: skip
 
 
 def _cell(column: Column, value: object) -> str:

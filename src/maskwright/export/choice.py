@@ -7,6 +7,7 @@ compared turn by turn; where the interval of a ratio holds the threshold, nothin
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -146,6 +147,11 @@ def warn_of_drop(route: Route, high: float, max_drop: float, headline: str) -> s
         max_drop: in points of the headline.
         headline: its name.
     """
+    if route.precision != "fp32" and math.isnan(high):
+        return (
+            f"{route} may lose more than is allowed: one validation image has no interval; more of "
+            "them would tell."
+        )
     if route.precision == "fp32" or high <= max_drop:
         return None
     return (

@@ -19,7 +19,7 @@ from maskwright.jobs.score_headline import score_figures, score_summary
 from maskwright.jobs.score_maps import MapScores
 from maskwright.jobs.score_objects import ObjectScores
 from maskwright.jobs.scores import Scores
-from maskwright.metrics import Interval
+from maskwright.metrics import Interval, PairedInterval
 from maskwright.report import (
     Column,
     Example,
@@ -64,7 +64,7 @@ class Around:
     """
 
     intervals: Mapping[str, Interval] = field(default_factory=dict)
-    gains: Mapping[str, Interval] = field(default_factory=dict)
+    gains: Mapping[str, PairedInterval] = field(default_factory=dict)
     other: str = ""
     history: Sequence[Mapping[str, Any]] = ()
     speeds: Sequence[Speed] = ()

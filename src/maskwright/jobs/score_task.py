@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -228,8 +228,13 @@ def gains_of(first: TaskScores, second: TaskScores) -> dict[str, PairedInterval]
 
 def paired(first: Draw, second: Draw, images: int, resamples: int) -> PairedInterval:
     """The first score minus the second on the same draws of the same images."""
-    both = bootstrap(lambda times: first(times) - second(times), images, resamples=resamples)
-    return PairedInterval(**both.to_dict())
+    both = bootstrap(
+        lambda times: first(times) - second(times),
+        images,
+        resamples=resamples,
+        bounds=(-1.0, 1.0),
+    )
+    return PairedInterval(**asdict(both))
 
 
 def require_same_images(first: tuple[str, ...], second: tuple[str, ...]) -> None:

@@ -1,11 +1,26 @@
-"""Confidence intervals of scores: the bootstrap over images, percentile method.
+"""Confidence intervals of scores over images, wide enough for few of them.
 
-Reference: B. Efron, R. J. Tibshirani, An Introduction to the Bootstrap, 1993, chapters 6 and 13.
+References: B. Efron, R. J. Tibshirani, An Introduction to the Bootstrap, 1993, chapters 6, 11 and
+13; T. C. Hesterberg, "What Teachers Should Know About the Bootstrap", The American Statistician
+69(4), 2015, section 4.
+
 Each resample draws as many images as there are, with replacement, adds up their counts and scores
-the sum; the interval holds the middle share of those scores. For two models that have seen the same
-images, each resample draws the same images for both and takes the difference of their scores. What
-varies is which images were photographed, not how the models were trained; images that resemble each
-other (neighbouring frames) make the interval too narrow.
+the sum. The middle share of those scores, the percentile interval, is too narrow from few images:
+two equally good models then differ "surely" in one of five comparisons at 3 images, one of ten at
+8. So an interval here reaches as far as the widest of
+
+* the expanded percentile interval: the share is widened as Student's t is against the normal;
+* the score -+ t times its standard error, the larger of the bootstrap's (times the root of
+  N / (N - 1)) and the jackknife's, which leaves out one image (above 100: one of 100 groups of
+  images) at a time.
+
+`python -m benchmarks intervals` measures what that is worth: how often two equally good models
+differ surely, and how often an interval holds the truth, at 3 to 100 images.
+
+For two models that have seen the same images, each resample draws the same images for both and
+takes the difference of their scores. What varies is which images were photographed, not how the
+models were trained; images that resemble each other (neighbouring frames) make the interval too
+narrow.
 
 Whatever adds up over images can be resampled: stack what a counting function returns for each
 image, and name the score of the sum.
@@ -20,27 +35,33 @@ image, and name the score of the sum.
 What doesn't add up (AP sorts the detections of all images) gives `bootstrap` a function of how
 often each image was drawn.
 
-Policy: a resample without a score (none of its images holds a class) is left out; counts are exact
-up to 2^53 pixels.
+Policy: a resample without a score (none of its images holds a class) is left out; one image has no
+interval (NaN); counts are exact up to 2^53 pixels.
 
 Legend: N images, R resamples, K classes, `...` the axes of one image's counts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 
 from maskwright.core.errors import ConfigError
-from maskwright.metrics.overlap import matrix_overlaps, mean_iou
+from maskwright.metrics.overlap import matrix_overlaps, mean_iou, none_for_nan
+from maskwright.metrics.student import t_quantile
 
 Score = Callable[[np.ndarray], np.ndarray]
 """Summed counts float64 [R, ...] -> scores float64 [R]; NaN where there is none."""
 
+FEWEST = 5
+"""Images from which a difference may be called sure."""
+
 _DRAWS_AT_ONCE = 256
+_GROUPS = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +70,8 @@ class Interval:
 
     Attributes:
         value: over all images.
-        low, high: the percentile interval around it.
-        confidence: the share of resamples between them.
+        low, high: the interval around it; NaN where there is none.
+        confidence: how often it should hold the true value.
         images: how many were resampled.
         resamples: how often.
     """
@@ -63,13 +84,29 @@ class Interval:
     resamples: int
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
-        return asdict(self)
+        """Plain data for JSON; what isn't there is None."""
+        return {name: none_for_nan(value) for name, value in asdict(self).items()}
 
 
 @dataclass(frozen=True, kw_only=True)
 class PairedInterval(Interval):
     """The score of the first model minus that of the second, and how far it may be off."""
+
+    @property
+    def sure(self) -> bool:
+        """Whether the difference is more than chance: never from fewer than `FEWEST` images."""
+        return self.images >= FEWEST and (self.low > 0 or self.high < 0)
+
+    @property
+    def verdict(self) -> str:
+        """That in words."""
+        if self.images < FEWEST:
+            return f"too few images to tell: {self.images} of at least {FEWEST}"
+        return "sure" if self.sure else "may be chance"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON; what isn't there is None."""
+        return {**super().to_dict(), "verdict": self.verdict}
 
 
 def interval(
@@ -138,8 +175,9 @@ def paired_interval(
         resamples=resamples,
         confidence=confidence,
         seed=seed,
+        bounds=(-1.0, 1.0),
     )
-    return PairedInterval(**found.to_dict())
+    return PairedInterval(**asdict(found))
 
 
 def bootstrap(
@@ -149,6 +187,7 @@ def bootstrap(
     resamples: int = 2000,
     confidence: float = 0.95,
     seed: int = 0,
+    bounds: tuple[float, float] = (0.0, 1.0),
 ) -> Interval:
     """The interval of anything that can be scored on images drawn several times or not at all.
 
@@ -157,8 +196,9 @@ def bootstrap(
             there is none. It is asked for all images once first, then for up to 256 at once.
         images: N.
         resamples: how often the images are drawn anew.
-        confidence: share of the resamples that the interval holds, between 0 and 1.
+        confidence: how often the interval should hold the true value, between 0 and 1.
         seed: of the drawing.
+        bounds: that the score can't pass; -1 and 1 for a difference.
 
     Raises:
         ConfigError: a number makes no sense.
@@ -166,23 +206,50 @@ def bootstrap(
     _check_numbers(images, resamples, confidence)
     rng = np.random.default_rng(seed)
     value = float(score_of_draws(np.ones((1, images), np.int64))[0])
-    scores: list[np.ndarray] = []
-    for start in range(0, resamples, _DRAWS_AT_ONCE):
-        draws = min(_DRAWS_AT_ONCE, resamples - start)
-        times_RN = rng.multinomial(images, np.full(images, 1 / images), size=draws)
-        scores.append(score_of_draws(times_RN))
-    edges = (50 * (1 - confidence), 50 * (1 + confidence))
-    defined = np.concatenate(scores)
-    defined = defined[~np.isnan(defined)]
-    low, high = np.percentile(defined, edges) if defined.size else (np.nan, np.nan)
+    even = np.full(images, 1 / images)
+    drawn = _defined(
+        score_of_draws(rng.multinomial(images, even, size=min(_DRAWS_AT_ONCE, resamples - start)))
+        for start in range(0, resamples, _DRAWS_AT_ONCE)
+    )
+    left_out = drawn[:0] if images == 1 else _defined([score_of_draws(_without(images, rng))])
+    low, high = _ends(value, drawn, left_out, images, confidence)
     return Interval(
         value=value,
-        low=float(low),
-        high=float(high),
+        low=float(np.clip(low, *bounds)),
+        high=float(np.clip(high, *bounds)),
         confidence=confidence,
         images=images,
         resamples=resamples,
     )
+
+
+def _defined(parts: Iterable[np.ndarray]) -> np.ndarray:
+    """float64 [at most R]: the scores that there are."""
+    found = np.concatenate(list(parts))
+    return np.asarray(found[~np.isnan(found)])
+
+
+def _without(images: int, rng: np.random.Generator) -> np.ndarray:
+    """int64 [G, N], 0 or 1: all images but one, or but those of one of the groups."""
+    groups = min(images, _GROUPS)
+    group_N = rng.permutation(images) % groups
+    return (group_N[None] != np.arange(groups)[:, None]).astype(np.int64)
+
+
+def _ends(
+    value: float, drawn: np.ndarray, left_out: np.ndarray, images: int, confidence: float
+) -> tuple[float, float]:
+    """The interval's ends, as the head of this file states them."""
+    if len(drawn) < 2 or len(left_out) < 2 or np.isnan(value):
+        return np.nan, np.nan
+    groups = len(left_out)
+    jackknife = np.sqrt((groups - 1) / groups * ((left_out - left_out.mean()) ** 2).sum())
+    widened = np.sqrt(images / (images - 1))
+    quantile = t_quantile((1 + confidence) / 2, groups - 1)
+    reach = quantile * max(float(jackknife), widened * float(drawn.std(ddof=1)))
+    tail = NormalDist().cdf(-widened * quantile)
+    low, high = np.quantile(drawn, (tail, 1 - tail))
+    return min(value - reach, float(low)), max(value + reach, float(high))
 
 
 def counted_draws(

@@ -175,13 +175,14 @@ def gain_table(gains: Mapping[str, Any], other: str) -> Table:
             Column(name="Difference", format="+.2f"),
             Column(name="from", format="+.2f"),
             Column(name="to", format="+.2f"),
+            Column(name="Verdict"),
         ),
         rows=[
-            (name, 100 * gain.value, 100 * gain.low, 100 * gain.high)
+            (name, 100 * gain.value, 100 * gain.low, 100 * gain.high, gain.verdict)
             for name, gain in gains.items()
         ],
-        note="In points, with the 95 % interval over the images (paired bootstrap). An interval "
-        "that holds 0 says that the difference may be chance.",
+        note="In points, with the 95 % interval over the images. An interval that holds 0 says "
+        "that the difference may be chance.",
     )
 
 
