@@ -191,6 +191,19 @@ def test_other_tensors_are_told(saved, change):
         load_checkpoint(saved)
 
 
+def test_weights_that_are_no_numbers_are_told(saved):
+    tensors = safetensors.torch.load_file(saved)
+    name = next(name for name, tensor in tensors.items() if tensor.is_floating_point())
+    wide = {key: t.double() if t.is_floating_point() else t for key, t in tensors.items()}
+    rewrite(saved, lambda _: wide)
+    network, _ = load_checkpoint(saved)
+    assert {t.dtype for t in network.state_dict().values()} <= {torch.float32, torch.int64}
+    broken = {**tensors, name: torch.full_like(tensors[name], float("nan"))}
+    rewrite(saved, lambda _: broken)
+    with pytest.raises(ModelFileError, match=f"numbers in {name} that are not finite"):
+        load_checkpoint(saved)
+
+
 def test_a_full_disk_leaves_the_old_checkpoint(saved, monkeypatch):
     before = saved.read_bytes()
     real = Path.write_bytes

@@ -100,7 +100,40 @@ def test_views_keep_their_shape_and_strides(tmp_path):
     torch.save({"t": base.t(), "half": base[::2].half()}, tmp_path / "w.pt")
     found = read_weights(tmp_path / "w.pt")
     assert torch.equal(found["t"], base.t())
-    assert found["half"].dtype == torch.float16
+    assert torch.equal(found["half"], base[::2])
+
+
+@pytest.mark.parametrize("kind", [torch.float64, torch.bfloat16, torch.float16])
+def test_floats_of_any_width_become_float32(tmp_path, kind):
+    torch.save({"a": torch.arange(4.0).to(kind), "n": torch.tensor(3)}, tmp_path / "w.pt")
+    found = read_weights(tmp_path / "w.pt")
+    assert found["a"].dtype == torch.float32
+    assert found["a"].tolist() == [0, 1, 2, 3]
+    assert found["n"].dtype == torch.int64
+
+
+@pytest.mark.parametrize(
+    ("tensor", "told"),
+    [
+        (torch.ones(2, dtype=torch.complex64), "holds b.weight as torch.complex64"),
+        (torch.tensor([1.0, float("nan")]), "b.weight that are not finite"),
+        (torch.tensor([float("inf")], dtype=torch.float64), "b.weight that are not finite"),
+        (torch.tensor([1e300], dtype=torch.float64), "b.weight that are not finite"),
+        (torch.eye(2).to_sparse(), "holds b.weight as torch.sparse_coo"),
+    ],
+)
+def test_what_no_network_takes_is_told(tmp_path, tensor, told):
+    torch.save({"a.weight": torch.ones(1), "b.weight": tensor}, tmp_path / "w.pt")
+    with pytest.raises(ModelFileError, match=told):
+        read_weights(tmp_path / "w.pt")
+
+
+def test_a_dictionary_that_holds_itself_ends(tmp_path):
+    endless = {"epoch": 1}
+    endless["model"] = endless
+    torch.save(endless, tmp_path / "w.pth")
+    with pytest.raises(ModelFileError, match="holds no dictionary of tensors"):
+        read_weights(tmp_path / "w.pth")
 
 
 def evil_contents(witness: Path) -> dict[str, object]:

@@ -110,3 +110,20 @@ def test_a_missing_entry_is_told(entry):
 def test_a_malformed_entry_is_told(wrong):
     with pytest.raises(ModelFileError, match="damaged card"):
         ModelCard.from_dict(plain() | wrong, "a.mask")
+
+
+@pytest.mark.parametrize(
+    ("entry", "wrong"),
+    [
+        ("tasks", []), ("tasks", ["segments"]), ("tasks", "semantic"), ("tasks", [["semantic"]]),
+        ("mask_threshold", float("nan")), ("score_threshold", -0.1), ("score_threshold", 10**400),
+        ("score_threshold", 1e300), ("name", None), ("architecture", 3), ("licence", ["x"]),
+        ("version", None), ("config", {"width": 10**9}), ("config", {"stages": [1, [2**40]]}),
+        ("config", {"encoder": {"depth": 10**400}}), ("mean", [0.5, float("nan"), 0.5]),
+        ("std", [1, float("inf"), 1]), ("classes", None), ("classes", {"names": [None]}),
+        ("classes", {"names": []}), ("resize", {"size": [10**400, 5]}), ("resize", None),
+    ],
+)  # fmt: skip
+def test_values_that_make_no_sense_are_told(entry, wrong):
+    with pytest.raises(ModelFileError, match="damaged card"):
+        ModelCard.from_dict(plain() | {entry: wrong})

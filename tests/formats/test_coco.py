@@ -307,3 +307,46 @@ def test_a_box_of_null_is_that_of_the_mask(tmp_path):
     (one,) = coco.read(folder(tmp_path, document(BOX | mask))).splits["all"]
     (found,) = one.read_truth().instances
     assert found.box_xyxy == found.mask.box_xyxy == (2, 3, 10, 9)
+
+
+@pytest.mark.parametrize("value", ["0", "false", "", float("nan"), 2, -1, [], {}])
+def test_flags_that_are_neither_0_nor_1_are_told(tmp_path, value):
+    """Text is always true, and so is NaN."""
+    document = {
+        "images": [{"id": 1, "file_name": "a.png", "height": 8, "width": 8}],
+        "categories": [{"id": 1, "name": "a"}],
+        "annotations": [
+            {"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 1, 4, 4], "iscrowd": value}
+        ],
+    }
+    save(tmp_path / "images" / "a.png", picture(0, (8, 8)))
+    file = tmp_path / "instances.json"
+    file.write_text(json.dumps(document))
+    with pytest.raises(DataError, match=r'annotation 1 has "iscrowd" .*expected 0 or 1'):
+        coco.read(tmp_path)
+    document["annotations"][0]["iscrowd"] = 0
+    document["categories"][0]["isthing"] = value
+    file.write_text(json.dumps(document))
+    with pytest.raises(DataError, match=r'category 1 has "isthing" .*expected 0 or 1'):
+        coco.read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "flag", [(None, False), (0, False), (False, False), (1, True), (1.0, True)]
+)
+def test_flags_as_files_write_them(tmp_path, flag):
+    value, crowd = flag
+    document = {
+        "images": [{"id": 1.0, "file_name": "a.png", "height": 8, "width": 8}],
+        "categories": [{"id": 1.0, "name": "a"}],
+        "annotations": [
+            {"id": 1.0, "image_id": 1.0, "category_id": 1.0, "bbox": [1, 1, 4, 4],
+             "segmentation": [{"counts": [8, 8, 48], "size": [8, 8]}], "iscrowd": value}
+        ],
+    }  # fmt: skip
+    save(tmp_path / "images" / "a.png", picture(0, (8, 8)))
+    (tmp_path / "instances.json").write_text(json.dumps(document))
+    [sample] = coco.read(tmp_path).splits["all"]
+    [one] = sample.read_truth().instances
+    assert one.crowd is crowd
+    assert one.mask.area == 8

@@ -10,7 +10,7 @@ import pytest
 from standin import make_card, make_images
 
 from maskwright.core.classes import Classes
-from maskwright.core.errors import ConfigError, DataError
+from maskwright.core.errors import ConfigError, DataError, ModelFileError
 from maskwright.core.image import write_image
 from maskwright.core.resize import Resize
 from maskwright.runtimes import Predictor
@@ -247,3 +247,45 @@ def test_threads_do_not_mix_their_images():
     for worker in workers:
         worker.join()
     assert not wrong
+
+
+@pytest.mark.parametrize(
+    ("made", "told"),
+    [
+        (lambda: np.full((1, *SIZE), 300, np.int64), "300 in its class map"),
+        (lambda: np.full((1, *SIZE), -1, np.int32), "ids below 0"),
+        (lambda: np.full((1, *SIZE), 7, np.uint8), "7 in its class map"),
+        (lambda: np.zeros((1, *SIZE), np.float32), r"class_map \[1x48x64\].*float32"),
+        (lambda: np.zeros((1, 8, 8), np.uint8), r"class_map \[1x48x64\].*uint8 \[1x8x8\]"),
+        (lambda: np.zeros(SIZE, np.uint8), r"uint8 \[48x64\]"),
+    ],
+)
+def test_class_maps_that_break_the_cards_promise_are_told(made, told):
+    """Ids that don't fit into 8 bits would wrap and be scored."""
+    with pytest.raises(ModelFileError, match=told):
+        make_predictor(lambda _: {"class_map": made()}).predict(make_images(1)[0])
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"boxes": np.zeros((1, 3, 5), np.float32)}, r"boxes \[1xanyx4\].*1x3x5"),
+        ({"scores": np.zeros((1, 2), np.float32)}, r"scores \[1x3\].*1x2"),
+        ({"class_ids": np.full((1, 3), 99)}, r"99\.\.99 of objects"),
+        ({"class_ids": np.full((1, 3), -1)}, "of objects"),
+        ({"masks": np.zeros((1, 2, 8, 8), np.float32)}, r"masks \[1x3xanyxany\]"),
+        ({"labels": np.zeros((1, 9), np.float32)}, r"labels \[1x3\]"),
+    ],
+)
+def test_objects_that_break_the_cards_promise_are_told(change, told):
+    good = {
+        "boxes": np.tile(np.float32([1, 1, 9, 9]), (1, 3, 1)),
+        "scores": np.full((1, 3), 0.9, np.float32), "class_ids": np.zeros((1, 3), np.int64),
+        "masks": np.ones((1, 3, 12, 16), np.float32), "labels": np.zeros((1, 3), np.float32),
+    }  # fmt: skip
+    classes = Classes.of(["a", "b", "c"])
+    tasks = ("instances", "labels")
+    image = make_images(1)[0]
+    make_predictor(lambda _: good, classes=classes, tasks=tasks).predict(image)
+    with pytest.raises(ModelFileError, match=told):
+        make_predictor(lambda _: good | change, classes=classes, tasks=tasks).predict(image)

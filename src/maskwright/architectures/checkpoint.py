@@ -19,7 +19,12 @@ from torch import Tensor
 from maskwright.architectures.catalogue import ARCHITECTURES
 from maskwright.architectures.contract import Architecture, Network
 from maskwright.architectures.modifications import modify
-from maskwright.architectures.weights import is_safetensors, parse_safetensors, read_model_file
+from maskwright.architectures.weights import (
+    is_safetensors,
+    parse_safetensors,
+    read_model_file,
+    usable,
+)
 from maskwright.core.card import FORMAT_VERSION, ModelCard
 from maskwright.core.errors import ConfigError, ModelFileError
 from maskwright.core.files import write_bytes
@@ -76,7 +81,7 @@ def load_checkpoint(path: Path | str) -> tuple[Network, ModelCard]:
             f"{path} is of the architecture {card.architecture!r}, which this version lacks; it "
             f"has {', '.join(ARCHITECTURES)}. Run pip install --upgrade maskwright."
         )
-    tensors = parse_safetensors(path, data)
+    tensors = usable(path, parse_safetensors(path, data))
     try:
         network = _build(path, record, card, tensors)
     except RuntimeError as error:  # load_state_dict

@@ -34,6 +34,8 @@ PREFIXES = ("module.", "_orig_mod.")
 
 MAX_UNPACKED_BYTES = 16 << 30
 
+_DEEPEST = 8  # wrappers within wrappers
+
 _GLOBAL = re.compile(r"(?:GLOBAL (\S+) was not|GLOBAL (\S+) whose module)")
 
 
@@ -86,7 +88,31 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
     """
     data = read_model_file(path)
     tensors = parse_safetensors(path, data) if is_safetensors(data) else _read_pickle(path, data)
-    return _without_prefixes(tensors)
+    return usable(path, _without_prefixes(tensors))
+
+
+def usable(path: Path | str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights as networks take them: floating-point numbers of any width become float32.
+
+    Raises:
+        ModelFileError: complex, quantised or sparse tensors, or numbers that aren't finite.
+    """
+    found = {}
+    for name, tensor in tensors.items():
+        if tensor.is_complex() or tensor.is_quantized or tensor.layout != torch.strided:
+            kind = tensor.dtype if tensor.layout == torch.strided else tensor.layout
+            raise ModelFileError(
+                f"{path} holds {name} as {kind}, expected plain floating-point numbers; save the "
+                "weights of a network that was not converted."
+            )
+        moved = tensor.float() if tensor.is_floating_point() else tensor
+        if not torch.isfinite(moved).all():
+            raise ModelFileError(
+                f"{path} holds numbers in {name} that are not finite (NaN or infinite): the "
+                "training that wrote it had failed, or it was damaged. Take an earlier file."
+            )
+        found[name] = moved
+    return found
 
 
 def load_weights(network: Network, tensors: Mapping[str, Tensor]) -> LoadReport:
@@ -258,7 +284,9 @@ def _no_weights(path: Path | str, data: bytes, reason: str) -> ModelFileError:
 
 def _tensors(path: Path | str, content: Any) -> dict[str, Tensor]:
     wrapped = content
-    while isinstance(wrapped, Mapping):
+    for _ in range(_DEEPEST):  # a dictionary may hold itself
+        if not isinstance(wrapped, Mapping):
+            break
         tensors = {
             str(name): value.detach()
             for name, value in wrapped.items()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 from maskwright.core.classes import Classes
 from maskwright.core.errors import MaskwrightError, ModelFileError
 from maskwright.core.pixels import RGB, Pixels
 from maskwright.core.resize import Resize
+from maskwright.core.sample import Task
 
 FORMAT_VERSION = 3
 """Raised when older programs could no longer read what newer ones write."""
@@ -17,6 +19,9 @@ FORMAT_VERSION = 3
 _PLAIN_VERSION, _POSTPROCESS_VERSION = 1, 2
 """Of a card without what came later: programs that don't know of that answer as its author's did.
 """
+
+
+_LARGEST = 1 << 16  # channels, depths, classes: what any network's configuration counts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,14 +158,14 @@ class ModelCard:
         step = data.get("postprocess")
         try:
             return cls(
-                name=str(data["name"]),
-                architecture=str(data["architecture"]),
-                config=dict(data["config"]),
-                classes=Classes.from_dict(data["classes"]),
-                tasks=tuple(data["tasks"]),
-                resize=Resize.from_dict(data["resize"]),
-                mask_threshold=float(data["mask_threshold"]),
-                score_threshold=float(data["score_threshold"]),
+                name=_text(data, "name"),
+                architecture=_text(data, "architecture"),
+                config=_bounded(data["config"]),
+                classes=_classes(data["classes"]),
+                tasks=_tasks(data["tasks"]),
+                resize=_resize(data["resize"]),
+                mask_threshold=_share(data, "mask_threshold"),
+                score_threshold=_share(data, "score_threshold"),
                 postprocess=None if step is None else Postprocess.from_dict(step),
                 mean=_numbers(data.get("mean")),
                 std=_numbers(data.get("std")),
@@ -168,14 +173,67 @@ class ModelCard:
                 modifications=tuple(map(Modification.from_dict, data.get("modifications", ()))),
                 measured=dict(data["measured"]),
                 training=dict(data["training"]),
-                licence=str(data["licence"]),
-                version=str(data["version"]),
+                licence=_text(data, "licence"),
+                version=_text(data, "version"),
             )
-        except (LookupError, TypeError, ValueError, MaskwrightError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, OverflowError,
+                RecursionError, MaskwrightError) as error:  # fmt: skip
             raise ModelFileError(
                 f"{source} has a damaged card ({type(error).__name__}: {error}); export it again."
             ) from error
 
 
 def _numbers(values: Any) -> tuple[float, ...] | None:
-    return None if values is None else tuple(map(float, values))
+    found = None if values is None else tuple(map(float, values))
+    if found is not None and not all(map(math.isfinite, found)):
+        raise ValueError(f"expected finite numbers, got {found}")
+    return found
+
+
+def _text(data: Mapping[str, Any], key: str) -> str:
+    if not isinstance(data[key], str):
+        raise TypeError(f"expected {key} as text, got {str(data[key])[:80]}")
+    return str(data[key])
+
+
+def _share(data: Mapping[str, Any], key: str) -> float:
+    value = float(data[key])
+    if not 0 <= value <= 1:
+        raise ValueError(f"expected {key} in 0..1, got {value}")
+    return value
+
+
+def _classes(data: Any) -> Classes:
+    names = data["names"]
+    if not names or not all(isinstance(name, str) for name in names) or len(names) > _LARGEST:
+        raise ValueError(f"expected 1 to {_LARGEST} class names, got {str(names)[:80]}")
+    return Classes.from_dict(data)
+
+
+def _resize(data: Any) -> Resize:
+    found = Resize.from_dict(data)
+    if not all(0 < side <= _LARGEST for side in found.size):
+        raise ValueError(f"expected an input of 1 to {_LARGEST} pixels a side")
+    return found
+
+
+def _tasks(tasks: Any) -> tuple[str, ...]:
+    found = tuple(tasks) if isinstance(tasks, list | tuple) else ()
+    if not found or any(task not in get_args(Task) for task in found):
+        raise ValueError(f"expected tasks among {get_args(Task)}, got {str(tasks)[:80]}")
+    return found
+
+
+def _bounded(config: Any) -> dict[str, Any]:
+    """A network's configuration; numbers that no network has would take all time and memory."""
+    found = dict(config)
+    numbers = [found]
+    while numbers:
+        value = numbers.pop()
+        if isinstance(value, Mapping):
+            numbers += value.values()
+        elif isinstance(value, list | tuple):
+            numbers += value
+        elif isinstance(value, int) and abs(value) > _LARGEST:
+            raise ValueError(f"expected whole numbers up to {_LARGEST} in config, got {value:.3g}")
+    return found

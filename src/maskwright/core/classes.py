@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -33,8 +34,9 @@ class Classes:
 
     def __post_init__(self) -> None:
         if len(set(self.names)) != len(self.names):
-            twice = sorted({name for name in self.names if self.names.count(name) > 1})
-            raise ConfigError(f"class names must differ, but {twice} stand twice; rename them.")
+            twice = sorted(name for name, count in Counter(self.names).items() if count > 1)
+            shown = f"{twice[:5]}" + (" and more" if len(twice) > 5 else "")
+            raise ConfigError(f"class names must differ, but {shown} stand twice; rename them.")
         if len(self.colours) != len(self.names):
             raise ConfigError(
                 f"expected one colour a class: {len(self.names)} names, "
@@ -110,10 +112,15 @@ class Classes:
 
 
 def _colour(channels: Sequence[int]) -> Colour:
-    if len(channels) != 3:
-        raise ConfigError(f"expected a colour as red, green, blue, got {list(channels)}.")
+    if not isinstance(channels, Sequence) or isinstance(channels, str) or len(channels) != 3:
+        raise ConfigError(f"expected a colour as red, green, blue, got {str(channels)[:80]}.")
     red, green, blue = channels
-    return int(red), int(green), int(blue)
+    try:
+        return int(red), int(green), int(blue)
+    except (TypeError, ValueError, OverflowError):
+        raise ConfigError(
+            f"expected a colour as red, green, blue in 0..255, got {str(channels)[:80]}."
+        ) from None
 
 
 def _default_colours(names: tuple[str, ...]) -> tuple[Colour, ...]:

@@ -131,7 +131,7 @@ def _stands(path: Path, known: Output) -> Path | None:
 
 def _refuse_unwritable(path: Path) -> None:
     """What a write would fail with at its end, found before the work."""
-    if len(os.fsencode(path.name)) > _LONGEST_NAME:
+    if len(os.fsencode(path.name)) > LONGEST_NAME:
         raise could_not_write(path, OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG)))
     place = next(above for above in path.absolute().parents if os.path.lexists(above))
     if not place.is_dir():
@@ -173,7 +173,7 @@ def _bears(file: Path, mark: bytes) -> bool:
         return False
 
 
-_LONGEST_NAME = 255
+LONGEST_NAME = 255
 """Bytes of a file's name, on every common file system."""
 
 _RANDOM = 8  # characters that tempfile puts into a name
@@ -215,7 +215,7 @@ def atomic_path(path: Path | str, keep_suffix: bool = False) -> Iterator[Path]:
 
 def _temporary(path: Path, suffix: str) -> tuple[Path, int]:
     """A new file beside `path`, locked while its handle is open, so that nobody sweeps it away."""
-    room = max(0, _LONGEST_NAME - len(os.fsencode(suffix)) - _RANDOM - len(".."))
+    room = max(0, LONGEST_NAME - len(os.fsencode(suffix)) - _RANDOM - len(".."))
     own = os.fsencode(path.name)[:room].decode(errors="ignore")
     while True:
         handle, name = tempfile.mkstemp(prefix=f".{own}.", suffix=suffix, dir=path.parent)

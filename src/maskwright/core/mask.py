@@ -251,8 +251,8 @@ def _transposed(pixels: np.ndarray) -> np.ndarray:
 def _checked_size(size: Sequence[int]) -> tuple[int, int]:
     try:
         height, width = (int(side) for side in size)
-    except (TypeError, ValueError):
-        raise DataError(f"expected a size (height, width), got {size!r}.") from None
+    except (TypeError, ValueError, OverflowError):
+        raise DataError(f"expected a size (height, width), got {str(size)[:80]}.") from None
     if not 0 < height * width < 2**32 or height < 1:
         raise DataError(f"expected a positive size (height, width), got {height}x{width}.")
     return height, width

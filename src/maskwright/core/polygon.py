@@ -8,7 +8,7 @@ number of windings are covered. Held bit-equal to pycocotools by the tests.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -17,6 +17,8 @@ from maskwright.core.runs import cancel_pairs
 
 _FINER = 5
 _MOST_POINTS = 50_000_000
+_LONGEST_WALK = 2_000_000_000  # points in all: some 20 s
+_WALKED_AT_ONCE = 2_000_000
 
 
 def polygon_toggles(polygon: Sequence[float] | np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -28,9 +30,41 @@ def polygon_toggles(polygon: Sequence[float] | np.ndarray, size: tuple[int, int]
 
     Raises:
         DataError: an odd number of coordinates, one that is no finite number, or one so far
-            outside that the walk would not end.
+            outside, or so many back and forth, that the walk would not end.
     """
-    x, y = _outline(_corners(polygon, size))
+    corners = _corners(polygon, size)
+    toggles = np.empty(0, np.int64)
+    for x, y in _walks(corners, size):
+        own = _crossings(x, y, size)
+        toggles = cancel_pairs(np.sort(np.concatenate([toggles, own])), size[0] * size[1])
+    return toggles
+
+
+def _walks(corners: np.ndarray, size: tuple[int, int]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The outline's points in parts that bound the memory; each begins where the last one ended.
+
+    Raises:
+        DataError: too many points in all.
+    """
+    lengths = np.abs(np.diff(corners, axis=0)).max(axis=1, initial=0) + 1
+    reached = np.cumsum(lengths)
+    if len(reached) and reached[-1] > _LONGEST_WALK:
+        raise DataError(
+            f"a polygon of {len(corners) - 1} corners goes back and forth over its image of "
+            f"{size[0]}x{size[1]} (height x width) for {reached[-1] // _FINER} pixels, more than "
+            f"{_LONGEST_WALK // _FINER}; mend the annotation."
+        )
+    part = reached // _WALKED_AT_ONCE
+    starts = [0, *(np.flatnonzero(np.diff(part)) + 1).tolist()] if len(part) else []
+    last: tuple[np.ndarray, np.ndarray] = np.empty(0, np.int64), np.empty(0, np.int64)
+    for start, end in zip(starts, [*starts[1:], len(lengths)]):
+        x, y = _outline(corners[start : end + 1])
+        yield np.concatenate([last[0], x]), np.concatenate([last[1], y])
+        last = x[-1:], y[-1:]
+
+
+def _crossings(x: np.ndarray, y: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Where a walk toggles pixels, int64, in any order and with repeats."""
     height, width = size
     steps = np.flatnonzero(x[1:] != x[:-1])
     column = np.minimum(x[steps], x[steps + 1])
@@ -40,7 +74,7 @@ def polygon_toggles(polygon: Sequence[float] | np.ndarray, size: tuple[int, int]
     steps, column = steps[inside], column[inside]
     upper = np.minimum(y[steps], y[steps + 1])
     row = np.ceil(np.clip((upper + 0.5) / _FINER - 0.5, 0, height)).astype(np.int64)
-    return cancel_pairs(np.sort(column * height + row), height * width)
+    return np.asarray(column * height + row)
 
 
 def _corners(polygon: Sequence[float] | np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -51,6 +51,9 @@ _KINDS = ("gtFine", "gtCoarse")
 _PHOTO = "_leftImg8bit"
 
 
+_FARTHEST = 16  # image sides: corners beyond are no annotation
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Files:
     """The annotation files of one image, whether or not they exist."""
@@ -156,7 +159,9 @@ def _draw(polygons: Path, image: Path, table: _Table) -> tuple[np.ndarray, np.nd
             for one in document["objects"]
             if not one.get("deleted")
         ]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        if not all(isinstance(name, str) for name, _ in objects):
+            raise TypeError("a label is no text")
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise DataError(
             f'{polygons}: expected "imgHeight", "imgWidth" and "objects" with "label" and '
             f'"polygon", got {str(document)[:80]} ({error!r}); mend it.'
@@ -169,7 +174,14 @@ def _draw(polygons: Path, image: Path, table: _Table) -> tuple[np.ndarray, np.nd
         group = name not in by_name and name.endswith("group")
         label = by_name.get(name.removesuffix("group") if group else name)
         if label is None:
-            raise DataError(f"{polygons} holds the label {name!r}, which is not in the table.")
+            raise DataError(
+                f"{polygons} holds the label {str(name)[:80]!r}, which is not in the table."
+            )
+        if not (np.abs(corners) <= _FARTHEST * max(size)).all():  # NaN, too
+            raise DataError(
+                f"{polygons}: expected the corners of a {name} as pixels of its image of "
+                f"{size[0]}x{size[1]} (height x width), got {corners.tolist()[:3]}; mend it."
+            )
         inside = fill_centres(corners.astype(np.int64), size)
         ids[inside] = numbered[inside] = label.id
         if label.has_instances and not group:

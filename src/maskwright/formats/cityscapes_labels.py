@@ -149,7 +149,7 @@ def read_labels(path: Path) -> tuple[Label, ...]:
         ids = [label.id for label in labels]
         if len(set(ids)) < len(ids) or not labels:
             raise ValueError(f"ids {ids} must differ")
-    except (KeyError, TypeError, ValueError, MaskwrightError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, MaskwrightError) as error:
         raise DataError(
             f'{path}: expected a list of objects with "name", "id" 1..254, "trainId" and '
             f'"hasInstances", got {str(rows)[:80]} ({error}); mend it.'
@@ -176,6 +176,8 @@ def write_labels(path: Path, labels: tuple[Label, ...]) -> None:
 
 
 def _label(row: dict[str, Any]) -> Label:
+    if not isinstance(row, dict):
+        raise ValueError(f"a row is {str(row)[:40]}")
     red, green, blue = row.get("color", (0, 0, 0))
     number, train_id = int(row["id"]), int(row["trainId"])
     if not -1 <= number < 255 or not 0 <= train_id <= 255:

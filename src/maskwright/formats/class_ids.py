@@ -73,8 +73,10 @@ def read_classes(source: Path) -> tuple[Classes, int | None]:
     except (MaskwrightError, TypeError, ValueError) as error:
         raise DataError(f"{source}: {error}") from None
     ignored = data.get("ignore_index")
-    if ignored is not None and not isinstance(ignored, int):
-        raise DataError(f'{source}: expected "ignore_index" to be an id, got {ignored!r}; mend it.')
+    if ignored is not None and not (isinstance(ignored, int) and -256 <= ignored < 1 << 16):
+        raise DataError(
+            f'{source}: expected "ignore_index" to be an id, got {str(ignored)[:40]!r}; mend it.'
+        )
     return classes, ignored
 
 

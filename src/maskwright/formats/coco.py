@@ -13,7 +13,6 @@ as told on cocodataset.org, "Data format".
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -32,10 +31,14 @@ from maskwright.formats.coco_entries import (
     Known,
     called,
     fault_of,
+    image_of,
     images_by_id,
+    is_finite,
+    is_set,
     join_categories,
     load,
     names_by_id,
+    unwrapped,
 )
 from maskwright.formats.coco_write import (
     CocoOptions,
@@ -132,7 +135,7 @@ def _instance(entry: Entry, class_id: int, size: tuple[int, int], source: Path) 
         box_xyxy=mask.box_xyxy if mask and entry.get("bbox") is None else _box(entry["bbox"]),
         mask=mask,
         score=entry.get("score"),
-        crowd=bool(entry.get("iscrowd", 0)),
+        crowd=is_set(entry, "iscrowd"),
         track_id=entry.get("track_id"),
         area=_stated_area(entry),
     )
@@ -140,12 +143,11 @@ def _instance(entry: Entry, class_id: int, size: tuple[int, int], source: Path) 
 
 def _stated_area(entry: Entry) -> float | None:
     area = entry.get("area")
-    if not isinstance(area, int | float) or not math.isfinite(area) or area < 0:
-        return None
-    return float(area)
+    return float(area) if is_finite(area) and area >= 0 else None
 
 
 def _mask(segmentation: Any, size: tuple[int, int]) -> Mask:
+    segmentation = unwrapped(segmentation)
     if isinstance(segmentation, list):
         return Mask.from_polygons(segmentation, size)
     mask = Mask.from_coco(segmentation)
@@ -174,9 +176,8 @@ def _read_split(
     faults: dict[int | None, list[str]] = defaultdict(list)
     for entry in document["annotations"]:
         fault = fault_of(entry, known)
-        image_id = entry.get("image_id")
         if fault:
-            faults[image_id if image_id in images else None].append(f"{called(entry)} {fault}")
+            faults[image_of(entry, images)].append(f"{called(entry)} {fault}")
         else:
             by_image[entry["image_id"]].append(entry)
     named = [image["file_name"] for image in images.values()]

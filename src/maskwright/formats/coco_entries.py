@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeGuard
 
 from maskwright.core.classes import Classes
 from maskwright.core.errors import DataError
@@ -15,6 +15,9 @@ from maskwright.formats.class_ids import kept_ranks
 
 Entry = dict[str, Any]
 """An image, annotation or category as it stands in the file."""
+
+_TOO_LARGE = 1e12
+"""Numbers of a file lie below: whole ones may be too long for a float."""
 
 MOST_SEGMENTS = 256**3
 """Panoptic segment ids lie below: three bytes of a PNG."""
@@ -45,7 +48,23 @@ def checked(document: Any, file: Path) -> Document:
                 f'{file}: expected COCO, an object with lists "images", "annotations" and '
                 f'"categories", but "{key}" is {type(entries).__name__}; check the file.'
             )
+        for entry in entries:
+            _make_whole(entry)
     return document
+
+
+def _make_whole(entry: Entry) -> None:
+    """Ids that programs wrote as 1.0 are taken as 1, as pycocotools does."""
+    for key in ("id", "image_id", "category_id"):
+        value = entry.get(key)
+        if isinstance(value, float) and value.is_integer():
+            entry[key] = int(value)
+
+
+def image_of(entry: Entry, images: Mapping[int, Entry]) -> int | None:
+    """The id of an image that there is, as an annotation names it; None for any other."""
+    image = entry.get("image_id")
+    return image if isinstance(image, int) and image in images else None
 
 
 def join_categories(
@@ -58,9 +77,12 @@ def join_categories(
         ConfigError: `ignore` names no category, or all of them.
     """
     categories: dict[int, Entry] = {}
+    ids_of_name: dict[str, list[int]] = {}
     for file, document in documents.items():
         for entry in document["categories"]:
-            _check_category(entry, categories, file)
+            _check_category(entry, categories, ids_of_name, file)
+            if entry["id"] not in categories:
+                ids_of_name.setdefault(entry["name"], []).append(entry["id"])
             categories[entry["id"]] = entry
     source = next(iter(documents))
     if not categories:
@@ -73,7 +95,7 @@ def join_categories(
     classes = Classes.of(
         (entry["name"] for entry in kept),
         colours if coloured else None,
-        (rank for rank, entry in enumerate(kept) if entry.get("isthing", 1)),
+        (rank for rank, entry in enumerate(kept) if is_set(entry, "isthing", 1)),
     )
     return classes, {entry["id"]: rank for rank, entry in enumerate(kept)}
 
@@ -87,11 +109,18 @@ def names_by_id(documents: Mapping[Path, Document]) -> dict[int, str]:
     }
 
 
-def _check_category(entry: Entry, known: Mapping[int, Entry], file: Path) -> None:
-    if not isinstance(entry.get("id"), int) or not isinstance(entry.get("name"), str):
-        raise DataError(f'{file}: expected a category with "id" and "name", got {entry}; mend it.')
+def _check_category(
+    entry: Entry, known: Mapping[int, Entry], ids_of_name: Mapping[str, list[int]], file: Path
+) -> None:
+    named = isinstance(entry, dict) and isinstance(entry.get("name"), str)
+    if not named or not isinstance(entry.get("id"), int):
+        raise DataError(
+            f'{file}: expected a category with "id" and "name", got {str(entry)[:200]}; mend it.'
+        )
+    if fault := flag_fault(entry, "isthing"):
+        raise DataError(f"{file}: category {entry['id']} {fault}; mend it.")
     same_id = known.get(entry["id"], entry)["name"]
-    same_name = [other["id"] for other in known.values() if other["name"] == entry["name"]]
+    same_name = ids_of_name.get(entry["name"], [])
     if same_id != entry["name"] or same_name not in ([], [entry["id"]]):
         raise DataError(
             f"{file}: category {entry['id']} is {entry['name']!r}, but before it was {same_id!r} "
@@ -155,6 +184,20 @@ class Known:
     segments: bool = False
 
 
+def is_set(entry: Entry, key: str, default: int = 0) -> bool:
+    """A flag of an entry that `flag_fault` lets pass."""
+    value = entry.get(key)
+    return bool(default if value is None else value)
+
+
+def flag_fault(entry: Entry, key: str) -> str:
+    """What is wrong with a flag, or "": text is always true, and so is NaN."""
+    value = entry.get(key)
+    if value is None or (isinstance(value, int | float) and value in (0, 1)):
+        return ""
+    return f'has "{key}" {str(value)[:40]!r}, expected 0 or 1'
+
+
 def fault_of(entry: object, known: Known) -> str:
     """What is wrong with an annotation or a result, or ""; a phrase that follows its name.
 
@@ -169,6 +212,7 @@ def fault_of(entry: object, known: Known) -> str:
         or _category_fault(entry, known)
         or _score_fault(entry)
         or _box_fault(entry)
+        or flag_fault(entry, "iscrowd")
     )
 
 
@@ -176,24 +220,25 @@ def _image_fault(entry: Entry, known: Known) -> str:
     image = entry.get("image_id")
     if known.images is not None:
         there = isinstance(image, int) and image in known.images
-        return "" if there else f"has image_id {image!r}, which no image has"
+        return "" if there else f"has image_id {repr(image)[:40]}, which no image has"
     if known.segments or isinstance(image, int | str):  # the PNG's name tells the image
         return ""
-    return f"has image_id {image!r}, expected a number or a name"
+    return f"has image_id {repr(image)[:40]}, expected a number or a name"
 
 
 def _category_fault(entry: Entry, known: Known) -> str:
     category = entry.get("category_id")
     if isinstance(category, int) and category in known.categories:
         return ""
-    return f"has category_id {category!r}, but the categories are {sorted(known.categories)}"
+    ids = folders.shortlist([str(i) for i in sorted(known.categories)], 20)
+    return f"has category_id {repr(category)[:40]}, but the categories are {ids}"
 
 
 def _score_fault(entry: Entry) -> str:
     score = entry.get("score")
-    if score is None or _is_finite(score):
+    if score is None or is_finite(score):
         return ""
-    return f"has the score {score!r}, expected a finite number"
+    return f"has the score {str(score)[:40]}, expected a finite number"
 
 
 def _box_fault(entry: Entry) -> str:
@@ -201,18 +246,18 @@ def _box_fault(entry: Entry) -> str:
     if box is None and entry.get("segmentation"):
         return ""
     edges = box if isinstance(box, list) and len(box) == 4 else [math.nan]
-    if all(map(_is_finite, edges)) and min(edges[2:]) >= 0:
+    if all(map(is_finite, edges)) and min(edges[2:]) >= 0:
         return ""
     if box is None:
         return 'has neither "bbox" nor "segmentation"; expected one of them'
-    return f"has the box {box!r}, expected [left, top, width, height] in pixels"
+    return f"has the box {str(box)[:80]}, expected [left, top, width, height] in pixels"
 
 
 def _png_fault(entry: Entry) -> str:
     name = entry.get("file_name")
     if isinstance(name, str) and folders.is_below(name):
         return ""
-    return f'has the "file_name" {name!r}, expected a PNG below the folder'
+    return f'has the "file_name" {str(name)[:80]!r}, expected a PNG below the folder'
 
 
 def _segments_fault(entry: Entry, known: Known) -> str:
@@ -224,15 +269,24 @@ def _segments_fault(entry: Entry, known: Known) -> str:
         if not isinstance(number, int) or not 0 < number < MOST_SEGMENTS:
             expected = f"expected an id in 1..{MOST_SEGMENTS - 1}"
             return f"has the segment {str(info)[:80]}, {expected}"
-        fault = _category_fault(info, known)
+        fault = _category_fault(info, known) or flag_fault(info, "iscrowd")
         if fault:
             return f"has a segment {number} that {fault}"
     return ""
 
 
-def _is_finite(value: object) -> bool:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and math.isfinite(value)  # type: ignore[arg-type]
+def unwrapped(segmentation: Any) -> Any:
+    """A list of one run-length coded mask means that mask, as pycocotools takes it."""
+    if isinstance(segmentation, list) and len(segmentation) == 1:
+        return segmentation[0] if isinstance(segmentation[0], dict) else segmentation
+    return segmentation
+
+
+def is_finite(value: object) -> TypeGuard[int | float]:
+    """Whether a value is a number that a file may hold."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    return abs(value) < _TOO_LARGE  # NaN isn't
 
 
 def stem_of(name: str) -> str:

@@ -24,7 +24,7 @@ from maskwright.core.sample import Dataset, Sample
 from maskwright.core.segmentation import Instance, Segmentation
 from maskwright.formats import coco_entries, coco_files
 from maskwright.formats.answer_classes import AnswerClasses
-from maskwright.formats.coco_entries import Entry, Known, fault_of, stem_of
+from maskwright.formats.coco_entries import Entry, Known, fault_of, is_set, stem_of, unwrapped
 
 FILE_NAMES = ("instances.json", "results.json", "predictions.json")
 """In the order in which they are preferred where a folder has several."""
@@ -101,7 +101,7 @@ def _instance(
 ) -> Instance:
     mask = None
     if entry.get("segmentation"):
-        coded = entry["segmentation"]
+        coded = unwrapped(entry["segmentation"])
         try:
             mask = Mask.from_polygons(coded, size) if isinstance(coded, list) else _mask(coded)
         except (MaskwrightError, ValueError, TypeError, KeyError) as error:
@@ -125,7 +125,7 @@ def _instance(
         box_xyxy=edges,
         mask=mask,
         score=1.0 if score is None else float(score),
-        crowd=bool(entry.get("iscrowd", 0)),
+        crowd=is_set(entry, "iscrowd"),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from maskwright.core.errors import DataError
-from maskwright.core.files import write_bytes
+from maskwright.core.files import LONGEST_NAME, write_bytes
 from maskwright.core.image import (
     IMAGE_SUFFIXES,
     encode_png,
@@ -192,7 +193,30 @@ def _linked(source: Path, target: Path) -> bool:
 def is_below(name: str) -> bool:
     """Whether a path stays below the folder that it is relative to."""
     path = Path(name)
-    return bool(path.name) and not path.anchor and ".." not in path.parts
+    plain = bool(path.name) and not path.anchor and ".." not in path.parts
+    return plain and "\0" not in name and all(map(_can_be_written, path.parts))
+
+
+def _can_be_written(part: str) -> bool:
+    """Whether a file or folder may be called so: no half of a surrogate pair, not too long."""
+    try:
+        return len(part.encode()) <= LONGEST_NAME
+    except UnicodeEncodeError:
+        return False
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a folder lies there; names that no file can have name none."""
+    with contextlib.suppress(OSError, ValueError):
+        return path.is_dir()
+    return False
+
+
+def is_file(path: Path) -> bool:
+    """The same of a file."""
+    with contextlib.suppress(OSError, ValueError):
+        return path.is_file()
+    return False
 
 
 def require_empty(path: Path) -> None:

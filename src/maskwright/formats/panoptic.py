@@ -35,7 +35,9 @@ from maskwright.formats.coco_entries import (
     MOST_SEGMENTS,
     Known,
     fault_of,
+    image_of,
     images_by_id,
+    is_set,
     join_categories,
     load,
     names_by_id,
@@ -172,7 +174,9 @@ def read_truth(
         )
     kept = {n: class_of[c] for n, c in categories.items() if c in class_of}
     cleaned = np.array([n if n in kept else 0 for n in numbers.tolist()], np.int32)
-    crowds = frozenset(info["id"] for info in infos if info.get("iscrowd") and info["id"] in kept)
+    crowds = frozenset(
+        info["id"] for info in infos if is_set(info, "iscrowd") and info["id"] in kept
+    )
     panoptic = Panoptic(
         segment_ids=cleaned[positions].reshape(ids.shape), class_of=kept, crowds=crowds
     )
@@ -251,11 +255,11 @@ def _read_split(
     faults: dict[Any, list[str]] = defaultdict(list)
     by_image: dict[int, Entry] = {}
     for entry in document["annotations"]:
-        key = entry.get("image_id")
+        key = image_of(entry, images)
         fault = fault_of(entry, known) or ("stands there twice" if key in by_image else "")
         if fault:
-            of = f" of {images[key]['file_name']}" if key in images else ""
-            faults[key if key in images else None].append(f"the annotation{of} {fault}")
+            of = "" if key is None else f" of {images[key]['file_name']}"
+            faults[key].append(f"the annotation{of} {fault}")
         else:
             by_image[entry["image_id"]] = entry
     samples = []

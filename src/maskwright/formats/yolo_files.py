@@ -18,6 +18,9 @@ from maskwright.formats.text_files import read_text
 NOT_SPLITS = frozenset({"path", "names", "nc", "vertices", "palette", "things", "download"})
 """Keys of data.yaml that never name a split."""
 
+MOST_CLASSES = 65535
+"""What 16 bits of class id can tell apart, beside void."""
+
 _SUFFIXES = (".yaml", ".yml")
 _TELLING = re.compile(rb"^(names|nc|train|val|test)\s*:", re.MULTILINE)
 
@@ -161,7 +164,7 @@ def _read_yaml(source: Path) -> Description:
     here = source.resolve().parent
     stated = data.get("path")
     base = here / stated if isinstance(stated, str) else here
-    bases = (base, here) if base.is_dir() else (here,)
+    bases = (base, here) if folders.is_folder(base) else (here,)
     return Description(
         source=source,
         bases=bases,
@@ -175,7 +178,7 @@ def _names(data: Mapping[str, Any], source: Path) -> dict[int, str] | None:
     names = data.get("names")
     if names is None:
         count = str(data.get("nc", ""))
-        return {i: f"class_{i}" for i in range(int(count))} if count.isdecimal() else None
+        return _counted(count, source) if count.isdecimal() else None
     entries = dict(enumerate(names)) if isinstance(names, list) else names
     good = isinstance(entries, dict) and all(
         str(key).strip().isdecimal() and isinstance(name, str) and name
@@ -189,6 +192,15 @@ def _names(data: Mapping[str, Any], source: Path) -> dict[int, str] | None:
     return {int(key): str(name) for key, name in sorted(entries.items(), key=lambda e: int(e[0]))}
 
 
+def _counted(count: str, source: Path) -> dict[int, str]:
+    if len(count) > 5 or int(count) > MOST_CLASSES:
+        raise DataError(
+            f'{source}: expected "nc" up to {MOST_CLASSES}, got {count[:40]}; mend it, or name the '
+            'classes under "names".'
+        )
+    return {i: f"class_{i}" for i in range(int(count))}
+
+
 def _splits(
     data: Mapping[str, Any], bases: tuple[Path, ...], source: Path
 ) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -198,9 +210,10 @@ def _splits(
             continue
         entries = (value,) if isinstance(value, str) else value
         texts = isinstance(entries, list | tuple) and all(e and isinstance(e, str) for e in entries)
-        if texts and (key.lower() in folders.SPLIT_NAMES or (bases[0] / entries[0]).is_dir()):
+        known = key.lower() in folders.SPLIT_NAMES
+        if texts and (known or folders.is_folder(bases[0] / entries[0])):
             yield key, tuple(entries)
-        elif key.lower() in folders.SPLIT_NAMES:
+        elif known:
             raise DataError(
                 f"{source}: expected {key!r} as a folder, a .txt file or a list of them, got "
                 f"{type(value).__name__} {repr(value)[:80]}; mend it."
@@ -214,7 +227,9 @@ def _resolve(entry: str, split: str, description: Description) -> Path:
     for wanted in (plain, without_dots):
         for base in description.bases:
             place = base / wanted
-            if place.is_dir() or (place.is_file() and place.suffix.lower() == ".txt"):
+            if folders.is_folder(place) or (
+                folders.is_file(place) and place.suffix.lower() == ".txt"
+            ):
                 return Path(os.path.normpath(place))
     raise DataError(
         f"{description.source}: {split!r} names {entry!r}, but neither such a folder nor such a "
@@ -239,7 +254,7 @@ def _listed(file: Path) -> Iterator[Path]:
                 f"{file}, line {number}: expected the path of an image, got {entry[:80]!r}."
             )
         places = [parent / entry for parent in (file.parent, *file.parent.parents[:2])]
-        found = next((place for place in places if place.is_file()), places[0])
+        found = next((place for place in places if folders.is_file(place)), places[0])
         yield Path(os.path.normpath(found))
 
 

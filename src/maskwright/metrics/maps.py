@@ -57,7 +57,8 @@ def _shifted(ids_HW: np.ndarray, classes: int, ignore: Collection[int]) -> np.nd
         counted &= ids_HW != one
     dtype = np.uint8 if classes < 255 else np.uint16
     shifted = np.zeros(ids_HW.shape, dtype)
-    np.add(ids_HW, 1, out=shifted, where=counted, casting="unsafe")
+    # in the wider type: 255 + 1 would be 0 in uint8
+    np.add(ids_HW, 1, out=shifted, where=counted, casting="unsafe", dtype=dtype)
     return shifted
 
 

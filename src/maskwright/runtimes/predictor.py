@@ -32,6 +32,7 @@ from maskwright.core.resize import (
 )
 from maskwright.core.segmentation import Instance, Label, Segmentation
 from maskwright.refine import STEPS, Refinement, most_probable
+from maskwright.runtimes.outputs import check_outputs
 from maskwright.runtimes.pixels import ColourOrder, read_pixels
 
 Run = Callable[[np.ndarray], dict[str, np.ndarray]]
@@ -163,6 +164,7 @@ class Predictor:
             DataError: no image, or an array of another type or shape; an `out` of another size
                 or model.
             ConfigError: an unknown colour order.
+            ModelFileError: the graph answers something else than the card promises.
         """
         run = self._run
         if self._refinement is not None and self._run_probabilities is not None:
@@ -220,6 +222,7 @@ class Predictor:
             geometry = self._fill_input(pixels, swap)
             prepared = time.perf_counter()
             outputs = run(self._input_B3HW)
+            check_outputs(outputs, self.card)
             answered = time.perf_counter()
             probabilities_Khw = _NO_PROBABILITIES
             if self._refinement is not None:
