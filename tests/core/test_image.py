@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
 from maskwright.core import image as image_module
 from maskwright.core.errors import DataError
@@ -262,7 +263,55 @@ def test_more_pixels_than_can_be_read_are_told(tmp_path, colour_type):
     data = bytearray(path.read_bytes())
     data[16:24] = struct.pack(">II", 40_000, 40_000)
     data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
-    path.write_bytes(data)
+    padding = b"teSt" + bytes(5_000_000)  # so that it could hold them
+    chunk = struct.pack(">I", len(padding) - 4) + padding + struct.pack(">I", zlib.crc32(padding))
+    path.write_bytes(data[:33] + chunk + data[33:])
     for read in (read_image, read_index_png):
         with pytest.raises(DataError, match=r"bomb\.png.* more.*1073741824.*cut it into parts"):
             read(path)
+
+
+def png_of(width, height, depth=8, colour_type=2, pixels=b"", chunks=()):
+    """A PNG that declares this size, whatever its pixels are."""
+
+    def chunk(kind, body):
+        return (
+            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        )
+
+    head = struct.pack(">IIBBBBB", width, height, depth, colour_type, 0, 0, 0)
+    return b"".join([
+        b"\x89PNG\r\n\x1a\n", chunk(b"IHDR", head), chunk(b"IDAT", zlib.compress(pixels)),
+        *(chunk(kind, body) for kind, body in chunks), chunk(b"IEND", b""),
+    ])  # fmt: skip
+
+
+@pytest.mark.parametrize("colour_type", [0, 2, 3, 4, 6])
+def test_a_png_that_declares_more_than_it_can_hold_is_refused_before_the_work(
+    tmp_path, colour_type
+):
+    path = tmp_path / "bomb.png"
+    path.write_bytes(png_of(100_000, 100_000, colour_type=colour_type))
+    for reader in (read_image, read_index_png):
+        with pytest.raises(DataError, match="declares 100000x100000 pixels, but has only"):
+            reader(path)
+
+
+def test_what_packs_well_is_read(tmp_path):
+    """One colour, packed as tightly as deflate can."""
+    path = tmp_path / "plain.png"
+    row = b"\0" + bytes(3 * 3000)
+    path.write_bytes(png_of(3000, 3000, pixels=row * 3000))
+    assert read_image(path).shape == (3000, 3000, 3)
+
+
+def test_sizes_come_from_the_head_alone(tmp_path, monkeypatch):
+    """An orientation may stand behind the pixels, too: only then are they looked at."""
+    turned = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"
+    pixels = (b"\0" + bytes(3 * 5)) * 7
+    plain, behind = tmp_path / "plain.png", tmp_path / "behind.png"
+    plain.write_bytes(png_of(5, 7, pixels=pixels))
+    behind.write_bytes(png_of(5, 7, pixels=pixels, chunks=[(b"eXIf", turned)]))
+    assert image_sizes(behind) == (read_image(behind).shape[:2], (7, 5))
+    monkeypatch.setattr(PngImageFile, "load", lambda _: pytest.fail("the pixels were decoded"))
+    assert image_sizes(plain) == ((7, 5), (7, 5))

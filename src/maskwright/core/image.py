@@ -25,6 +25,8 @@ MAX_PIXELS = 1 << 30
 JPEG_SIDE = 65500
 """The longest side that a JPEG can have."""
 
+_PNG, _DEFLATED = b"\x89PNG\r\n\x1a\n", 1100
+
 _PNG_HEADER = 33  # bytes: the signature and the chunk IHDR
 
 STRIP_PIXELS = 1 << 18
@@ -202,7 +204,39 @@ def decode_image(path: Path | str, flags: int) -> np.ndarray:
     return pixels
 
 
+def has_exif_chunk(path: Path | str) -> bool:
+    """Whether a PNG tells an EXIF orientation, from the heads of its chunks alone.
+
+    Pillow would decode the whole image to look behind the pixels.
+    """
+    with Path(path).open("rb") as file:
+        file.seek(len(_PNG))
+        while len(head := file.read(8)) == 8:
+            length, kind = struct.unpack(">I4s", head)
+            if kind == b"eXIf":
+                return True
+            file.seek(length + 4, io.SEEK_CUR)
+    return False
+
+
+def _refuse_forged(path: Path | str, data: bytes) -> None:
+    """Refuse a PNG that declares more pixels than its bytes can hold, before any is made room for.
+
+    Deflate packs at most 1032 bytes into one.
+    """
+    if data[:8] != _PNG or len(data) < 26:
+        return
+    width, height, depth, colour_type = struct.unpack(">IIBB", data[16:26])
+    bits = depth * {2: 3, 4: 2, 6: 4}.get(colour_type, 1)
+    if height * (width * bits // 8) > _DEFLATED * len(data):
+        raise DataError(
+            f"{path} declares {width}x{height} pixels, but has only {len(data)} bytes: it is "
+            "damaged, or made to fill the memory. Copy it again from its source."
+        )
+
+
 def _refuse_truncated(path: Path | str, data: bytes) -> None:
+    _refuse_forged(path, data)
     # OpenCV fills the missing part of a cut file with grey and says nothing. A file without its
     # end marker near the end is decoded a second time by Pillow, which tells for certain.
     jpeg_in_doubt = data[:2] == b"\xff\xd8" and b"\xff\xd9" not in data[-64:]
