@@ -527,3 +527,19 @@ def test_boxes_are_cut_off_at_the_border_and_told(tmp_path):
         assert all(0 <= float(number) <= 1 for number in line.split()[1:])
     boxes = [one.box_xyxy for one in objects_of(tmp_path / "out")]
     assert boxes == [(0, 0, 8, 10), (32, 2, 32, 4), (3, 2, 3, 4)]
+
+
+def test_aliases_that_would_fill_the_memory_are_refused(tmp_path):
+    levels = [f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 9)}]" for n in range(1, 10)]
+    text = "\n".join(["l0: &l0 [a, a, a]", *levels, "names: *l9", "train: images"])
+    (tmp_path / "data.yaml").write_text(text)
+    (tmp_path / "images").mkdir()
+    with pytest.raises(DataError, match=r"data\.yaml has 82 aliases"):
+        yolo.read(tmp_path)
+
+
+def test_more_classes_than_ids_are_refused(tmp_path):
+    (tmp_path / "data.yaml").write_text("nc: 1000000000\ntrain: images")
+    (tmp_path / "images").mkdir()
+    with pytest.raises(DataError, match=r'expected "nc" up to 65535, got 1000000000'):
+        yolo.read(tmp_path)

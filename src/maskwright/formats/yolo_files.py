@@ -21,6 +21,8 @@ NOT_SPLITS = frozenset({"path", "names", "nc", "vertices", "palette", "things", 
 MOST_CLASSES = 65535
 """What 16 bits of class id can tell apart, beside void."""
 
+_MOST_ALIASES = 16
+
 _SUFFIXES = (".yaml", ".yml")
 _TELLING = re.compile(rb"^(names|nc|train|val|test)\s*:", re.MULTILINE)
 
@@ -153,7 +155,15 @@ def _read_yaml(source: Path) -> Description:
 
     try:
         # Everything as text: "no" and "007" are names. BaseLoader can build no other objects.
-        data = yaml.load(read_text(source), Loader=yaml.BaseLoader)
+        text = read_text(source)
+        events = yaml.parse(text, Loader=yaml.BaseLoader)
+        aliases = sum(isinstance(event, yaml.AliasEvent) for event in events)
+        if aliases > _MOST_ALIASES:
+            raise DataError(
+                f"{source} has {aliases} aliases (*name), expected at most {_MOST_ALIASES}: a few "
+                "that name each other can stand for billions of entries. Write the values out."
+            )
+        data = yaml.load(text, Loader=yaml.BaseLoader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise DataError(f"{source} is no valid YAML ({error}); mend it.") from None
     if not isinstance(data, dict):
