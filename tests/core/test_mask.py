@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from pycocotools import mask as coco
 
+from maskwright.core import polygon as polygon_module
 from maskwright.core.errors import DataError
 from maskwright.core.mask import Mask
 from maskwright.core.resize import resize_nearest
@@ -268,3 +269,21 @@ def test_a_mask_can_be_sent_used_as_key_and_not_changed():
     assert repr(mask) == "Mask(size=(4, 4), area=4)"
     with pytest.raises(AttributeError):
         mask.size = (1, 16)
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 50, 1000])
+def test_long_outlines_are_walked_in_parts(monkeypatch, at_once):
+    """The parts' seams change nothing, outside of the image neither."""
+    monkeypatch.setattr(polygon_module, "_WALKED_AT_ONCE", at_once)
+    rng = np.random.default_rng(at_once)
+    for _ in range(20):
+        corners = rng.uniform(-15, 45, (rng.integers(3, 40), 2))
+        ours = Mask.from_polygons([corners.ravel().tolist()], (30, 30))
+        theirs = coco.merge(coco.frPyObjects([corners.ravel().tolist()], 30, 30))
+        np.testing.assert_array_equal(ours.decode(), coco.decode(theirs))
+
+
+def test_an_outline_that_would_not_end_is_told():
+    corners = np.tile([0.0, 0.0, 30000.0, 30000.0], 20000).tolist()
+    with pytest.raises(DataError, match="goes back and forth"):
+        Mask.from_polygons([corners], (30000, 30000))
