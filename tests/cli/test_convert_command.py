@@ -101,7 +101,7 @@ def test_places_that_do_not_fit(refused, coco_set, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "wanted"),
     [
-        ({"category_id": 99}, "annotation 1 has category_id 99, but the categories are [1, 2, 3]"),
+        ({"category_id": 99}, "annotation 1 has category_id 99, but the categories are 1, 2, 3"),
         ({"bbox": [1, 2, -3, 4]}, "annotation 1 has the box [1, 2, -3, 4]"),
         ({"bbox": [1, 2, float("nan"), 4]}, "annotation 1 has the box [1, 2, nan, 4]"),
         ({"segmentation": {"size": [9, 9], "counts": [81]}}, "it is (9, 9) (height, width)"),
