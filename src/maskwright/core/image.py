@@ -204,8 +204,8 @@ def decode_image(path: Path | str, flags: int) -> np.ndarray:
     return pixels
 
 
-def has_exif_chunk(path: Path | str) -> bool:
-    """Whether a PNG tells an EXIF orientation, from the heads of its chunks alone.
+def png_is_plain(path: Path | str) -> bool:
+    """Whether a PNG is whole and has no EXIF data, by the heads of its chunks alone.
 
     Pillow would decode the whole image to look behind the pixels.
     """
@@ -213,8 +213,8 @@ def has_exif_chunk(path: Path | str) -> bool:
         file.seek(len(_PNG))
         while len(head := file.read(8)) == 8:
             length, kind = struct.unpack(">I4s", head)
-            if kind == b"eXIf":
-                return True
+            if kind in (b"eXIf", b"IEND"):
+                return kind == b"IEND"
             file.seek(length + 4, io.SEEK_CUR)
     return False
 

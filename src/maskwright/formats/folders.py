@@ -17,8 +17,8 @@ from maskwright.core.files import LONGEST_NAME, write_bytes
 from maskwright.core.image import (
     IMAGE_SUFFIXES,
     encode_png,
-    has_exif_chunk,
     open_picture,
+    png_is_plain,
     read_bytes,
     read_image,
 )
@@ -114,10 +114,8 @@ def image_sizes(path: Path) -> tuple[tuple[int, int], tuple[int, int]]:
     try:
         with open_picture(path) as picture:
             stored = (picture.height, picture.width)
-            png = picture.format == "PNG"
-            turned = not (png and not has_exif_chunk(path)) and (
-                picture.getexif().get(_EXIF_ORIENTATION, 1) != 1
-            )
+            plain = picture.format == "PNG" and png_is_plain(path)
+            turned = not plain and picture.getexif().get(_EXIF_ORIENTATION, 1) != 1
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         turned, stored = True, (0, 0)  # a format that Pillow lacks, or a fault for read_image
     if not turned:
