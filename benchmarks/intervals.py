@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -48,10 +48,8 @@ class Models:
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
-    parser.add_argument(
-        "--trials", type=int, default=1000, help="of class maps, a number of images"
-    )
-    parser.add_argument("--box-trials", type=int, default=200, help="the same of boxes")
+    parser.add_argument("--trials", type=int, default=1000, help="of class maps, for each number")
+    parser.add_argument("--box-trials", type=int, default=200, help="of boxes")
     parser.add_argument("--images", type=int, nargs="+", default=list(IMAGES))
     parser.add_argument("--seed", type=int, default=0)
 
@@ -64,17 +62,13 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         ("boxes", boxes, options.box_trials, 200),
     ):
         rng = np.random.default_rng([options.seed, len(name)])
-        everything = world(rng, 20_000 if world is class_maps else 2_000)
-        true_value = float(everything.one(np.ones((1, _count(everything)), np.int64))[0])
+        many = 20_000 if world is class_maps else 2_000
+        true_value = float(world(rng, many).one(np.ones((1, many), np.int64))[0])
         for images in options.images:
             shares = _shares(world, rng, images, trials, resamples, true_value)
             rows.append({"world": name, "images": images, "trials": trials, **shares})
             print("  ".join(f"{key} {value}" for key, value in rows[-1].items()), flush=True)
     return {"threads": 1, "seed": options.seed, "fewest": FEWEST, "rows": rows}
-
-
-def _count(models: Models) -> int:
-    return int(models.one.images)  # type: ignore[attr-defined]
 
 
 def _shares(
@@ -98,18 +92,13 @@ def _trial(
     for name, first in (("false_alarms", models.one), ("power", models.better)):
         difference = _difference(first, models.other)
         found = bootstrap(difference, images, resamples=resamples, seed=seed, bounds=(-1, 1))
-        yield name, PairedInterval(**_fields_of(found)).sure
+        yield name, PairedInterval(**asdict(found)).sure
         low, high = _percentiles(difference, images, resamples, seed)
         yield f"{name}_of_percentiles", low > 0 or high < 0
     alone = bootstrap(models.one, images, resamples=resamples, seed=seed)
     yield "coverage", alone.low <= true_value <= alone.high
     low, high = _percentiles(models.one, images, resamples, seed)
     yield "coverage_of_percentiles", low <= true_value <= high
-
-
-def _fields_of(found: Any) -> dict[str, Any]:
-    """An interval's fields."""
-    return {name: getattr(found, name) for name in found.__dataclass_fields__}
 
 
 def _difference(first: Draw, second: Draw) -> Draw:
@@ -123,16 +112,6 @@ def _percentiles(draw: Draw, images: int, resamples: int, seed: int) -> tuple[fl
     )
     low, high = np.nanpercentile(draw(times), (2.5, 97.5))
     return float(low), float(high)
-
-
-class _Counted:
-    """A score by draws that knows of how many images."""
-
-    def __init__(self, draw: Draw, images: int) -> None:
-        self._draw, self.images = draw, images
-
-    def __call__(self, times_RN: np.ndarray) -> np.ndarray:
-        return self._draw(times_RN)
 
 
 def class_maps(rng: np.random.Generator, images: int) -> Models:
@@ -151,8 +130,7 @@ def class_maps(rng: np.random.Generator, images: int) -> Models:
             found = area * share
             spilled = area * (1 - share) * rng.uniform(0.5, 1.5, len(_SHARE)) + invented
             counts[model, place] = np.stack([found, area, found + spilled], axis=-1)
-    draws = (_Counted(counted_draws(one, mean_iou), images) for one in counts)
-    return Models(*draws)
+    return Models(*(counted_draws(one, mean_iou) for one in counts))
 
 
 def boxes(rng: np.random.Generator, images: int) -> Models:
@@ -167,8 +145,7 @@ def boxes(rng: np.random.Generator, images: int) -> Models:
         known = _segmentation([(c, at, side, None) for c, at, side in truth])
         for total, skill in zip(totals, (1.2, 1.2, 1.7)):
             total.update(known, _segmentation(_found(rng, truth, skill + 0.6 * difficulty)))
-    draws = (_Counted(ap_of_draws(total), images) for total in totals)
-    return Models(*draws)
+    return Models(*map(ap_of_draws, totals))
 
 
 def _found(rng: np.random.Generator, truth: list[Any], skill: float) -> list[Any]:

@@ -275,6 +275,7 @@ def test_a_mask_can_be_sent_used_as_key_and_not_changed():
 def test_long_outlines_are_walked_in_parts(monkeypatch, at_once):
     """The parts' seams change nothing, outside of the image neither."""
     monkeypatch.setattr(polygon_module, "_WALKED_AT_ONCE", at_once)
+    monkeypatch.setattr(polygon_module, "_WAITING", 2 * at_once)
     rng = np.random.default_rng(at_once)
     for _ in range(20):
         corners = rng.uniform(-15, 45, (rng.integers(3, 40), 2))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -157,17 +156,20 @@ def test_right_answers_stay_right_whatever_is_ignored(tmp_path, kind, ignore):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_wrong_answers_stay_wrong(tmp_path, kind):
-    """With two classes left, answers in which they are swapped score nothing in their pixels."""
+def test_answers_are_read_as_the_truth_that_they_copy(tmp_path, kind):
     data, found = kind(tmp_path)
     dataset = read(data)
     samples = dataset.split("val", "all", "train")
     predictions = read_predictions(found, dataset, samples)
     one = predictions.read(samples[0], SIZE)
     truth = samples[0].read_truth()
-    for form in ("semantic", "panoptic", "instances"):
-        if getattr(truth, form) is None or getattr(one, form) is None:
-            continue
+    both = [
+        form
+        for form in ("semantic", "panoptic", "instances")
+        if getattr(truth, form) is not None and getattr(one, form) is not None
+    ]
+    assert both
+    for form in both:
         if form == "semantic":
             np.testing.assert_array_equal(one.semantic, truth.semantic)
         elif form == "instances":
@@ -247,7 +249,6 @@ def test_recast_leaves_out_every_form_of_a_class():
     assert moved.panoptic.class_of == {5: 1}
     np.testing.assert_array_equal(moved.panoptic.segment_ids, np.where(segments == 5, 5, 0))
     assert not moved.panoptic.crowds
-    assert replace(moved, classes=fewer).classes.names == ("ball", "grass")
 
 
 def test_masks_of_a_set_that_names_its_classes_by_id_alone(tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import maskwright.formats as formats
 import maskwright.jobs as jobs
@@ -110,23 +110,19 @@ def evaluate(
             would replace an input.
         ModelFileError: a model that can't be opened.
     """
-    sides = [found] if against is None else [found, against]
-    _refuse(out, report, sides, data)
+    _refuse(out, report, [found, against, data])
     dataset = _read(data, [*ignore], not skip_bad)
     for told in dataset.notes:
         note(told)
     meant = formats.AnswerClasses.of(dataset, stands_for)
     order = (split,) if split else ("val", "test", "all", "train")
     samples = dataset.split(*order)
-    finds: list[Find] = []
-    scored: list[Scores] = []
-    cards: list[ModelCard | None] = []
-    for side in sides:
-        asked = (refine, settings or {}) if side is found else ("", {})
-        opened = _Opening(dataset, samples, meant, stands_for or {}, note)
-        find, tasks, card = opened.open(side, vertices, threads, asked)
+    opening = _Opening(dataset, samples, meant, stands_for or {}, note)
+
+    def score(side: Model, asked: tuple[str, Mapping[str, Any]]) -> _Scored:
+        find, tasks, card = opening.open(side, vertices, threads, asked)
         with bar(f"scoring {_short(side)}") as progress:
-            one = jobs.score(
+            scores = jobs.score(
                 samples,
                 find,
                 dataset.classes,
@@ -135,18 +131,19 @@ def evaluate(
                 skip_bad=skip_bad,
                 progress=progress,
             )
-        finds.append(find)
-        scored.append(one)
-        cards.append(card)
-    intervals = scored[0].intervals() if ci or report is not None else {}
+        return _Scored(find, scores, card)
+
+    first = score(found, (refine, settings or {}))
+    second = None if against is None else score(against, ("", {})).scores
+    intervals = first.scores.intervals() if ci or report is not None else {}
     result = Evaluation(
-        **{one.name: getattr(scored[0], one.name) for one in fields(Scores)},
+        **{one.name: getattr(first.scores, one.name) for one in fields(Scores)},
         scored=_named(found),
-        remark=_remark(cards[0], dataset, next(name for name in order if name in dataset.splits)),
+        remark=_remark(first.card, dataset, next(name for name in order if name in dataset.splits)),
         spans=intervals if ci else {},
         other="" if against is None else _named(against),
-        against=None if against is None else scored[1],
-        gains={} if against is None else jobs.compare(scored[0], scored[1]),
+        against=second,
+        gains={} if second is None else jobs.compare(first.scores, second),
     )
     if out is not None:
         write_json(Path(out), result.to_dict())
@@ -158,18 +155,17 @@ def evaluate(
             remark=result.remark,
         )
         title = f"{_short(found)} on {dataset.root.name}"
-        jobs.write_score_report(report, title, result, samples, finds[0], around)
+        jobs.write_score_report(report, title, result, samples, first.find, around)
     return result
 
 
 def _refuse(
     out: Path | str | None,
     report: Path | str | None,
-    sides: Sequence[Model],
-    data: Dataset | Path | str,
+    inputs: Sequence[Dataset | Model | None],
 ) -> None:
     """Refuse outputs that would replace an input."""
-    read = [Path(one) for one in (*sides, data) if isinstance(one, Path | str)]
+    read = [Path(one) for one in inputs if isinstance(one, Path | str)]
     if out is not None:
         refuse_output(Path(out), "scores", read)
     if report is not None:
@@ -180,6 +176,14 @@ def _read(data: Dataset | Path | str, ignore: Sequence[str], strict: bool) -> Da
     if not isinstance(data, Dataset):
         return formats.read(data, ignore=ignore, strict=strict)
     return formats.read(data.root, ignore=ignore, strict=strict) if ignore else data
+
+
+class _Scored(NamedTuple):
+    """What answers for a sample, its scores, and the card where it is a model."""
+
+    find: Find
+    scores: Scores
+    card: ModelCard | None
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import struct
 import warnings
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,9 +24,8 @@ MAX_PIXELS = 1 << 30
 JPEG_SIDE = 65500
 """The longest side that a JPEG can have."""
 
-_PNG, _DEFLATED = b"\x89PNG\r\n\x1a\n", 1100
-
-_PNG_HEADER = 33  # bytes: the signature and the chunk IHDR
+_PNG = b"\x89PNG\r\n\x1a\n"
+_DEFLATED = 1032  # bytes that one can stand for in a PNG, at most
 
 STRIP_PIXELS = 1 << 18
 """Work that needs memory of its own is done in strips of about so many pixels."""
@@ -116,7 +114,8 @@ def write_image(path: Path | str, pixels: np.ndarray, quality: int = 92, comment
     """
     suffix = Path(path).suffix.lower()
     if suffix == ".png":
-        write_bytes(path, _commented(encode_png(pixels), comment))
+        png = _with_comment(pixels, "PNG", quality, comment) if comment else encode_png(pixels)
+        write_bytes(path, png)
         return
     if suffix not in {".jpg", ".jpeg"}:
         raise DataError(f"{path}: expected a name ending in .jpg, .jpeg or .png, got {suffix!r}.")
@@ -125,23 +124,23 @@ def write_image(path: Path | str, pixels: np.ndarray, quality: int = 92, comment
             f"{path}: expected at most {JPEG_SIDE} pixels a side, which is all that JPEG can hold, "
             f"got {pixels.shape[1]}x{pixels.shape[0]}; write a .png."
         )
+    if comment:
+        write_bytes(path, _with_comment(pixels, "JPEG", quality, comment))
+        return
     ordered = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR) if pixels.ndim == 3 else pixels
     done, encoded = cv2.imencode(".jpg", ordered, [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not done:
         raise DataError(f"could not encode an image of shape {pixels.shape} as JPEG for {path}.")
-    write_bytes(path, _commented(encoded.tobytes(), comment))
+    write_bytes(path, encoded.tobytes())
 
 
-def _commented(encoded: bytes, comment: str) -> bytes:
-    """A PNG with a tEXt chunk behind its header, or a JPEG with a COM segment behind its start."""
-    if not comment:
-        return encoded
-    text = comment.encode("ascii")
-    if encoded.startswith(b"\x89PNG"):
-        chunk = b"tEXtComment\0" + text
-        added = struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
-        return encoded[:_PNG_HEADER] + added + encoded[_PNG_HEADER:]
-    return encoded[:2] + b"\xff\xfe" + struct.pack(">H", len(text) + 2) + text + encoded[2:]
+def _with_comment(pixels: np.ndarray, kind: str, quality: int, comment: str) -> bytes:
+    """The same by Pillow: OpenCV can't put text beside the pixels."""
+    made, about = io.BytesIO(), PngImagePlugin.PngInfo()
+    about.add_text("Comment", comment)
+    settings = {"quality": quality, "comment": comment} if kind == "JPEG" else {"pnginfo": about}
+    Image.fromarray(pixels).save(made, kind, **settings)
+    return made.getvalue()
 
 
 def open_picture(file: Path | str | io.BytesIO) -> Image.Image:
@@ -220,10 +219,7 @@ def png_is_plain(path: Path | str) -> bool:
 
 
 def _refuse_forged(path: Path | str, data: bytes) -> None:
-    """Refuse a PNG that declares more pixels than its bytes can hold, before any is made room for.
-
-    Deflate packs at most 1032 bytes into one.
-    """
+    """Refuse a PNG that declares more pixels than its bytes can hold, before the work."""
     if data[:8] != _PNG or len(data) < 26:
         return
     width, height, depth, colour_type = struct.unpack(">IIBB", data[16:26])
@@ -257,7 +253,7 @@ def _read_unscaled_ids(path: Path | str) -> np.ndarray | None:
     # OpenCV expands palettes to colours, and grey of 1, 2 or 4 bits to 0..255: ids would change.
     # Pillow keeps a palette's indices, and its expansion of grey can be undone.
     data = read_bytes(path)
-    if data[:8] != b"\x89PNG\r\n\x1a\n" or len(data) < 26:
+    if data[:8] != _PNG or len(data) < 26:
         return None
     depth, colour_type = data[24], data[25]
     if not (colour_type == 3 or (colour_type == 0 and depth < 8)):

@@ -147,13 +147,13 @@ def warn_of_drop(route: Route, high: float, max_drop: float, headline: str) -> s
         max_drop: in points of the headline.
         headline: its name.
     """
-    if route.precision != "fp32" and math.isnan(high):
+    if route.precision == "fp32" or high <= max_drop:
+        return None
+    if math.isnan(high):
         return (
             f"{route} may lose more than is allowed: one validation image has no interval; more of "
             "them would tell."
         )
-    if route.precision == "fp32" or high <= max_drop:
-        return None
     return (
         f"{route} may lose more than is allowed: the 95 % interval of its drop on validation "
         f"reaches to {high:.2f} points of {headline}, past {max_drop:g}; more validation images "

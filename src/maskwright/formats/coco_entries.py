@@ -16,9 +16,6 @@ from maskwright.formats.class_ids import kept_ranks
 Entry = dict[str, Any]
 """An image, annotation or category as it stands in the file."""
 
-_TOO_LARGE = 1e12
-"""Numbers of a file lie below: whole ones may be too long for a float."""
-
 MOST_SEGMENTS = 256**3
 """Panoptic segment ids lie below: three bytes of a PNG."""
 
@@ -284,9 +281,11 @@ def unwrapped(segmentation: Any) -> Any:
 
 def is_finite(value: object) -> TypeGuard[int | float]:
     """Whether a value is a number that a file may hold."""
-    if not isinstance(value, int | float) or isinstance(value, bool):
+    try:
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        return number and math.isfinite(value)  # type: ignore[arg-type]
+    except OverflowError:  # a whole number too long for a float
         return False
-    return abs(value) < _TOO_LARGE  # NaN isn't
 
 
 def stem_of(name: str) -> str:

@@ -163,11 +163,9 @@ def _judge_coco(
     outside = (area < ranges[:, :1]) | (area > ranges[:, 1:])
     thresholds = np.minimum(np.array(protocol.ious), 1 - 1e-10)
     value = np.where(crowd[pairs.truth], pairs.share, pairs.iou)
-    able = np.flatnonzero(value >= thresholds.min())
-    able = able[stable_order(pairs.place[able])]
+    able = _in_order(pairs, value >= thresholds.min())
     place, truth, value = pairs.place[able], pairs.truth[able], value[able]
-    found = overlaps.detections
-    group = group_numbers(found.image[detection], found.class_id[detection])
+    group = _image_and_class(overlaps, detection)
     # Where no detection of an image and class has a choice, the first to come is served.
     choice = np.zeros(len(detection), bool)  # by group
     choice[group[place[1:][place[1:] == place[:-1]]]] = True
@@ -179,6 +177,18 @@ def _judge_coco(
     right = ~ignored[size, truth]
     matches = Matches(size=size, step=step, place=place, truth=truth, right=right)
     return matches, outside, ~ignored
+
+
+def _in_order(pairs: _Pairs, kept: np.ndarray) -> np.ndarray:
+    """The places of the pairs that are kept, by their detection."""
+    able = np.flatnonzero(kept)
+    return able[stable_order(pairs.place[able])]
+
+
+def _image_and_class(overlaps: Overlaps, detection: np.ndarray) -> np.ndarray:
+    """A number for each image and class, by detection: only within one is matched."""
+    found = overlaps.detections
+    return group_numbers(found.image[detection], found.class_id[detection])
 
 
 _Columns = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
@@ -272,10 +282,9 @@ def _judge_best_free(
 ) -> _Judged:
     # Each detection takes, among the truths still free, the one with the largest IoU; of equal ones
     # the earliest. YOLO's label files have no crowds: such truth isn't there.
-    crowd, found, thresholds = overlaps.truth.crowd, overlaps.detections, np.array(protocol.ious)
-    able = np.flatnonzero(~crowd[pairs.truth] & (pairs.iou >= thresholds.min()))
-    able = able[stable_order(pairs.place[able])]
-    group = group_numbers(found.image[detection], found.class_id[detection])
+    crowd, thresholds = overlaps.truth.crowd, np.array(protocol.ious)
+    able = _in_order(pairs, ~crowd[pairs.truth] & (pairs.iou >= thresholds.min()))
+    group = _image_and_class(overlaps, detection)
     none = np.zeros((1, len(crowd)), bool)
     size, step, place, truth = _greedy(
         group, pairs.place[able], pairs.truth[able], pairs.iou[able], none, none[0], thresholds,

@@ -6,7 +6,7 @@ References: B. Efron, R. J. Tibshirani, An Introduction to the Bootstrap, 1993, 
 
 Each resample draws as many images as there are, with replacement, adds up their counts and scores
 the sum. The middle share of those scores, the percentile interval, is too narrow from few images:
-two equally good models then differ "surely" in one of five comparisons at 3 images, one of ten at
+two equally good models then differ "surely" in one of four comparisons at 3 images, one of ten at
 8. So an interval here reaches as far as the widest of
 
 * the expanded percentile interval: the share is widened as Student's t is against the normal;
