@@ -7,7 +7,7 @@ splits, counting what can't be held, and folders that are whole or absent are st
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,8 @@ from maskwright.core.segmentation import Segmentation
 from maskwright.core.settings import config_values
 from maskwright.formats import folders
 from maskwright.formats.writing import (
+    WHOLE_SET,
+    Entry,
     Finisher,
     Loss,
     SampleWriter,
@@ -31,6 +33,8 @@ from maskwright.formats.writing import (
     entries_of,
     new_folder,
     sentences,
+    unheld,
+    unheld_of_set,
 )
 
 Splits = dict[str, tuple[Sample, ...]]
@@ -52,6 +56,7 @@ class Reading:
         strict: whether the first fault refuses the whole set.
         options: of the format.
         notes: takes a sentence for each thing that was decided.
+        about: takes what the set's own file of a split tells beside: see `Dataset.about`.
         own_ids: takes what the files' ids mean: see `Dataset.own_ids`; left empty where they are
             those of the classes.
     """
@@ -62,6 +67,8 @@ class Reading:
     options: Any
     notes: list[str]
     own_ids: dict[int, str] = field(default_factory=dict)
+    about: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    numbered: set[bool] = field(default_factory=set)  # whether a file's ids tell something
 
     def refuse(self, fault: str) -> None:
         """Refuse the set for a fault ("" is none), unless reading is lenient.
@@ -103,6 +110,8 @@ class Format:
         write_sample: writes the files of one image; see `writing`.
         finish: writes the set's own files, after all images.
         options: class of its options.
+        holds: keys of `Instance.extras` and `Segmentation.extras` that it writes again; None: all.
+        ids: whether it holds numbers of images and objects.
     """
 
     name: str
@@ -114,6 +123,8 @@ class Format:
     write_sample: SampleWriter
     finish: Finisher
     options: type = NoOptions
+    holds: frozenset[str] | None = frozenset()
+    ids: bool = False
 
     def read(
         self,
@@ -167,6 +178,8 @@ class Format:
             splits=splits,
             notes=tuple(notes),
             own_ids=reading.own_ids or None,
+            about=reading.about,
+            ids=True in reading.numbered,
         )
 
     def write(
@@ -192,7 +205,7 @@ class Format:
         with new_folder(Path(path)) as folder:
             target = Target.of(dataset, folder, chosen, link)
             entries = entries_of(dataset, target, self.write_one, losses)
-            self.finish(target, entries)
+            losses += [(WHOLE_SET, loss) for loss in self.finish_set(target, entries)]
         return tuple(sentences(f"{self.name} can't hold ", losses))
 
     def write_one(self, target: Target, split: str, sample: Sample, truth: Segmentation) -> Written:
@@ -202,7 +215,15 @@ class Format:
             DataError: the truth lacks what the format holds.
         """
         written = self.write_sample(target, split, sample, truth)
-        return replace(written, losses=beyond(self.tasks, truth) + written.losses)
+        told = beyond(self.tasks, truth) + unheld(self.holds, truth)
+        return replace(written, losses=told + written.losses)
+
+    def finish_set(
+        self, target: Target, entries: Mapping[str, Sequence[Entry]]
+    ) -> tuple[Loss, ...]:
+        """Write the set's own files, counting what they can't hold of the set as a whole."""
+        told = self.finish(target, entries) or ()
+        return told + unheld_of_set(target, self.name, self.ids)
 
     def checked(self, options: object) -> Any:
         """The options of this format, from a mapping, from themselves, or the defaults.
