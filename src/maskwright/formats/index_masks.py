@@ -123,9 +123,7 @@ def _read_split(
     drawn = mask_folders.masks_of(place, found)
     elsewhere = sum(path.stem != Path(name).name for name, path in drawn.items())
     if elsewhere:
-        reading.notes.append(
-            f"{split}: {elsewhere} masks are called as their images with an ending."
-        )
+        reading.notes.append(f"{split}: {elsewhere} masks have an ending behind the image's name.")
     twins = {name: paths for name, paths in found.items() if len(paths) > 1}
     without_mask = [name for name in found if name not in drawn]
     without_image = [name for name in drawn if name not in found]

@@ -119,7 +119,9 @@ def find_places(home: Path, notes: list[str]) -> dict[str, list[Place]]:
 def find_classes(
     home: Path, used: set[str], with_maps: bool, notes: list[str]
 ) -> tuple[Classes, dict[Colour, int]]:
-    """The classes, and the ids that colours of class maps mean: of classes.json, of labelmap.txt, of the challenge, or those that occur.
+    """The classes, and the ids that colours of class maps mean.
+
+    They are those of classes.json, of labelmap.txt, of the challenge, or those that occur.
 
     Args:
         home: where the files may lie.
@@ -140,6 +142,11 @@ def find_classes(
             notes.append(
                 f"The classes are those of {label_map}: by its colours where class maps hold them, "
                 f"else by its order: {ids}."
+                + (
+                    f" {BACKGROUND} isn't first there, though it is 0 in Pascal VOC: check that."
+                    if BACKGROUND in told.names[1:]
+                    else ""
+                )
             )
         things = [i for i, name in enumerate(told.names) if name != BACKGROUND]
         return Classes.of(told.names, told.colours, things), told.id_of
