@@ -78,7 +78,7 @@ def test_segments_come_back_with_their_ids(tmp_path):
     assert after.panoptic.class_of == before.panoptic.class_of
     written = json.loads((tmp_path / "two/annotations/panoptic_val.json").read_text())
     infos = written["annotations"][0]["segments_info"]
-    assert infos[2] == {"id": 70000, "category_id": 2, "area": 64, "bbox": [0, 12, 32, 2],
+    assert infos[2] == {"id": 70000, "category_id": 25, "area": 64, "bbox": [0, 12, 32, 2],
                         "iscrowd": 0}  # fmt: skip
 
 

@@ -155,10 +155,12 @@ def _scan(reading: Reading) -> tuple[Classes, Splits] | None:
     every = read_classes(source)[0] if source.is_file() else Classes.of(used)
     unnamed = [name for name in used if name not in every.names]
     if unnamed:
-        raise DataError(
+        fault = (
             f"{root} has the folders {folders.shortlist(unnamed)}, but the classes of {source} are "
             f"{', '.join(every.names)}; add them there, or move the folders away."
         )
+        reading.refuse(fault)
+        reading.notes.append(f"{fault} Left out.")
     reading.own_ids.update(enumerate(every.names))
     classes = subset(every, kept_ranks(every.names, reading.ignore, root))
     if reading.ignore:

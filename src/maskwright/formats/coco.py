@@ -31,8 +31,10 @@ from maskwright.formats.coco_entries import (
     Document,
     Entry,
     Known,
+    about_of,
     called,
     drop_supercategory,
+    extras_of_image,
     fault_of,
     image_of,
     images_by_id,
@@ -67,7 +69,6 @@ __all__ = [
 _OWN_OF_OBJECT = frozenset(
     {"image_id", "category_id", "bbox", "area", "segmentation", "iscrowd", "score", "track_id"}
 )
-_OWN_OF_IMAGE = frozenset({"file_name", "height", "width"})
 
 LAYOUT = (
     "coco: SPLIT/instances.json (or annotations.json, boxes.json) beside SPLIT/images/, "
@@ -88,13 +89,14 @@ def _scan(reading: Reading) -> tuple[Classes, Splits] | None:
         return None
     if reading.options.images is not None:
         parts = coco_files.with_images(parts, reading.options.images)
-    documents = {part.file: load(part.file) for part in parts}
+    left_out = None if reading.strict else reading.notes
+    documents = {part.file: load(part.file, left_out) for part in parts}
     for file, document in documents.items():
         reading.notes.extend(drop_supercategory(file, document))
     reading.notes.extend(
         f"{part.file} is used, {part.others} are not." for part in parts if part.others
     )
-    classes, class_of = join_categories(documents, reading.ignore)
+    classes, class_of = join_categories(documents, reading.ignore, left_out)
     reading.own_ids.update(names_by_id(documents))
     _keep_about(reading, parts, documents)
     splits = {
@@ -110,9 +112,7 @@ def _keep_about(
     """Keep what the files tell beside images and annotations."""
     for part in parts:
         document = documents[part.file]
-        reading.about[part.split] = {
-            key: value for key, value in document.items() if key not in ("images", "annotations")
-        }
+        reading.about[part.split] = about_of(document)
         lists: list[list[Entry]] = [document["images"], document["annotations"]]
         reading.numbered.add(not all(map(is_running, lists)))
 
@@ -254,7 +254,7 @@ def _sample(
     image = part.images / entry["file_name"]
     height, width = entry.get("height"), entry.get("width")
     size = (height, width) if isinstance(height, int) and isinstance(width, int) else None
-    extras = {key: value for key, value in entry.items() if key not in _OWN_OF_IMAGE}
+    extras = extras_of_image(entry)
     crowds = reading.options.crowds == "crowds"
     truth = partial(read_truth, kept, class_of, classes, size, image, part.file, extras, crowds)
     name = PurePosixPath(entry["file_name"]).with_suffix("").as_posix()
@@ -288,6 +288,7 @@ FORMAT = Format(
     finish=finish,
     options=CocoOptions,
     holds=None,
+    holds_of_images=None,
     ids=True,
 )
 """See the top of this file; categories without a score, a mask or a track id lack those keys."""

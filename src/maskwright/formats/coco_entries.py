@@ -23,23 +23,32 @@ Document = dict[str, list[Entry]]
 """A file's lists: "images", "annotations", "categories"."""
 
 
-def load(file: Path) -> Document:
+def load(file: Path, left_out: list[str] | None = None) -> Document:
     """Read a COCO file.
 
-    Raises:
-        DataError: it is no JSON, or lacks one of the lists.
-    """
-    return checked(folders.read_json(file), file)
-
-
-def checked(document: Any, file: Path) -> Document:
-    """The value of a COCO file, if it has the lists.
+    Args:
+        file: the JSON.
+        left_out: takes a sentence for the entries that are no objects, which are then left out.
 
     Raises:
-        DataError: it lacks one of them.
+        DataError: it is no JSON, or lacks one of the lists; an entry is no object, without
+            `left_out`.
     """
+    return checked(folders.read_json(file), file, left_out)
+
+
+def checked(document: Any, file: Path, left_out: list[str] | None = None) -> Document:
+    """The value of a COCO file, if it has the lists; arguments and errors as of `load`."""
     for key in ("images", "annotations", "categories"):
         entries = document.get(key) if isinstance(document, dict) else None
+        if isinstance(entries, list) and left_out is not None:
+            whole = [entry for entry in entries if isinstance(entry, dict)]
+            if len(whole) < len(entries):
+                left_out.append(
+                    f'{file}: {len(entries) - len(whole)} entries of "{key}" are no objects; '
+                    "left out."
+                )
+            document[key] = entries = whole
         if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
             raise DataError(
                 f'{file}: expected COCO, an object with lists "images", "annotations" and '
@@ -56,6 +65,16 @@ def _make_whole(entry: Entry) -> None:
         value = entry.get(key)
         if isinstance(value, float) and value.is_integer():
             entry[key] = int(value)
+
+
+def about_of(document: Document) -> dict[str, Any]:
+    """What a file tells beside images and annotations: see `Dataset.about`."""
+    return {key: value for key, value in document.items() if key not in ("images", "annotations")}
+
+
+def extras_of_image(entry: Entry) -> dict[str, Any]:
+    """What the entry of an image tells beside its name and size: see `Segmentation.extras`."""
+    return {k: value for k, value in entry.items() if k not in ("file_name", "height", "width")}
 
 
 def is_running(entries: Sequence[Entry]) -> bool:
@@ -93,9 +112,14 @@ def image_of(entry: Entry, images: Mapping[int, Entry]) -> int | None:
 
 
 def join_categories(
-    documents: Mapping[Path, Document], ignore: tuple[str, ...]
+    documents: Mapping[Path, Document], ignore: tuple[str, ...], left_out: list[str] | None = None
 ) -> tuple[Classes, dict[int, int]]:
     """The categories of all splits' files, as classes, and category id -> class id.
+
+    Args:
+        documents: file -> its lists.
+        ignore: names of categories to leave out.
+        left_out: takes a sentence for each faulty category, which then leaves its list.
 
     Raises:
         DataError: ids and names contradict each other, or nothing is left.
@@ -104,8 +128,15 @@ def join_categories(
     categories: dict[int, Entry] = {}
     ids_of_name: dict[str, list[int]] = {}
     for file, document in documents.items():
-        for entry in document["categories"]:
-            _check_category(entry, categories, ids_of_name, file)
+        for entry in list(document["categories"]):
+            try:
+                _check_category(entry, categories, ids_of_name, file)
+            except DataError as error:
+                if left_out is None:
+                    raise
+                left_out.append(f"{error} Left out.")
+                document["categories"].remove(entry)
+                continue
             if entry["id"] not in categories:
                 ids_of_name.setdefault(entry["name"], []).append(entry["id"])
             categories[entry["id"]] = entry

@@ -29,6 +29,9 @@ from maskwright.core.segmentation import Segmentation
 from maskwright.formats import folders
 from maskwright.formats.writing import Entry, Loss, Target, Written, lost, require_objects
 
+RENUMBERED = "the numbers of {{}} {}, which others have too"
+"""A loss of the set; takes the kind of what is numbered."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CocoOptions:
@@ -82,8 +85,7 @@ def finish(target: Target, entries: Mapping[str, Sequence[Entry]]) -> tuple[Loss
         about["categories"] = categories_of(target.classes, about.get("categories", ()))
         path = target.folder(split) / "instances.json"
         taken += write_entries(path, own, target.classes, about)
-    return lost({f"the numbers of {{}} {kind}, which others have too": n
-                 for kind, n in taken.items()})  # fmt: skip
+    return lost({RENUMBERED.format(kind): count for kind, count in taken.items()})
 
 
 def image_entry(
@@ -218,14 +220,22 @@ def edge_polygons(mask: Mask) -> list[list[int]]:
     return polygons
 
 
-def _numbers(entries: Sequence[Entry], taken: Counter[str]) -> tuple[list[int], list[int]]:
+def _numbers(
+    entries: Sequence[Entry], taken: Counter[str]
+) -> tuple[list[int | str], list[int | str]]:
     """The ids of all images, and of all annotations, in the order of the entries."""
-    images = [entry.get("id") for entry in entries]
-    objects = [one.get("id") for entry in entries for one in entry["annotations"]]
+    images = [number_of(entry) for entry in entries]
+    objects = [number_of(one) for entry in entries for one in entry["annotations"]]
     return numbered(images, "images", taken), numbered(objects, "objects", taken)
 
 
-def numbered(wanted: Sequence[int | None], kind: str, taken: Counter[str]) -> list[int]:
+def number_of(entry: Entry) -> int | str | None:
+    """The id that an entry brings, if it is one: some tools write texts."""
+    found = entry.get("id")
+    return found if isinstance(found, int | str) else None
+
+
+def numbered(wanted: Sequence[int | str | None], kind: str, taken: Counter[str]) -> list[int | str]:
     """The numbers as they are wanted; where one is wanted twice or not told, the next free one.
 
     Args:
@@ -235,8 +245,8 @@ def numbered(wanted: Sequence[int | None], kind: str, taken: Counter[str]) -> li
     """
     used = {number for number in wanted if number is not None}
     free = (number for number in itertools.count(1) if number not in used)
-    seen: set[int] = set()
-    numbers = []
+    seen: set[int | str] = set()
+    numbers: list[int | str] = []
     for number in wanted:
         if number is None or number in seen:
             taken[kind] += number is not None
@@ -246,14 +256,14 @@ def numbered(wanted: Sequence[int | None], kind: str, taken: Counter[str]) -> li
     return numbers
 
 
-def _images(entries: Sequence[Entry], numbers: Sequence[int]) -> Iterator[Entry]:
+def _images(entries: Sequence[Entry], numbers: Sequence[int | str]) -> Iterator[Entry]:
     for number, entry in zip(numbers, entries, strict=True):
         beside = {key: v for key, v in entry.items() if key not in ("annotations", "id")}
         yield {"id": number} | beside
 
 
 def _annotations(
-    entries: Sequence[Entry], of_images: Sequence[int], of_objects: Sequence[int]
+    entries: Sequence[Entry], of_images: Sequence[int | str], of_objects: Sequence[int | str]
 ) -> Iterator[Entry]:
     numbers = iter(of_objects)
     for number, entry in zip(of_images, entries, strict=True):

@@ -110,7 +110,8 @@ class Format:
         write_sample: writes the files of one image; see `writing`.
         finish: writes the set's own files, after all images.
         options: class of its options.
-        holds: keys of `Instance.extras` and `Segmentation.extras` that it writes again; None: all.
+        holds: keys of `Instance.extras` that it writes again; None: all.
+        holds_of_images: the same of `Segmentation.extras`.
         ids: whether it holds numbers of images and objects.
     """
 
@@ -124,6 +125,7 @@ class Format:
     finish: Finisher
     options: type = NoOptions
     holds: frozenset[str] | None = frozenset()
+    holds_of_images: frozenset[str] | None = frozenset()
     ids: bool = False
 
     def read(
@@ -215,7 +217,7 @@ class Format:
             DataError: the truth lacks what the format holds.
         """
         written = self.write_sample(target, split, sample, truth)
-        told = beyond(self.tasks, truth) + unheld(self.holds, truth)
+        told = beyond(self.tasks, truth) + unheld(self.holds, self.holds_of_images, truth)
         return replace(written, losses=told + written.losses)
 
     def finish_set(

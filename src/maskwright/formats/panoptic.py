@@ -14,7 +14,7 @@ cocodataset.org, "Data format".
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -34,6 +34,8 @@ from maskwright.formats import folders
 from maskwright.formats.coco_entries import (
     MOST_SEGMENTS,
     Known,
+    about_of,
+    extras_of_image,
     fault_of,
     image_of,
     images_by_id,
@@ -43,10 +45,16 @@ from maskwright.formats.coco_entries import (
     names_by_id,
     stem_of,
 )
-from maskwright.formats.coco_write import categories_of, write_document
+from maskwright.formats.coco_write import (
+    RENUMBERED,
+    categories_of,
+    number_of,
+    numbered,
+    write_document,
+)
 from maskwright.formats.format import Format, Reading, Splits
 from maskwright.formats.recast import class_map_of, segments_of, with_panoptic
-from maskwright.formats.writing import Entry, Target, Written, extras_of, lost
+from maskwright.formats.writing import Entry, Loss, Target, Written, extras_of, lost
 
 LAYOUT = (
     "coco_panoptic: annotations/panoptic_SPLIT.json with annotations/panoptic_SPLIT/NAME.png, "
@@ -76,9 +84,12 @@ def _scan(reading: Reading) -> tuple[Classes, Splits] | None:
     parts = _find_parts(reading.root)
     if not parts:
         return None
-    documents = {part.file: load(part.file) for part in parts.values()}
-    classes, class_of = join_categories(documents, reading.ignore)
+    left_out = None if reading.strict else reading.notes
+    documents = {part.file: load(part.file, left_out) for part in parts.values()}
+    classes, class_of = join_categories(documents, reading.ignore, left_out)
     reading.own_ids.update(names_by_id(documents))
+    for split, part in parts.items():
+        reading.about[split] = about_of(documents[part.file])
     splits = {
         split: _read_split(reading, part, documents[part.file], classes, class_of)
         for split, part in parts.items()
@@ -111,26 +122,34 @@ def write_sample(target: Target, split: str, sample: Sample, truth: Segmentation
     ids = np.where(np.isin(segments.segment_ids, list(segments.class_of)), segments.segment_ids, 0)
     colours = np.stack([ids & 255, ids >> 8 & 255, ids >> 16], axis=-1).astype(np.uint8)
     write_bytes(pngs / f"{sample.name}.png", encode_png(colours))
+    known = target.about_of(split, "coco").get("categories", ())
+    numbers = [category["id"] for category in categories_of(target.classes, known)]
     entry = {
+        **truth.extras,
         "file_name": image.relative_to(images).as_posix(),
         "height": truth.size[0],
         "width": truth.size[1],
-        "segments": list(_segments_info(segments)),
+        "segments": list(_segments_info(segments, numbers)),
     }
     return Written(entry=entry, losses=lost(extras_of(objects)) + losses)
 
 
-def finish(target: Target, entries: Mapping[str, Sequence[Entry]]) -> None:
-    """Write each split's JSON."""
+def finish(target: Target, entries: Mapping[str, Sequence[Entry]]) -> tuple[Loss, ...]:
+    """Write each split's JSON; how many images got another number, because theirs occurs twice."""
+    taken = Counter[str]()
     for split, own in entries.items():
+        about = {**target.about_of(split, "coco")}
+        numbers = numbered([number_of(entry) for entry in own], "images", taken)
         write_document(
             _pngs(target, split).with_suffix(".json"),
             {
-                "images": _image_entries(own),
-                "annotations": _annotations(own),
-                "categories": iter(categories_of(target.classes)),
+                "images": _image_entries(own, numbers),
+                "annotations": _annotations(own, numbers),
+                "categories": iter(categories_of(target.classes, about.pop("categories", ()))),
             },
+            about,
         )
+    return lost({RENUMBERED.format(kind): count for kind, count in taken.items()})
 
 
 def categories_in(root: Path) -> dict[Path, list[Entry]]:
@@ -145,6 +164,7 @@ def read_truth(
     classes: Classes,
     image: Path | np.ndarray,
     source: Path,
+    extras: Mapping[str, Any] | None = None,
 ) -> Segmentation:
     """The segments of one image, and the class map and objects that follow.
 
@@ -155,6 +175,7 @@ def read_truth(
         classes: of the data set.
         image: the photo.
         source: the JSON, for the errors' text.
+        extras: what its entry tells of the image beside.
 
     Raises:
         DataError: the PNG is damaged, of another size than the image, or holds ids that the JSON
@@ -186,6 +207,7 @@ def read_truth(
         semantic=class_map_of(panoptic, classes),
         instances=segments_of(panoptic, classes.things),
         panoptic=panoptic,
+        extras=extras or {},
     )
 
 
@@ -193,12 +215,12 @@ def _pngs(target: Target, split: str) -> Path:
     return target.root / "annotations" / f"panoptic_{split}"
 
 
-def _segments_info(panoptic: Panoptic) -> Iterator[Entry]:
+def _segments_info(panoptic: Panoptic, category_ids: Sequence[int]) -> Iterator[Entry]:
     for one, number in zip(segments_of(panoptic), _seen(panoptic), strict=True):
         left, top, right, bottom = (int(edge) for edge in one.box_xyxy)
         yield {
             "id": number,
-            "category_id": one.class_id + 1,
+            "category_id": category_ids[one.class_id],
             "area": one.mask.area if one.mask else 0,
             "bbox": [left, top, right - left, bottom - top],
             "iscrowd": int(one.crowd),
@@ -210,13 +232,14 @@ def _seen(panoptic: Panoptic) -> list[int]:
     return [number for number in sorted(panoptic.class_of) if number in present]
 
 
-def _image_entries(entries: Sequence[Entry]) -> Iterator[Entry]:
-    for number, entry in enumerate(entries, start=1):
-        yield {"id": number} | {key: v for key, v in entry.items() if key != "segments"}
+def _image_entries(entries: Sequence[Entry], numbers: Sequence[int | str]) -> Iterator[Entry]:
+    for number, entry in zip(numbers, entries, strict=True):
+        beside = {key: value for key, value in entry.items() if key not in ("segments", "id")}
+        yield {"id": number} | beside
 
 
-def _annotations(entries: Sequence[Entry]) -> Iterator[Entry]:
-    for number, entry in enumerate(entries, start=1):
+def _annotations(entries: Sequence[Entry], numbers: Sequence[int | str]) -> Iterator[Entry]:
+    for number, entry in zip(numbers, entries, strict=True):
         png = PurePosixPath(entry["file_name"]).with_suffix(".png").as_posix()
         yield {"image_id": number, "file_name": png, "segments_info": entry["segments"]}
 
@@ -286,7 +309,8 @@ def _sample(
 ) -> Sample:
     photo = part.images / image["file_name"]
     png, infos = part.pngs / entry.get("file_name", ""), entry.get("segments_info", ())
-    truth = partial(read_truth, png, infos, class_of, classes, photo, part.file)
+    extras = extras_of_image(image)
+    truth = partial(read_truth, png, infos, class_of, classes, photo, part.file, extras)
     fault = f"{part.file}: {'; '.join(faults)}." if faults else ""
     return reading.sample(stem_of(image["file_name"]), photo, truth, FORMAT.tasks, fault)
 
@@ -307,6 +331,8 @@ FORMAT = Format(
     detect=detect,
     write_sample=write_sample,
     finish=finish,
+    holds_of_images=None,
+    ids=True,
 )
 """See the top of this file. Where a file brought no segments they are made when it is written: the
 class map with the objects above it, the smaller above the larger. Things of the class map that no

@@ -84,10 +84,17 @@ def _scan(reading: Reading) -> tuple[Classes, Splits] | None:
     told = [fault for split in faults.values() for fault in split.values()]
     more = f" {len(told) - 1} more are wrong." if len(told) > 1 else ""
     reading.refuse(f"{told[0]}{more}" if told else "")
-    table = _table(reading, home or root, places, found)
+    of_files: dict[Path, str] = {}
+    table = _table(reading, home or root, places, found, of_files)
     splits = {
         split: tuple(
-            _sample(reading, place, found.get(place.xml), faults[split].get(place.name, ""), table)
+            _sample(
+                reading,
+                place,
+                found.get(place.xml),
+                faults[split].get(place.name) or of_files.get(place.xml, ""),
+                table,
+            )
             for place in _unique(own)
         )
         for split, own in places.items()
@@ -253,7 +260,9 @@ def _table(
     home: Path,
     places: Mapping[str, list[Place]],
     found: Mapping[Path, Annotation],
+    of_files: dict[Path, str],
 ) -> _Table:
+    """What the files' names and ids mean; takes the faults of XML files that name other classes."""
     used = {one.name for annotation in found.values() for one in annotation.objects}
     listed = [one.labels for own in places.values() for one in own if one.labels is not None]
     labelled = {name for labels in listed for name in labels}
@@ -272,12 +281,15 @@ def _table(
             "lists."
         )
     unnamed = sorted(used - set(classes.names))
-    if unnamed:
-        file = next(f for f, a in found.items() if any(one.name == unnamed[0] for one in a.objects))
-        raise DataError(
-            f"{file} holds an object {unnamed[0]!r}, but the classes are "
-            f"{', '.join(classes.names)}; add it to classes.json, or mend the file."
-        )
+    for file, annotation in found.items() if unnamed else ():
+        name = next((one.name for one in annotation.objects if one.name in unnamed), None)
+        if name is not None:
+            fault = (
+                f"{file} holds an object {name!r}, but the classes are "
+                f"{folders.shortlist(classes.names, 20)}; add it to classes.json, or mend the file."
+            )
+            reading.refuse(fault)
+            of_files[file] = fault
     kept_ranks(classes.names, reading.ignore, home)
     reading.own_ids.update(enumerate(classes.names))
     ids = leave_out(classes, {classes.index(name) for name in reading.ignore}, home)
@@ -313,7 +325,8 @@ FORMAT = Format(
     detect=detect,
     write_sample=write_sample,
     finish=finish,
-    holds=frozenset({"attributes", "parts", "source", "owner"}),
+    holds=frozenset({"attributes", "parts"}),
+    holds_of_images=frozenset({"source", "owner"}),
 )
 """See the top of this file. Crowds become "difficult"; where all objects have masks but no class
 map is at hand, it is made of them. "background" becomes class 0; classes.json names the classes."""

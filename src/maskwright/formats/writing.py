@@ -253,21 +253,24 @@ def extras_of(instances: Sequence[Instance]) -> dict[str, int]:
     }
 
 
-def unheld(holds: frozenset[str] | None, truth: Segmentation) -> tuple[Loss, ...]:
+def unheld(
+    objects: frozenset[str] | None, images: frozenset[str] | None, truth: Segmentation
+) -> tuple[Loss, ...]:
     """What the source told of an image and its objects and a format can't write again.
 
     Args:
-        holds: keys of `extras` that the format writes; None: all.
+        objects: keys of `Instance.extras` that the format writes; None: all.
+        images: the same of `Segmentation.extras`.
         truth: with its extras.
     """
-    if holds is None:
-        return ()
-    skipped = holds | _TOLD_OTHERWISE
-    objects = Counter(key for one in truth.instances or () for key in one.extras)
-    fields = {key: count for key, count in objects.items() if key not in skipped}
-    counts = {f"{_field(key)} of {{}} objects": count for key, count in fields.items()}
-    told = [key for key in truth.extras if key not in skipped]
-    counts |= {f"{_field(key)} of {{}} images": 1 for key in told}
+    of_objects = Counter(key for one in truth.instances or () for key in one.extras)
+    of_images = dict.fromkeys(truth.extras, 1)
+    counts: dict[str, int] = {}
+    for kind, held, found in (("objects", objects, of_objects), ("images", images, of_images)):
+        if held is not None:
+            skipped = held | _TOLD_OTHERWISE
+            counts |= {f"{_field(k)} of {{}} {kind}": n for k, n in found.items()
+                       if k not in skipped}  # fmt: skip
     if len(counts) > _MOST_KEYS:
         counts = {"further fields of {} objects and images": sum(counts.values())}
     return lost(counts)
