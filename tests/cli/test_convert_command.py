@@ -62,7 +62,7 @@ def test_options_reach_the_writer(run, coco_set, tmp_path):
 def test_options_that_make_no_sense(refused, coco_set, tmp_path):
     out = tmp_path / "out"
     for arguments, wanted in {
-        ("--to", "labelme"): "no format 'labelme'; the formats are index_masks",
+        ("--to", "pascal"): "no format 'pascal'; the formats are index_masks",
         ("--to", "voc", "--polygons"): "polygons is an option of coco",
         ("--to", "yolo_seg", "--vertices", "corner"): "'corner'",
         ("--to", "coco", "--read-vertices", "edge"): "vertices is an option of yolo_seg",

@@ -22,6 +22,7 @@ def convert(
     format: str | None = None,
     ignore: Iterable[str] = (),
     polygons: bool = False,
+    masks: bool = False,
     vertices: str | None = None,
     read_vertices: str | None = None,
     background: str = "background",
@@ -38,10 +39,11 @@ def convert(
     Args:
         src: the labelled set: a folder, an annotation file, or what `maskwright.read` gave.
         dst: new folder for the result.
-        to: format to write, a key of `maskwright.formats.FORMATS`.
+        to: format to write, one of `maskwright.formats.WRITABLE`.
         format: of `src`; detected unless given.
         ignore: classes to leave out.
         polygons: COCO as pixel-edge polygons.
+        masks: LabelMe and CVAT as masks, not polygons.
         vertices: what a corner in written YOLO rows means: "centre" (the default) or "edge".
         read_vertices: the same for YOLO rows that are read.
         background: class of what no object covers, in index masks; "void" leaves it open.
@@ -57,8 +59,8 @@ def convert(
     Raises:
         DataError: a sample that can't be read or written, without `skip_bad`; `dst` holds
             something else.
-        ConfigError: no such format, options that make no sense, options of reading beside a set
-            that was read before.
+        ConfigError: no such format, one that is only read, options that make no sense, options of
+            reading beside a set that was read before.
     """
     if isinstance(src, Dataset):
         if format or read_vertices or [*ignore]:
@@ -79,6 +81,8 @@ def convert(
     for told in dataset.notes:
         note(told)
     options: dict[str, object] = {"polygons": True} if polygons else {}
+    if masks:
+        options["masks"] = True
     if vertices:
         options["vertices"] = vertices
     with bar("converting") as progress:
