@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import maskwright.formats as formats
@@ -25,6 +25,8 @@ def convert(
     masks: bool = False,
     vertices: str | None = None,
     read_vertices: str | None = None,
+    read: Mapping[str, object] | None = None,
+    boxes: str | None = None,
     background: str = "background",
     link: bool = False,
     workers: int | None = None,
@@ -46,6 +48,10 @@ def convert(
         masks: LabelMe and CVAT as masks, not polygons.
         vertices: what a corner in written YOLO rows means: "centre" (the default) or "edge".
         read_vertices: the same for YOLO rows that are read.
+        read: options of the format of `src`, such as {"images": "photos"} or
+            {"crowds": "objects"} of COCO.
+        boxes: what becomes of objects without mask in "yolo_seg": "row" (the default), a row of a
+            box, "rectangle", a polygon of its corners, or "leave-out".
         background: class of what no object covers, in index masks; "void" leaves it open.
         link: hard links instead of copies of the images.
         workers: processes; the cores unless given, for larger sets.
@@ -63,20 +69,21 @@ def convert(
             reading beside a set that was read before.
     """
     if isinstance(src, Dataset):
-        if format or read_vertices or [*ignore]:
+        if format or read_vertices or read or [*ignore]:
             raise ConfigError(
-                f"expected format, ignore and read_vertices beside a path only, got them with the "
-                f"set {src.root}, which was read before; give them to maskwright.read."
+                f"expected format, ignore and options of reading beside a path only, got them with "
+                f"the set {src.root}, which was read before; give them to maskwright.read."
             )
         dataset = src
     else:
         refuse_output(Path(dst), "set", [Path(src)], "DST")
+        asked = {**(read or {}), **({"vertices": read_vertices} if read_vertices else {})}
         dataset = formats.read(
             src,
             format,
             ignore,
             strict=not skip_bad,
-            options={"vertices": read_vertices} if read_vertices else None,
+            options=asked or None,
         )
     for told in dataset.notes:
         note(told)
@@ -85,6 +92,8 @@ def convert(
         options["masks"] = True
     if vertices:
         options["vertices"] = vertices
+    if boxes:
+        options["boxes"] = boxes
     with bar("converting") as progress:
         return jobs.convert(
             dataset,

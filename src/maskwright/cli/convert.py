@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from maskwright.cli.reading import Read, read_options
+
 SHOWN = 20
 """Skipped samples that are listed on screen; all are in the summary file."""
 
@@ -38,6 +40,13 @@ def convert(
     read_vertices: Annotated[
         str | None, typer.Option(help="The same for YOLO rows that are read.")
     ] = None,
+    read: Read = None,
+    boxes: Annotated[
+        str | None,
+        typer.Option(
+            help="Objects without mask in yolo_seg: row (the default), rectangle or leave-out."
+        ),
+    ] = None,
     background: Annotated[
         str,
         typer.Option(help="Class of what no object covers, in index masks; void leaves it open."),
@@ -65,6 +74,8 @@ def convert(
         masks=masks,
         vertices=vertices,
         read_vertices=read_vertices,
+        read=read_options(read),
+        boxes=boxes,
         background=background,
         link=link,
         workers=workers,

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from maskwright.cli.console import bar, say, show_table
+from maskwright.cli.reading import Read, read_options
 from maskwright.core.errors import DataError
 from maskwright.core.files import refuse_output
 
@@ -25,13 +26,14 @@ def stats(
     path: Folder,
     format: Format = None,
     ignore: Ignore = None,
+    read: Read = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Tell class shares, object sizes, thinness."""
     import maskwright.formats as formats
     import maskwright.jobs as jobs
 
-    dataset = formats.read(path, format, ignore or ())
+    dataset = formats.read(path, format, ignore or (), options=read_options(read))
     with bar("reading masks") as progress:
         found = jobs.stats(dataset, progress)
     if as_json:
@@ -63,7 +65,7 @@ def _told(value: float, how: str) -> str:
 
 
 @data.command()
-def check(path: Folder, format: Format = None, ignore: Ignore = None) -> None:
+def check(path: Folder, format: Format = None, ignore: Ignore = None, read: Read = None) -> None:
     """Find what is wrong with a set.
 
     Missing masks, ids out of range, wrong sizes, damaged files, near-duplicates across splits.
@@ -71,7 +73,7 @@ def check(path: Folder, format: Format = None, ignore: Ignore = None) -> None:
     import maskwright.formats as formats
     import maskwright.jobs as jobs
 
-    dataset = formats.read(path, format, ignore or (), strict=False)
+    dataset = formats.read(path, format, ignore or (), False, read_options(read))
     with bar("checking") as progress:
         findings = jobs.check(dataset, progress)
     for note in dataset.notes:
@@ -92,13 +94,14 @@ def preview(
     seed: Annotated[int, typer.Option(help="Which samples.")] = 0,
     format: Format = None,
     ignore: Ignore = None,
+    read: Read = None,
 ) -> None:
     """Draw samples with their labels on one sheet."""
     import maskwright.formats as formats
     import maskwright.jobs as jobs
 
     refuse_output(out, "picture", [path])
-    dataset = formats.read(path, format, ignore or ())
+    dataset = formats.read(path, format, ignore or (), options=read_options(read))
     names = jobs.contact_sheet(dataset, out, count, seed)
     say(f"{len(names)} samples are shown in {out}")
 
@@ -124,6 +127,7 @@ def split(
     workers: Annotated[int | None, typer.Option(help="Processes; the cores unless given.")] = None,
     format: Format = None,
     ignore: Ignore = None,
+    read: Read = None,
 ) -> None:
     """Divide a set anew, keeping groups together.
 
@@ -133,7 +137,7 @@ def split(
     import maskwright.jobs as jobs
 
     refuse_output(out, "set", [path, by if by.lower().endswith(".csv") else None], "DST")
-    dataset = formats.read(path, format, ignore or (), strict=not skip_bad)
+    dataset = formats.read(path, format, ignore or (), not skip_bad, read_options(read))
     for note in dataset.notes:
         say(note)
     with bar("splitting") as progress:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +26,10 @@ class Instance:
         area: in pixels as the annotation file states it (COCO sorts objects into sizes by it, and
             it may differ from the mask's); None means that of the mask, or of the box. Two
             objects are equal whatever it says.
+        extras: what the annotation file tells of it beyond these, as plain JSON data: fields of
+            COCO under their own keys ("id", "keypoints", "attributes" ..., "segmentation" where
+            the mask came as polygons). Formats that hold a field write it again, the others
+            count it as lost. Two objects are equal whatever it holds.
     """
 
     class_id: int
@@ -33,6 +39,7 @@ class Instance:
     crowd: bool = False
     track_id: int | None = None
     area: float | None = field(default=None, compare=False)
+    extras: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

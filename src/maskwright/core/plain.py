@@ -100,6 +100,7 @@ def _plain_instance(one: Instance) -> Plain:
         "crowd": bool(one.crowd),
         "track_id": None if one.track_id is None else int(one.track_id),
         "area": _number(one.area),
+        **({"extras": dict(one.extras)} if one.extras else {}),
     }
 
 
@@ -114,6 +115,7 @@ def _instance_of(plain: Plain) -> Instance:
         crowd=bool(plain.get("crowd", False)),
         track_id=None if track is None else int(track),
         area=_number(plain.get("area")),
+        extras=dict(plain.get("extras") or {}),
     )
 
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
@@ -87,6 +87,11 @@ class Dataset:
         own_ids: id in the set's own files -> name of the class, also of those that are ignored
             ("" where an id has none): so ids in anybody's answers mean what they mean there. None:
             0, 1, 2 ... as `classes`.
+        about: split name -> what the set's own file tells beyond images, objects and names of
+            classes, as plain JSON data: COCO's "info", "licenses" and whole "categories", the
+            other keys of a data.yaml. Formats of that family write it again.
+        ids: whether the files number images and objects in a way that tells something: not just
+            1, 2, 3 ... as any writer does.
         pixels: what the images are, as every sample tells it, too.
         notes: what the reader had to decide or guess, one sentence each, to be shown to the user.
     """
@@ -98,6 +103,8 @@ class Dataset:
     notes: tuple[str, ...] = field(default=())
     pixels: Pixels = RGB
     own_ids: Mapping[int, str] | None = None
+    about: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    ids: bool = False
 
     def split(self, *wanted: str) -> tuple[Sample, ...]:
         """The samples of the first split that exists among `wanted`.

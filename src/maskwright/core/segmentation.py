@@ -46,6 +46,8 @@ class Segmentation:
         instances: the objects.
         panoptic: segment ids where a file brought them.
         labels: classes of the image as a whole.
+        extras: what the annotation file tells of the image beyond these, as plain JSON data ("id",
+            "license", ...); see `Instance.extras`.
         times: seconds spent on "read", "preprocess", "network", "postprocess" (predictions).
 
     Raises:
@@ -59,6 +61,7 @@ class Segmentation:
     panoptic: Panoptic | None = None
     labels: tuple[Label, ...] | None = None
     times: dict[str, float] = field(default_factory=dict)
+    extras: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.semantic is not None:
@@ -227,8 +230,9 @@ class Segmentation:
         Returns:
             "size" [height, width]; "classes"; "times" in seconds; and the parts, None where they
             are None: "semantic", a list of {"id", "mask"}, void being the rest; "instances" as
-            {"class_id", "box", "mask", "score", "crowd", "track_id", "area"}; "panoptic", a list
-            of {"id", "class_id", "crowd", "mask"}; "labels" as {"class_id", "score"}. Masks are
+            {"class_id", "box", "mask", "score", "crowd", "track_id", "area"} and, where there are
+            some, "extras", as beside the parts; "panoptic", a list of
+            {"id", "class_id", "crowd", "mask"}; "labels" as {"class_id", "score"}. Masks are
             COCO's compressed run lengths (`Mask.from_coco`, pycocotools), boxes xyxy in pixels.
         """
         parts = plain_parts(
@@ -238,6 +242,7 @@ class Segmentation:
             "size": list(self.size),
             "classes": self.classes.to_dict(),
             **parts,
+            **({"extras": dict(self.extras)} if self.extras else {}),
             "times": {name: float(seconds) for name, seconds in self.times.items()},
         }
 
@@ -257,7 +262,8 @@ class Segmentation:
             classes = Classes.from_dict(data["classes"])
             parts = parts_of_plain(data, (height, width), classes.void)
             times = {str(name): float(value) for name, value in data.get("times", {}).items()}
-            return cls(size=(height, width), classes=classes, times=times, **parts)
+            extras = dict(data.get("extras") or {})
+            return cls(size=(height, width), classes=classes, times=times, extras=extras, **parts)
         except MaskwrightError as error:
             raise DataError(f"no segmentation: {error}") from error
         except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:

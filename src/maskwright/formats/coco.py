@@ -1,6 +1,8 @@
 """COCO JSON: objects with boxes and, where given, masks (polygons or either run-length coding).
 
     root/{split}/instances.json (or annotations.json, boxes.json) beside root/{split}/images/   or
+    root/{split}/_annotations.coco.json (Roboflow), root/labels.json beside root/data/ (FiftyOne) or
+    root/result.json beside root/images/ (Label Studio)                                         or
     root/annotations/instances_train2017.json ... beside root/train2017/ or root/images/...     or
     root/instances.json beside root/images/, or any one .json file          (one split, "all")
 
@@ -30,10 +32,12 @@ from maskwright.formats.coco_entries import (
     Entry,
     Known,
     called,
+    drop_supercategory,
     fault_of,
     image_of,
     images_by_id,
     is_finite,
+    is_running,
     is_set,
     join_categories,
     load,
@@ -60,6 +64,11 @@ __all__ = [
     "write_entries",
 ]
 
+_OWN_OF_OBJECT = frozenset(
+    {"image_id", "category_id", "bbox", "area", "segmentation", "iscrowd", "score", "track_id"}
+)
+_OWN_OF_IMAGE = frozenset({"file_name", "height", "width"})
+
 LAYOUT = (
     "coco: SPLIT/instances.json (or annotations.json, boxes.json) beside SPLIT/images/, "
     "annotations/instances_SPLIT.json beside SPLIT/, or one .json file beside its images"
@@ -77,17 +86,35 @@ def _scan(reading: Reading) -> tuple[Classes, Splits] | None:
     parts = coco_files.find_parts(reading.root)
     if not parts:
         return None
+    if reading.options.images is not None:
+        parts = coco_files.with_images(parts, reading.options.images)
     documents = {part.file: load(part.file) for part in parts}
+    for file, document in documents.items():
+        reading.notes.extend(drop_supercategory(file, document))
     reading.notes.extend(
         f"{part.file} is used, {part.others} are not." for part in parts if part.others
     )
     classes, class_of = join_categories(documents, reading.ignore)
     reading.own_ids.update(names_by_id(documents))
+    _keep_about(reading, parts, documents)
     splits = {
         part.split: _read_split(reading, part, documents[part.file], classes, class_of)
         for part in parts
     }
     return classes, splits
+
+
+def _keep_about(
+    reading: Reading, parts: Sequence[coco_files.Part], documents: Mapping[Path, Document]
+) -> None:
+    """Keep what the files tell beside images and annotations."""
+    for part in parts:
+        document = documents[part.file]
+        reading.about[part.split] = {
+            key: value for key, value in document.items() if key not in ("images", "annotations")
+        }
+        lists: list[list[Entry]] = [document["images"], document["annotations"]]
+        reading.numbered.add(not all(map(is_running, lists)))
 
 
 def read_truth(
@@ -97,6 +124,8 @@ def read_truth(
     size: tuple[int, int] | None,
     image: Path,
     source: Path,
+    extras: Mapping[str, Any] | None = None,
+    crowds: bool = True,
 ) -> Segmentation:
     """The objects of one image, masks decoded.
 
@@ -107,6 +136,8 @@ def read_truth(
         size: (height, width) stated by the file, or None.
         image: the photo.
         source: the JSON, for the errors' text.
+        extras: what its entry tells of the image beside.
+        crowds: whether "iscrowd" is believed.
 
     Raises:
         DataError: the image has another size, or a segmentation is malformed.
@@ -116,14 +147,16 @@ def read_truth(
     else:
         folders.check_size(f"the entry in {source}", size, image)
     instances = tuple(
-        _instance(annotation, class_of[annotation["category_id"]], size, source)
+        _instance(annotation, class_of[annotation["category_id"]], size, source, crowds)
         for annotation in annotations
         if annotation["category_id"] in class_of
     )
-    return Segmentation(size=size, classes=classes, instances=instances)
+    return Segmentation(size=size, classes=classes, instances=instances, extras=extras or {})
 
 
-def _instance(entry: Entry, class_id: int, size: tuple[int, int], source: Path) -> Instance:
+def _instance(
+    entry: Entry, class_id: int, size: tuple[int, int], source: Path, crowds: bool
+) -> Instance:
     mask = None
     if entry.get("segmentation"):
         try:
@@ -135,10 +168,20 @@ def _instance(entry: Entry, class_id: int, size: tuple[int, int], source: Path) 
         box_xyxy=mask.box_xyxy if mask and entry.get("bbox") is None else _box(entry["bbox"]),
         mask=mask,
         score=entry.get("score"),
-        crowd=is_set(entry, "iscrowd"),
+        crowd=crowds and is_set(entry, "iscrowd"),
         track_id=entry.get("track_id"),
         area=_stated_area(entry),
+        extras=_extras(entry),
     )
+
+
+def _extras(entry: Entry) -> dict[str, Any]:
+    """What an annotation tells beyond our fields; polygons, which a mask doesn't keep, too."""
+    extras = {key: value for key, value in entry.items() if key not in _OWN_OF_OBJECT}
+    segmentation = unwrapped(entry.get("segmentation"))
+    if isinstance(segmentation, list) and segmentation:
+        extras["segmentation"] = segmentation
+    return extras
 
 
 def _stated_area(entry: Entry) -> float | None:
@@ -181,6 +224,7 @@ def _read_split(
         else:
             by_image[entry["image_id"]].append(entry)
     named = [image["file_name"] for image in images.values()]
+    part = part.among(named)
     missing = [name for name in named if not (part.images / name).is_file()]
     told = [fault for found in faults.values() for fault in found]
     reading.refuse(_together(part, told, missing))
@@ -210,7 +254,9 @@ def _sample(
     image = part.images / entry["file_name"]
     height, width = entry.get("height"), entry.get("width")
     size = (height, width) if isinstance(height, int) and isinstance(width, int) else None
-    truth = partial(read_truth, kept, class_of, classes, size, image, part.file)
+    extras = {key: value for key, value in entry.items() if key not in _OWN_OF_IMAGE}
+    crowds = reading.options.crowds == "crowds"
+    truth = partial(read_truth, kept, class_of, classes, size, image, part.file, extras, crowds)
     name = PurePosixPath(entry["file_name"]).with_suffix("").as_posix()
     fault = f"{part.file}: {'; '.join(faults)}." if faults else ""
     return reading.sample(name, image, truth, tasks, fault)
@@ -241,6 +287,8 @@ FORMAT = Format(
     write_sample=write_sample,
     finish=finish,
     options=CocoOptions,
+    holds=None,
+    ids=True,
 )
 """See the top of this file; categories without a score, a mask or a track id lack those keys."""
 

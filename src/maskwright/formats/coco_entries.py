@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeGuard
@@ -56,6 +56,34 @@ def _make_whole(entry: Entry) -> None:
         value = entry.get(key)
         if isinstance(value, float) and value.is_integer():
             entry[key] = int(value)
+
+
+def is_running(entries: Sequence[Entry]) -> bool:
+    """Whether ids are what any writer gives: 0, 1, 2 ... or 1, 2, 3 ..., in order."""
+    ids = [entry.get("id") for entry in entries]
+    return ids in ([*range(len(ids))], [*range(1, len(ids) + 1)], [None] * len(ids))
+
+
+def drop_supercategory(file: Path, document: Document) -> Iterator[str]:
+    """Leave out a category that only stands above the others, as Roboflow exports it.
+
+    It has the id 0 and no object, and either another category has its name, or it is named as the
+    supercategory of all others. What is left out is told.
+    """
+    first = next((one for one in document["categories"] if one.get("id") == 0), None)
+    others = [one for one in document["categories"] if one is not first]
+    if first is None or not others:
+        return
+    name = first.get("name")
+    twin = any(one.get("name") == name for one in others)
+    above = all(one.get("supercategory") == name for one in others)
+    if not (twin or above) or any(one.get("category_id") == 0 for one in document["annotations"]):
+        return
+    document["categories"].remove(first)
+    yield (
+        f"{file}: category 0 ({str(name)[:80]}) has no object and stands above the others; "
+        "left out."
+    )
 
 
 def image_of(entry: Entry, images: Mapping[int, Entry]) -> int | None:

@@ -7,7 +7,9 @@ COCO API fills them to the same pixels (`core.outline`). Crowds stay run lengths
 
 from __future__ import annotations
 
+import itertools
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,7 @@ import cv2
 import numpy as np
 
 from maskwright.core.classes import Classes
+from maskwright.core.errors import ConfigError
 from maskwright.core.files import atomic_path
 from maskwright.core.mask import Mask
 from maskwright.core.outline import outline
@@ -24,18 +27,33 @@ from maskwright.core.parts import Instance
 from maskwright.core.sample import Sample
 from maskwright.core.segmentation import Segmentation
 from maskwright.formats import folders
-from maskwright.formats.writing import Entry, Target, Written, require_objects
+from maskwright.formats.writing import Entry, Loss, Target, Written, lost, require_objects
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CocoOptions:
-    """How COCO is written.
+    """How COCO is written and read.
 
     Attributes:
         polygons: polygons along pixel edges instead of run lengths; they hold every pixel, too.
+        images: of a set that is read, the folder that the entries' file names are relative to,
+            where it isn't found beside or below the JSON.
+        crowds: of a set that is read, "crowds" takes iscrowd as the file says, "objects" takes
+            crowds for objects: some tools (CVAT among them) set it for every mask.
+
+    Raises:
+        ConfigError: `crowds` is something else.
     """
 
     polygons: bool = False
+    images: str | None = None
+    crowds: str = "crowds"
+
+    def __post_init__(self) -> None:
+        if self.crowds not in ("crowds", "objects"):
+            raise ConfigError(
+                f"expected crowds to be 'crowds' or 'objects', got {self.crowds!r}; choose one."
+            )
 
 
 def write_sample(target: Target, split: str, sample: Sample, truth: Segmentation) -> Written:
@@ -48,56 +66,104 @@ def write_sample(target: Target, split: str, sample: Sample, truth: Segmentation
     images = target.folder(split) / "images"
     image = folders.copy_image(sample, images, target.link)
     file_name = image.relative_to(images).as_posix()
-    return Written(entry=image_entry(file_name, truth, target.options.polygons))
+    numbers = [one["id"] for one in categories_of(target.classes, _categories(target, split))]
+    return Written(entry=image_entry(file_name, truth, target.options.polygons, numbers))
 
 
-def finish(target: Target, entries: Mapping[str, Sequence[Entry]]) -> None:
-    """Write each split's instances.json."""
+def finish(target: Target, entries: Mapping[str, Sequence[Entry]]) -> tuple[Loss, ...]:
+    """Write each split's instances.json; what the source's file told beside is written again.
+
+    Returns:
+        How many images and objects got another number, because theirs occurs twice.
+    """
+    taken = Counter[str]()
     for split, own in entries.items():
-        write_entries(target.folder(split) / "instances.json", own, target.classes)
+        about = {**target.about_of(split, "coco")}
+        about["categories"] = categories_of(target.classes, about.get("categories", ()))
+        path = target.folder(split) / "instances.json"
+        taken += write_entries(path, own, target.classes, about)
+    return lost({f"the numbers of {{}} {kind}, which others have too": n
+                 for kind, n in taken.items()})  # fmt: skip
 
 
-def image_entry(file_name: str, truth: Segmentation, polygons: bool = False) -> Entry:
-    """One image and its objects as plain data, without ids; `write_entries` joins them to a file.
+def image_entry(
+    file_name: str,
+    truth: Segmentation,
+    polygons: bool = False,
+    category_ids: Sequence[int] | None = None,
+) -> Entry:
+    """One image and its objects as plain data; `write_entries` joins them to a file.
+
+    Fields that the source's file told beside ours are kept, ids among them.
 
     Args:
         file_name: below the image folder.
         truth: objects of the image.
         polygons: as of `CocoOptions`.
+        category_ids: of each class; class ids + 1 unless given.
 
     Raises:
         DataError: objects weren't labelled (or predicted) in this image.
     """
     require_objects(file_name, truth)
     height, width = truth.size
-    return {
-        "file_name": file_name,
-        "height": height,
-        "width": width,
-        "annotations": [_annotation(one, polygons) for one in truth.instances or ()],
-    }
+    numbers = category_ids or range(1, len(truth.classes) + 1)
+    annotations = [
+        {"category_id": numbers[one.class_id]} | _annotation(one, polygons)
+        for one in truth.instances or ()
+    ]
+    own = {"file_name": file_name, "height": height, "width": width}
+    return {**truth.extras, **own, "annotations": annotations}
 
 
-def write_entries(path: Path, entries: Sequence[Entry], classes: Classes) -> None:
+def write_entries(
+    path: Path,
+    entries: Sequence[Entry],
+    classes: Classes,
+    about: Mapping[str, Any] | None = None,
+) -> Counter[str]:
     """Write one COCO file of what `image_entry` returned, numbering images and annotations.
 
-    The entries are gone through twice, one at a time, so that they may lie on disk.
+    Those that have a number keep it, unless one before has it too; the others get the next that is
+    free. The entries are gone through several times, one at a time, so that they may lie on disk.
+
+    Args:
+        path: of the JSON.
+        entries: of its images.
+        classes: of its categories.
+        about: further keys of the file; "categories" instead of those of the classes.
+
+    Returns:
+        "images" and "objects" -> how many got another number than theirs.
     """
+    beside = dict(about or {})
+    categories = beside.pop("categories", None) or categories_of(classes)
+    taken = Counter[str]()
+    of_images, of_objects = _numbers(entries, taken)
     write_document(
         path,
         {
-            "images": _images(entries),
-            "annotations": _annotations(entries),
-            "categories": iter(categories_of(classes)),
+            "images": _images(entries, of_images),
+            "annotations": _annotations(entries, of_images, of_objects),
+            "categories": iter(categories),
         },
+        beside,
     )
+    return taken
 
 
-def write_document(path: Path, lists: Mapping[str, Iterator[Entry]]) -> None:
-    """Write a JSON object of lists, entry by entry."""
+def write_document(
+    path: Path, lists: Mapping[str, Iterator[Entry]], beside: Mapping[str, Any] | None = None
+) -> None:
+    """Write a JSON object of lists, entry by entry, with further values before them."""
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-        for place, (key, entries) in enumerate(lists.items()):
-            file.write(("{" if place == 0 else ",") + f"{json.dumps(key)}:[")
+        begin = "{"
+        for key, value in (beside or {}).items():
+            file.write(f"{begin}{json.dumps(key)}:{json.dumps(value, ensure_ascii=False)}")
+            begin = ","
+        for key, entries in lists.items():
+            file.write(f"{begin}{json.dumps(key)}:[")
+            begin = ","
             for number, entry in enumerate(entries):
                 text = json.dumps(entry, separators=(",", ":"), ensure_ascii=False)
                 file.write("," * (number > 0) + text)
@@ -105,17 +171,33 @@ def write_document(path: Path, lists: Mapping[str, Iterator[Entry]]) -> None:
         file.write("}\n")
 
 
-def categories_of(classes: Classes) -> list[Entry]:
-    """The list "categories"; ids are class ids + 1."""
-    return [
-        {
-            "id": index + 1,
-            "name": name,
-            "color": list(classes.colours[index]),
-            "isthing": int(index in classes.things),
-        }
-        for index, name in enumerate(classes.names)
-    ]
+def categories_of(classes: Classes, known: Sequence[Entry] = ()) -> list[Entry]:
+    """The list "categories"; ids are class ids + 1.
+
+    Args:
+        classes: in the order of the list.
+        known: categories of the set's source: one of the same name lends id and further fields.
+            Then classes that aren't among them get ids above.
+    """
+    by_name = {entry["name"]: entry for entry in known}
+    above = max((entry["id"] for entry in known), default=0)
+    found = []
+    for index, name in enumerate(classes.names):
+        entry = by_name.get(name, {})
+        if not known:
+            number = index + 1
+        elif entry:
+            number = entry["id"]
+        else:
+            above = number = above + 1
+        own = {"color": list(classes.colours[index]), "isthing": int(index in classes.things)}
+        found.append({**entry, "id": number, "name": name, **own})
+    return found
+
+
+def _categories(target: Target, split: str) -> Sequence[Entry]:
+    found: Sequence[Entry] = target.about_of(split, "coco").get("categories", ())
+    return found
 
 
 def edge_polygons(mask: Mask) -> list[list[int]]:
@@ -136,17 +218,57 @@ def edge_polygons(mask: Mask) -> list[list[int]]:
     return polygons
 
 
-def _images(entries: Sequence[Entry]) -> Iterator[Entry]:
-    for number, entry in enumerate(entries, start=1):
-        yield {"id": number} | {key: v for key, v in entry.items() if key != "annotations"}
+def _numbers(entries: Sequence[Entry], taken: Counter[str]) -> tuple[list[int], list[int]]:
+    """The ids of all images, and of all annotations, in the order of the entries."""
+    images = [entry.get("id") for entry in entries]
+    objects = [one.get("id") for entry in entries for one in entry["annotations"]]
+    return numbered(images, "images", taken), numbered(objects, "objects", taken)
 
 
-def _annotations(entries: Sequence[Entry]) -> Iterator[Entry]:
-    count = 0
-    for number, entry in enumerate(entries, start=1):
+def numbered(wanted: Sequence[int | None], kind: str, taken: Counter[str]) -> list[int]:
+    """The numbers as they are wanted; where one is wanted twice or not told, the next free one.
+
+    Args:
+        wanted: in order.
+        kind: of what is numbered.
+        taken: counts under that kind those that got another number than theirs.
+    """
+    used = {number for number in wanted if number is not None}
+    free = (number for number in itertools.count(1) if number not in used)
+    seen: set[int] = set()
+    numbers = []
+    for number in wanted:
+        if number is None or number in seen:
+            taken[kind] += number is not None
+            number = next(free)
+        seen.add(number)
+        numbers.append(number)
+    return numbers
+
+
+def _images(entries: Sequence[Entry], numbers: Sequence[int]) -> Iterator[Entry]:
+    for number, entry in zip(numbers, entries, strict=True):
+        beside = {key: v for key, v in entry.items() if key not in ("annotations", "id")}
+        yield {"id": number} | beside
+
+
+def _annotations(
+    entries: Sequence[Entry], of_images: Sequence[int], of_objects: Sequence[int]
+) -> Iterator[Entry]:
+    numbers = iter(of_objects)
+    for number, entry in zip(of_images, entries, strict=True):
         for annotation in entry["annotations"]:
-            count += 1
-            yield {"id": count, "image_id": number} | annotation
+            yield {**annotation, "id": next(numbers), "image_id": number}
+
+
+def _segmentation(instance: Instance, stated: Any, polygons: bool) -> Any:
+    """The polygons that the mask came from, if it is still theirs, or what the options ask for."""
+    mask = instance.mask
+    assert mask is not None
+    if stated and Mask.from_polygons(stated, mask.size) == mask:
+        return stated
+    as_polygons = polygons and not instance.crowd and mask.area > 0
+    return edge_polygons(mask) if as_polygons else mask.to_coco()
 
 
 def _area(instance: Instance, of_box: float) -> float:
@@ -159,15 +281,14 @@ def _annotation(instance: Instance, polygons: bool) -> Entry:
     left, top, right, bottom = (round(float(edge), 4) for edge in instance.box_xyxy)
     width, height = round(right - left, 4), round(bottom - top, 4)
     entry: Entry = {
-        "category_id": instance.class_id + 1,
+        **instance.extras,
         "bbox": [left, top, width, height],
         "area": _area(instance, width * height),
         "iscrowd": int(instance.crowd),
     }
+    stated = entry.pop("segmentation", None)
     if instance.mask is not None:
-        as_polygons = polygons and not instance.crowd and instance.mask.area > 0
-        segmentation: Any = edge_polygons(instance.mask) if as_polygons else instance.mask.to_coco()
-        entry["segmentation"] = segmentation
+        entry["segmentation"] = _segmentation(instance, stated, polygons)
     if instance.score is not None:
         entry["score"] = round(float(instance.score), 6)
     if instance.track_id is not None:

@@ -23,6 +23,7 @@ from maskwright.core.segmentation import Segmentation
 from maskwright.core.settings import config_values
 from maskwright.formats import folders
 from maskwright.formats.writing import (
+    WHOLE_SET,
     Entry,
     Finisher,
     Loss,
@@ -33,6 +34,8 @@ from maskwright.formats.writing import (
     entries_of,
     new_folder,
     sentences,
+    unheld,
+    unheld_of_set,
 )
 
 Splits = dict[str, tuple[Sample, ...]]
@@ -54,6 +57,7 @@ class Reading:
         strict: whether the first fault refuses the whole set.
         options: of the format.
         notes: takes a sentence for each thing that was decided.
+        about: takes what the set's own file of a split tells beside: see `Dataset.about`.
         own_ids: takes what the files' ids mean: see `Dataset.own_ids`; left empty where they are
             those of the classes.
     """
@@ -64,6 +68,8 @@ class Reading:
     options: Any
     notes: list[str]
     own_ids: dict[int, str] = field(default_factory=dict)
+    about: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    numbered: set[bool] = field(default_factory=set)  # whether a file's ids tell something
 
     def refuse(self, fault: str) -> None:
         """Refuse the set for a fault ("" is none), unless reading is lenient.
@@ -105,6 +111,8 @@ class Format:
         write_sample: writes the files of one image; see `writing`. None: it is only read.
         finish: writes the set's own files, after all images; None as `write_sample`.
         options: class of its options.
+        holds: keys of `Instance.extras` and `Segmentation.extras` that it writes again; None: all.
+        ids: whether it holds numbers of images and objects.
     """
 
     name: str
@@ -116,6 +124,8 @@ class Format:
     write_sample: SampleWriter | None = None
     finish: Finisher | None = None
     options: type = NoOptions
+    holds: frozenset[str] | None = frozenset()
+    ids: bool = False
 
     def read(
         self,
@@ -169,6 +179,8 @@ class Format:
             splits=splits,
             notes=tuple(notes),
             own_ids=reading.own_ids or None,
+            about=reading.about,
+            ids=True in reading.numbered,
         )
 
     def write(
@@ -195,7 +207,7 @@ class Format:
         with new_folder(Path(path)) as folder:
             target = Target.of(dataset, folder, chosen, link)
             entries = entries_of(dataset, target, self.write_one, losses)
-            self.write_own(target, entries)
+            losses += [(WHOLE_SET, loss) for loss in self.finish_set(target, entries)]
         return tuple(sentences(f"{self.name} can't hold ", losses))
 
     def write_one(self, target: Target, split: str, sample: Sample, truth: Segmentation) -> Written:
@@ -206,12 +218,16 @@ class Format:
         """
         write_sample, _ = self.require_writer()
         written = write_sample(target, split, sample, truth)
-        return replace(written, losses=beyond(self.tasks, truth) + written.losses)
+        told = beyond(self.tasks, truth) + unheld(self.holds, truth)
+        return replace(written, losses=told + written.losses)
 
-    def write_own(self, target: Target, entries: Mapping[str, Sequence[Entry]]) -> None:
-        """Write the set's own files, after those of all images."""
+    def finish_set(
+        self, target: Target, entries: Mapping[str, Sequence[Entry]]
+    ) -> tuple[Loss, ...]:
+        """Write the set's own files, counting what they can't hold of the set as a whole."""
         _, finish = self.require_writer()
-        finish(target, entries)
+        told = finish(target, entries) or ()
+        return told + unheld_of_set(target, self.name, self.ids)
 
     @property
     def writable(self) -> bool:

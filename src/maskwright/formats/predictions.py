@@ -29,7 +29,7 @@ from maskwright.core.image import read_index_png
 from maskwright.core.parts import Panoptic
 from maskwright.core.sample import Dataset, Sample, Task
 from maskwright.core.segmentation import Segmentation
-from maskwright.formats import coco_results, folders, panoptic_results
+from maskwright.formats import coco_results, folders, panoptic_results, yolo_files
 from maskwright.formats.answer_classes import AnswerClasses
 from maskwright.formats.class_ids import IdTable, read_classes
 from maskwright.formats.recast import recast
@@ -144,7 +144,8 @@ def _parts(
         parts.append(_coco(source / instances[0], dataset, meant, samples))
     labels = source / "labels" if (source / "labels").is_dir() else source
     if not parts and (files := _files(labels, ".txt", skip=("classes",))):
-        parts.append(_yolo(source, files, meant, samples, options))
+        keypoints = _keypoints(dataset)
+        parts.append(_yolo(source, files, meant, samples, options, keypoints))
     return parts
 
 
@@ -277,15 +278,23 @@ def _set(
     )
 
 
+def _keypoints(dataset: Dataset) -> tuple[int, int] | None:
+    """The key points of a set's rows, which those of answers to it hold, too."""
+    told = yolo_files.describe(dataset.root) if dataset.format.startswith("yolo") else None
+    return yolo_files.keypoints_of(told) if told else None
+
+
 def _yolo(
     source: Path,
     files: Mapping[str, Path],
     meant: AnswerClasses,
     samples: Sequence[Sample],
     options: YoloOptions,
+    keypoints: tuple[int, int] | None,
 ) -> Predictions:
     vertices, classes = options.vertices or "centre", meant.classes
-    rows = {name: read_rows(file, meant.by_id.keys()) for name, file in files.items()}
+    ids = meant.by_id.keys()
+    rows = {name: read_rows(file, ids, keypoints) for name, file in files.items()}
     polygons = any(row.is_polygon for found in rows.values() for row in found)
     unscored = sum(row.score is None for found in rows.values() for row in found)
 

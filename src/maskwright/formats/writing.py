@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import tempfile
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,6 +39,9 @@ class Target:
             one folder must know.
         link: hard links instead of copies of images, where the file system can.
         options: of the format.
+        source: the format that the set was read from.
+        about: split -> what the set's own file told beside: see `Dataset.about`.
+        ids: whether its numbers of images and objects tell something.
     """
 
     root: Path
@@ -47,6 +50,9 @@ class Target:
     shared_names: bool = False
     link: bool = False
     options: Any = None
+    source: str = ""
+    about: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    ids: bool = False
 
     @classmethod
     def of(cls, dataset: Dataset, root: Path, options: object = None, link: bool = False) -> Target:
@@ -69,7 +75,19 @@ class Target:
             shared_names=len(set(names)) < len(names),
             link=link,
             options=options,
+            source=dataset.format,
+            about=dataset.about,
+            ids=dataset.ids,
         )
+
+    def about_of(self, split: str, format: str) -> Mapping[str, Any]:
+        """What the source's own file told of a split, where it is of the same family of formats.
+
+        A set that was divided anew takes that of the first split.
+        """
+        if family(self.source) != family(format):
+            return {}
+        return self.about.get(split) or next(iter(self.about.values()), {})
 
     @property
     def alone(self) -> bool:
@@ -114,8 +132,21 @@ class Written:
 SampleWriter = Callable[[Target, str, Sample, Segmentation], Written]
 """(target, split, sample, its truth) -> what came of it."""
 
-Finisher = Callable[[Target, Mapping[str, Sequence[Entry]]], None]
-"""(target, split -> the entries of its samples, by name) -> the set's own files."""
+Finisher = Callable[[Target, Mapping[str, Sequence[Entry]]], tuple[Loss, ...] | None]
+"""(target, split -> the entries of its samples, by name) -> what the set's own files can't hold."""
+
+WHOLE_SET = "the set"
+"""Where a loss is of no single image."""
+
+_MOST_KEYS = 12
+_NAMED = frozenset({"keypoints", "attributes", "parts", "captions"})
+_TOLD_OTHERWISE = frozenset({"id", "num_keypoints", "segmentation"})
+"""Extras that are held otherwise or counted once for the set."""
+
+
+def family(format: str) -> str:
+    """What formats that share a file of the set have in common: "coco" of "coco_panoptic"."""
+    return format.split("_")[0]
 
 
 def entries_of(
@@ -220,6 +251,62 @@ def extras_of(instances: Sequence[Instance]) -> dict[str, int]:
         "the scores of {} objects": sum(one.score is not None for one in instances),
         "the track ids of {} objects": sum(one.track_id is not None for one in instances),
     }
+
+
+def unheld(holds: frozenset[str] | None, truth: Segmentation) -> tuple[Loss, ...]:
+    """What the source told of an image and its objects and a format can't write again.
+
+    Args:
+        holds: keys of `extras` that the format writes; None: all.
+        truth: with its extras.
+    """
+    if holds is None:
+        return ()
+    skipped = holds | _TOLD_OTHERWISE
+    objects = Counter(key for one in truth.instances or () for key in one.extras)
+    fields = {key: count for key, count in objects.items() if key not in skipped}
+    counts = {f"{_field(key)} of {{}} objects": count for key, count in fields.items()}
+    told = [key for key in truth.extras if key not in skipped]
+    counts |= {f"{_field(key)} of {{}} images": 1 for key in told}
+    if len(counts) > _MOST_KEYS:
+        counts = {"further fields of {} objects and images": sum(counts.values())}
+    return lost(counts)
+
+
+def unheld_of_set(target: Target, format: str, ids: bool) -> tuple[Loss, ...]:
+    """What the source's own files told of the set and a format can't write again."""
+    told: tuple[Loss, ...] = ()
+    if family(target.source) != family(format):
+        keys = sorted({key for about in target.about.values() for key in about_keys(about)})
+        if keys:
+            told += (Loss(what=f"what the set's own files tell beside: {_listed(keys)}"),)
+    if target.ids and not ids:
+        told += (Loss(what="the numbers of images and objects"),)
+    return told
+
+
+def about_keys(about: Mapping[str, Any]) -> Iterator[str]:
+    """The keys that are told when they are lost: of categories those beside id and name."""
+    for key, value in about.items():
+        if key != "categories":
+            yield key
+            continue
+        beside = {inner for entry in value for inner in entry} - {"id", "name", "color", "isthing"}
+        yield from (f"{inner} of categories" for inner in beside)
+
+
+def _field(key: str) -> str:
+    return f"the {key}" if key in _NAMED else f"the field {_text(key)!r}"
+
+
+def _listed(keys: Sequence[str]) -> str:
+    shown = ", ".join(_text(key) for key in keys[:_MOST_KEYS])
+    return shown if len(keys) <= _MOST_KEYS else f"{shown} and {len(keys) - _MOST_KEYS} more"
+
+
+def _text(key: str) -> str:
+    """A stranger's key inside of a text that `str.format` will read."""
+    return key[:40].replace("{", "{{").replace("}", "}}")
 
 
 def require_objects(name: str, truth: Segmentation) -> None:

@@ -44,6 +44,7 @@ class _Table:
     class_of: Mapping[int, int]  # id in the files -> class id; ignored ones lack
     known: Collection[int]  # ids in the files that have a name
     vertices: Vertices | None  # None: boxes only
+    keypoints: tuple[int, int] | None = None  # after each box: how many, of how many numbers
 
 
 def detect_seg(path: Path) -> str | None:
@@ -87,7 +88,7 @@ def read_truth(label: Path, image: Path, table: _Table) -> Segmentation:
     Raises:
         DataError: a faulty row, or an image that can't be read.
     """
-    rows = yolo_rows.read_rows(label, table.known)
+    rows = yolo_rows.read_rows(label, table.known, table.keypoints)
     size = folders.image_sizes(image)[0]
     instances = tuple(
         yolo_rows.read_instance(row, table.class_of[row.class_id], size, table.vertices)
@@ -103,6 +104,8 @@ def _scan(
     pairs = _pairs_of_splits(reading, description)
     names = description.names or _numbered(reading, pairs)
     table = _table(reading, names, vertices, description)
+    about = yolo_files.about_of(description)
+    reading.about.update(dict.fromkeys(pairs, about) if about else {})
     return table.classes, {
         split: _read_split(reading, split, found, table) for split, found in pairs.items()
     }
@@ -116,7 +119,9 @@ def _pairs_of_splits(reading: Reading, description: Description) -> dict[str, li
         try:
             pairs = yolo_files.find_pairs(description, split)
         except DataError as error:
-            reading.refuse(str(error))
+            # Services name a test/ in data.yaml that their export lacks.
+            if folders.SPLIT_NAMES.get(split.lower()) != "test" or len(description.splits) == 1:
+                reading.refuse(str(error))
             notes.append(f"{error} Left out.")
             continue
         if any(pair.label.exists() for pair in pairs):
@@ -174,6 +179,7 @@ def _table(
         class_of={ids[rank]: new for new, rank in enumerate(ranks)},
         known=frozenset(ids),
         vertices=vertices,
+        keypoints=yolo_files.keypoints_of(description),
     )
 
 
@@ -186,6 +192,12 @@ def _read_split(
     faults, rows = _check(groups, table)
     reading.refuse(next(iter(faults.values()), ""))
     with_masks = any(row.is_polygon for own in rows.values() for row in own)
+    posed = sum(row.keypoints is not None for own in rows.values() for row in own)
+    if posed:
+        reading.notes.append(
+            f"{split}: {posed} rows hold key points (kpt_shape) after their box: the objects are "
+            "boxes, and no task here uses the key points; a conversion keeps or counts them."
+        )
     without_label = sum(not pair.label.exists() for pair in pairs)
     if without_label:
         reading.notes.append(f"{split}: {without_label} images have no label file, so no objects.")
@@ -215,7 +227,7 @@ def _check(
             faults[name] = f"{first.image} is listed but does not exist; add it, or unlist it."
         else:
             try:
-                found = yolo_rows.read_rows(first.label, table.known)
+                found = yolo_rows.read_rows(first.label, table.known, table.keypoints)
                 rows[name] = tuple(row for row in found if row.class_id in table.class_of)
             except DataError as error:
                 faults[name] = str(error)
@@ -239,9 +251,11 @@ def _only_boxes(root: Path) -> bool:
     some = False
     try:
         description = yolo_files.describe(root)
+        keypoints = yolo_files.keypoints_of(description) if description else None
         for split in description.splits if description else ():
             for pair in yolo_files.find_pairs(description, split) if description else ():
-                polygons = yolo_rows.holds_polygons(pair.label) if pair.label.exists() else None
+                known = pair.label.exists()
+                polygons = yolo_rows.holds_polygons(pair.label, keypoints) if known else None
                 if polygons:
                     return False
                 some |= polygons is False

@@ -15,11 +15,17 @@ from maskwright.core.outline import Vertices
 from maskwright.formats import folders
 from maskwright.formats.text_files import read_text
 
+_OF_POSES = ("kpt_shape", "flip_idx", "kpt_names")
+"""What only makes sense beside rows of key points, which aren't written."""
+
 NOT_SPLITS = frozenset({"path", "names", "nc", "vertices", "palette", "things", "download"})
 """Keys of data.yaml that never name a split."""
 
 MOST_CLASSES = 65535
 """What 16 bits of class id can tell apart, beside void."""
+
+BOXES = ("row", "rectangle", "leave-out")
+"""What an object without mask may become where polygons are written."""
 
 _MOST_ALIASES = 16
 
@@ -35,14 +41,22 @@ class YoloOptions:
         vertices: what a polygon's corner is: "centre" (a pixel, filled by OpenCV's rule) or "edge"
             (a corner of pixels, filled by the COCO API's). None asks the key "vertices" of
             data.yaml when reading, and takes "centre" where it lacks and when writing.
+        boxes: what an object without mask becomes where polygons are written: "row", a row of its
+            box (YOLO tools misread or drop a file that holds both), "rectangle", a polygon of the
+            box's corners, or "leave-out".
 
     Raises:
-        ConfigError: `vertices` is something else.
+        ConfigError: `vertices` or `boxes` is something else.
     """
 
     vertices: Vertices | None = None
+    boxes: str = "row"
 
     def __post_init__(self) -> None:
+        if self.boxes not in BOXES:
+            raise ConfigError(
+                f"expected boxes to be one of {', '.join(BOXES)}, got {self.boxes!r}; choose one."
+            )
         if self.vertices not in (None, *get_args(Vertices)):
             raise ConfigError(
                 f"expected vertices to be 'centre' or 'edge', got {self.vertices!r}; choose one."
@@ -138,6 +152,40 @@ def label_of(image: Path) -> Path:
             if mirror.is_dir():
                 return mirror.joinpath(*image.parts[place + 1 :]).with_suffix(".txt")
     return image.with_suffix(".txt")
+
+
+def about_of(description: Description) -> dict[str, Any]:
+    """The keys of data.yaml that say nothing of images, classes or rows, whole numbers as such."""
+    skipped = {*NOT_SPLITS, *description.splits, *folders.SPLIT_NAMES, *_OF_POSES}
+    return {key: _plain(value) for key, value in description.extras.items() if key not in skipped}
+
+
+def keypoints_of(description: Description) -> tuple[int, int] | None:
+    """How many key points a row holds after its box and of how many numbers each ("kpt_shape").
+
+    Raises:
+        DataError: it is something else than [points, 2] or [points, 3].
+    """
+    stated = description.extras.get("kpt_shape")
+    if stated is None:
+        return None
+    sides = stated if isinstance(stated, list) else [stated]
+    whole = [int(s) for s in sides if isinstance(s, str) and s.isdecimal() and len(s) < 6]
+    if len(whole) != 2 or len(sides) != 2 or whole[1] not in (2, 3):
+        raise DataError(
+            f'{description.source}: expected "kpt_shape" as [POINTS, 2] or [POINTS, 3], got '
+            f"{str(stated)[:80]}; mend it, or remove the key."
+        )
+    return whole[0], whole[1]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_plain(inner) for inner in value]
+    whole = isinstance(value, str) and value.isdecimal() and str(int(value[:18])) == value
+    return int(value) if whole else value
 
 
 def _find_yaml(root: Path) -> Path | None:
@@ -240,12 +288,24 @@ def _resolve(entry: str, split: str, description: Description) -> Path:
             if folders.is_folder(place) or (
                 folders.is_file(place) and place.suffix.lower() == ".txt"
             ):
-                return Path(os.path.normpath(place))
+                found = Path(os.path.normpath(place))
+                _refuse_above(found, split, description)
+                return found
     raise DataError(
         f"{description.source}: {split!r} names {entry!r}, but neither such a folder nor such a "
         f".txt list is in {' or '.join(str(base) for base in description.bases)}; mend the path, "
         "or remove the key."
     )
+
+
+def _refuse_above(place: Path, split: str, description: Description) -> None:
+    """Refuse a folder that the whole set lies in, such as "/": its images aren't the set's."""
+    home = description.source.resolve().parent if description.source else description.bases[0]
+    if place.resolve() in home.parents:
+        raise DataError(
+            f"{description.source}: {split!r} names {place}, in which the set itself lies; "
+            "expected a folder of its images. Mend the path."
+        )
 
 
 def _below(folder: Path) -> Iterator[Path]:

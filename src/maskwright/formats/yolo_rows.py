@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -35,11 +36,13 @@ class Row:
         class_id: as in the file.
         shares: float64 [4], centre and size of a box, or [N, 2], the corners of a polygon.
         score: 0..1, or None.
+        keypoints: after a box: shares x, y and visibility of each, float64 [K, 3], or None.
     """
 
     class_id: int
     shares: np.ndarray
     score: float | None
+    keypoints: np.ndarray | None = None
 
     @property
     def is_polygon(self) -> bool:
@@ -47,12 +50,15 @@ class Row:
         return self.shares.ndim == 2
 
 
-def read_rows(label: Path, class_ids: Collection[int]) -> tuple[Row, ...]:
+def read_rows(
+    label: Path, class_ids: Collection[int], keypoints: tuple[int, int] | None = None
+) -> tuple[Row, ...]:
     """The objects of a label file; none where it is missing or empty.
 
     Args:
         label: the .txt file.
         class_ids: those that have a name.
+        keypoints: how many key points follow each box, of how many numbers each.
 
     Raises:
         DataError: a row that can't be read, naming file and line.
@@ -64,21 +70,56 @@ def read_rows(label: Path, class_ids: Collection[int]) -> tuple[Row, ...]:
         for number, line in enumerate(read_text(label).splitlines(), start=1)
         if (fields := line.split())
     ]
-    polygons = [fields for _, fields in lines if len(fields) > _BOX_FIELDS + 1]
+    posed = _pose_lengths(keypoints)
+    polygons = [
+        fields for _, fields in lines if len(fields) > _BOX_FIELDS + 1 and len(fields) not in posed
+    ]
     scored = all(len(fields) % 2 == 0 for fields in polygons)
     rows = []
     for number, fields in lines:
         try:
-            rows.append(_row(fields, class_ids, scored))
+            rows.append(
+                _posed(fields, class_ids, keypoints)
+                if keypoints is not None and len(fields) in posed
+                else _row(fields, class_ids, scored)
+            )
         except DataError as error:
             raise DataError(f"{label}, line {number}: {error}") from None
     return tuple(rows)
 
 
-def holds_polygons(label: Path) -> bool | None:
+def holds_polygons(label: Path, keypoints: tuple[int, int] | None = None) -> bool | None:
     """Whether any row of a label file is a polygon; None where there are no rows."""
     lengths = [len(fields) for line in read_text(label).splitlines() if (fields := line.split())]
-    return any(length > _BOX_FIELDS + 1 for length in lengths) if lengths else None
+    boxes = {*range(_BOX_FIELDS + 2), *_pose_lengths(keypoints)}
+    return any(length not in boxes for length in lengths) if lengths else None
+
+
+def _pose_lengths(keypoints: tuple[int, int] | None) -> tuple[int, ...]:
+    """How many fields a row with key points has: without and with a score."""
+    if keypoints is None:
+        return ()
+    count = _BOX_FIELDS + keypoints[0] * keypoints[1]
+    return count, count + 1
+
+
+def _posed(fields: Sequence[str], class_ids: Collection[int], keypoints: tuple[int, int]) -> Row:
+    """A row of a box, key points and, last, in answers of YOLO tools, a score."""
+    points, each = keypoints
+    end = _BOX_FIELDS + points * each
+    box = _row([*fields[:_BOX_FIELDS], *fields[end:]], class_ids, scored=True)
+    found = np.array(_numbers(fields[_BOX_FIELDS:end])).reshape(points, each)
+    visible = np.full((points, 1), 2.0)  # COCO's "labelled and visible"
+    return replace(box, keypoints=found if each == 3 else np.hstack([found, visible]))
+
+
+def _extras(row: Row, sides: np.ndarray) -> dict[str, Any]:
+    """Key points as COCO states them: x, y in pixels and 0, 1 or 2."""
+    if row.keypoints is None:
+        return {}
+    points = np.hstack([row.keypoints[:, :2] * sides, row.keypoints[:, 2:]]).round(3)
+    seen = int((row.keypoints[:, 2] > 0).sum())
+    return {"keypoints": points.ravel().tolist(), "num_keypoints": seen}
 
 
 def read_instance(
@@ -112,7 +153,11 @@ def read_instance(
         low, high = np.array(mask.box_xyxy[:2]), np.array(mask.box_xyxy[2:])
     left, top, right, bottom = np.concatenate([low, high]).round(4).tolist()
     return Instance(
-        class_id=class_id, box_xyxy=(left, top, right, bottom), mask=mask, score=row.score
+        class_id=class_id,
+        box_xyxy=(left, top, right, bottom),
+        mask=mask,
+        score=row.score,
+        extras=_extras(row, sides),
     )
 
 

@@ -7,8 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from maskwright.core.errors import DataError
 from maskwright.core.files import write_text
+from maskwright.core.mask import Mask
 from maskwright.core.outline import Vertices
 from maskwright.core.parts import Instance
 from maskwright.core.sample import Sample
@@ -21,6 +24,11 @@ _ELSEWHERE = {
     "edge": "readers that take corners for edges of pixels see {} masks otherwise",
     "centre": "readers that take corners for pixels, as YOLO tools do, see {} masks otherwise",
 }
+_MIXED = (
+    "the label files of {} images hold polygons and boxes, which YOLO tools misread or drop; "
+    "boxes='rectangle' writes polygons only, boxes='leave-out' leaves the boxes out"
+)
+_LEFT_OUT = "{} objects that are boxes without a mask"
 _BRIDGES = (
     "{} masks of several parts without the bridges between them (with vertices='edge' it would)"
 )
@@ -32,7 +40,7 @@ def write_sample(target: Target, split: str, sample: Sample, truth: Segmentation
     Raises:
         DataError: objects weren't labelled in it.
     """
-    return _write_sample(target, split, sample, truth, _vertices(target))
+    return _write_sample(target, split, sample, truth, _vertices(target), target.options.boxes)
 
 
 def write_sample_boxes(target: Target, split: str, sample: Sample, truth: Segmentation) -> Written:
@@ -41,7 +49,7 @@ def write_sample_boxes(target: Target, split: str, sample: Sample, truth: Segmen
     Raises:
         DataError: objects weren't labelled in it.
     """
-    return _write_sample(target, split, sample, truth, None)
+    return _write_sample(target, split, sample, truth, None, "row")
 
 
 def finish(target: Target, entries: Mapping[str, Sequence[Entry]]) -> None:
@@ -65,12 +73,17 @@ def _check_splits(target: Target) -> None:
 
 
 def _write_sample(
-    target: Target, split: str, sample: Sample, truth: Segmentation, vertices: Vertices | None
+    target: Target,
+    split: str,
+    sample: Sample,
+    truth: Segmentation,
+    vertices: Vertices | None,
+    boxes: str,
 ) -> Written:
     _check_splits(target)
     require_objects(f"{split}/{sample.name}", truth)
     inner = Path() if target.alone else Path(split)
-    lines, losses, remarks = _lines(truth, vertices)
+    lines, losses, remarks = _lines(truth, vertices, boxes)
     folders.copy_image(sample, target.root / "images" / inner, target.link)
     label = target.root / "labels" / inner / f"{sample.name}.txt"
     write_text(label, "".join(lines))
@@ -80,6 +93,7 @@ def _write_sample(
 def _finish(target: Target, vertices: Vertices | None) -> None:
     import yaml  # see `yolo_files`
 
+    about = target.about_of(next(iter(target.splits)), "yolo")
     places = {split: f"images/{split}" for split in target.splits}
     for folder in places.values():
         if not target.alone:  # a split without images is a folder, too
@@ -88,6 +102,7 @@ def _finish(target: Target, vertices: Vertices | None) -> None:
         places = {"train": "images", "val": "images"}
     classes = target.classes
     entries: dict[str, Any] = {
+        **{key: value for key, value in about.items() if key not in places},
         **places,
         "nc": len(classes),
         "names": dict(enumerate(classes.names)),
@@ -101,23 +116,30 @@ def _finish(target: Target, vertices: Vertices | None) -> None:
 
 
 def _lines(
-    truth: Segmentation, vertices: Vertices | None
+    truth: Segmentation, vertices: Vertices | None, boxes: str
 ) -> tuple[list[str], tuple[Loss, ...], tuple[Loss, ...]]:
     """The rows; what they can't hold; what a reader of the other convention takes otherwise."""
     instances = truth.instances or ()
     counts: Counter[str] = Counter()
+    if boxes == "leave-out":
+        kept = tuple(one for one in instances if _is_drawn(one))
+        counts[_LEFT_OUT] = len(instances) - len(kept)
+        instances = kept
     scored = all(instance.score is not None for instance in instances)
     lines, changed, cut, elsewhere = [], [], [], []
     for instance in instances:
         _count(instance, scored, vertices, counts)
         box, iou = _inside(instance.box_xyxy, truth.size)
         shares = yolo_rows.box_row(box, truth.size)
-        if vertices is not None and instance.mask is not None and instance.mask.area:
+        if vertices is not None and instance.mask is not None and _is_drawn(instance):
             shares, iou = yolo_rows.polygon_row(instance.mask, vertices)
             changed += [iou] if iou < 1 else []
             elsewhere.append(yolo_rows.iou_elsewhere(instance.mask, shares, vertices))
         else:
             cut += [iou] if iou < 1 else []
+            if boxes == "rectangle":
+                counts["that {} objects are boxes without a mask, now rectangles"] += 1
+                shares = _rectangle(box, truth.size, vertices or "centre")
         score = instance.score if scored else None
         lines.append(yolo_rows.text_of(instance.class_id, shares, score) + "\n")
     losses = lost(counts)
@@ -129,7 +151,24 @@ def _lines(
     if vertices is not None and (others := tuple(iou for iou in elsewhere if iou < 1)):
         what = _ELSEWHERE["edge" if vertices == "centre" else "centre"]
         remarks = (Loss(what=what, count=len(others), ious=others),)
+    drawn = sum(map(_is_drawn, instances))
+    if vertices is not None and boxes == "row" and 0 < drawn < len(instances):
+        remarks += (Loss(what=_MIXED, count=1),)
     return lines, losses, remarks
+
+
+def _is_drawn(instance: Instance) -> bool:
+    """Whether there is a pixel to draw a polygon around."""
+    return instance.mask is not None and instance.mask.area > 0
+
+
+def _rectangle(
+    box: tuple[float, float, float, float], size: tuple[int, int], vertices: Vertices
+) -> np.ndarray:
+    """A box as the numbers of a polygon row that fills the pixels inside; a box row if none is."""
+    left, top, right, bottom = box
+    mask = Mask.from_polygons([[left, top, right, top, right, bottom, left, bottom]], size)
+    return yolo_rows.polygon_row(mask, vertices)[0] if mask.area else yolo_rows.box_row(box, size)
 
 
 def _inside(

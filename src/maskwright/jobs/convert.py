@@ -12,8 +12,9 @@ import hashlib
 import io
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from maskwright.formats import FORMATS, options_for, require_writable
 from maskwright.formats.folders import read_json, require_empty
 from maskwright.formats.recast import renumbered, with_class_map, with_objects
 from maskwright.formats.text_files import compact_json
-from maskwright.formats.writing import Entry, Loss, Target, sentences
+from maskwright.formats.writing import WHOLE_SET, Entry, Loss, Target, sentences
 from maskwright.jobs.inspect import Progress
 from maskwright.jobs.workers import run_in_order
 
@@ -165,9 +166,7 @@ def _with_background(dataset: Dataset, to: str, name: str) -> tuple[Dataset, Cla
             (own.colours[0], *classes.colours),
             (thing + 1 for thing in classes.things),
         )
-        dataset = Dataset(
-            root=dataset.root, format=dataset.format, classes=classes, splits=dataset.splits
-        )
+        dataset = replace(dataset, classes=classes)
     return dataset, classes, classes.void if drawn else classes.index(name)
 
 
@@ -291,16 +290,19 @@ def _join(job: _Job, plan: dict[str, Any], count: int, made: int) -> Conversion:
             indices[note["split"]].append(index)
     if skipped and len(skipped) == count:
         raise DataError(f"none of {count} images could be used; the first: {skipped[0][1]}")
-    FORMATS[job.format].write_own(
+    of_set = FORMATS[job.format].finish_set(
         job.target, {split: _Parts(out, own) for split, own in indices.items()}
     )
     kept = [index for own in indices.values() for index in own]
-    _write_losses(out, kept)
+    told = [(WHOLE_SET, loss) for loss in of_set]
+    _write_losses(out, kept, told)
     summary = {
         "plan": plan,
         "images": {split: len(own) for split, own in indices.items()},
         "skipped": skipped,
-        "losses": list(sentences(f"{job.format} can't hold ", _losses(out, kept, "losses"))),
+        "losses": list(
+            sentences(f"{job.format} can't hold ", chain(_losses(out, kept, "losses"), told))
+        ),
         "remarks": list(sentences("", _losses(out, kept, "remarks"))),
     }
     write_json(out / SUMMARY, summary)
@@ -331,17 +333,17 @@ def _losses(out: Path, indices: Sequence[int], *keys: str) -> Iterator[tuple[str
             )
 
 
-def _write_losses(out: Path, indices: Sequence[int]) -> None:
+def _write_losses(out: Path, indices: Sequence[int], of_set: Sequence[tuple[str, Loss]]) -> None:
     """A row for each thing that an image lost: its mean and lowest IoU where pixels changed."""
     with atomic_path(out / LOSSES) as temporary, temporary.open("w", encoding="utf-8") as file:
         file.write("image,lost,count,mean_iou,lowest_iou\n")
-        for name, loss in _losses(out, indices, "losses", "remarks"):
+        for name, loss in chain(_losses(out, indices, "losses", "remarks"), of_set):
             ious = loss.ious
             mean, lowest = (
                 (f"{sum(ious) / len(ious):.6f}", f"{min(ious):.6f}") if ious else ("", "")
             )
             row = io.StringIO()
-            what = loss.what.replace("{} ", "")
+            what = loss.what.replace("{} ", "").replace("{{", "{").replace("}}", "}")
             csv.writer(row, lineterminator="\n").writerow([name, what, loss.count, mean, lowest])
             file.write(row.getvalue())
 
