@@ -54,8 +54,7 @@ def test_every_kind_of_shape(tmp_path):
     assert dataset.format == "labelme"
     assert dataset.classes.names == ("crack", "spot")
     told = " ".join(dataset.notes)
-    for text in ("1 shapes have flags", "1 shapes have descriptions", "1 lines and points cover",
-                 "those that occur"):  # fmt: skip
+    for text in ("1 lines and points cover", "those that occur"):
         assert text in told
     first, empty = dataset.splits["all"]
     assert (first.tasks, empty.tasks) == ({"boxes"}, {"boxes", "instances"})
@@ -68,6 +67,33 @@ def test_every_kind_of_shape(tmp_path):
     np.testing.assert_array_equal(mask.mask.decode()[2:8, 3:12], STENCIL)
     assert mask.mask.area == STENCIL.sum()
     assert empty.read_truth().instances == ()
+    assert (box.extras, circle.extras) == ({"flags": {"hard": True}}, {"description": "round"})
+
+
+def test_what_was_drawn_is_written_again(tmp_path):
+    make("labelme", tmp_path / "set")
+    done = convert(read(tmp_path / "set"), tmp_path / "out", "labelme", workers=1)
+    assert done.losses == ()
+    shapes = [json.loads((tmp_path / place / "im0.json").read_text())["shapes"]
+              for place in ("set", "out")]  # fmt: skip
+    assert [one["points"] for one in shapes[1][:2]] == [one["points"] for one in shapes[0][:2]]
+    assert [one["flags"] for one in shapes[1]][2:4] == [{"hard": True}, {}]
+    assert shapes[1][3]["description"] == "round"
+    before, after = (read(tmp_path / place).splits["all"][0] for place in ("set", "out"))
+    assert before.read_truth().instances == after.read_truth().instances
+    to_voc = convert(read(tmp_path / "set"), tmp_path / "voc", "voc", workers=1)
+    assert any("the field 'flags' of 1 objects" in text for text in to_voc.losses)
+
+
+def test_drawn_polygons_stay_what_they_are_in_coco(tmp_path):
+    make("labelme", tmp_path / "set")
+    convert(read(tmp_path / "set"), tmp_path / "out", "coco", workers=1)
+    document = json.loads((tmp_path / "out/instances.json").read_text())
+    joined = document["annotations"][0]["segmentation"]
+    assert joined == [[2, 3, 20, 3, 2, 21], [22, 12, 30, 12, 30, 20]]
+    convert(read(tmp_path / "out"), tmp_path / "back", "labelme", workers=1)
+    shape = json.loads((tmp_path / "back/im0.json").read_text())["shapes"][0]
+    assert (shape["points"], shape["group_id"]) == (TRIANGLE, 1)
 
 
 def test_polygons_are_filled_as_pycocotools_and_nearly_as_pillow(tmp_path):

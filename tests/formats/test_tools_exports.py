@@ -127,14 +127,17 @@ def test_missing_images_are_told(tmp_path, name):
 def test_via_shapes(tmp_path):
     dataset = read(make("via", tmp_path))
     told = " ".join(dataset.notes)
-    for text in ("attribute 'name' of a region tells its class", "1 points and lines cover no area",
-                 "1 regions have further attributes"):  # fmt: skip
+    for text in (
+        "attribute 'name' of a region tells its class",
+        "1 points and lines cover no area",
+    ):
         assert text in told
     polygon, box, circle, turned = truth_of(tmp_path).instances
     assert_same_but_for_edges(polygon.mask.decode(), inside(TRIANGLE))
     assert (box.mask, box.box_xyxy) == (None, (4, 2, 9, 8))
     np.testing.assert_array_equal(circle.mask.decode(), ellipse(0, (5, 5)))
     np.testing.assert_array_equal(turned.mask.decode(), ellipse(np.rad2deg(0.5)))
+    assert polygon.extras["attributes"] == {"depth": "3"}
 
 
 def test_via_projects_and_version_1(tmp_path):
@@ -182,6 +185,7 @@ def test_datumaro_annotations(tmp_path):
     assert (mask.crowd, mask.mask.area) == (True, STENCIL.sum())
     np.testing.assert_array_equal(round_.mask.decode(), ellipse(0))
     assert truth.labels == (Label(class_id=1),)
+    assert (box.extras, mask.extras) == ({"attributes": {"occluded": True}}, {})
 
 
 def test_datumaro_splits(tmp_path):

@@ -12,7 +12,9 @@ import re
 import xml.etree.ElementTree as ET
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -49,9 +51,11 @@ def read_shape(element: ET.Element, label: str, told: Counter[str]) -> Shape | N
         raise DataError(f"expected one of {known}, got <{element.tag[:40]}>; remove it.")
     if not label:
         raise DataError("expected a label, got none; mend it.")
-    told["{} shapes are marked as occluded, which is not kept."] += element.get("occluded") == "1"
-    told["{} shapes have attributes, which are not kept."] += element.find("attribute") is not None
-    return read(element, label, told)
+    extras: dict[str, Any] = {"occluded": True} if element.get("occluded") == "1" else {}
+    found = element.findall("attribute")
+    if found:
+        extras["attributes"] = {one.get("name", ""): one.text or "" for one in found}
+    return replace(read(element, label, told), extras=extras)
 
 
 def colour_of(text: str | None) -> Colour | None:

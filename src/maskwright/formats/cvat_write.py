@@ -48,8 +48,18 @@ def write_sample(target: Target, split: str, sample: Sample, truth: Segmentation
         "height": height,
         "elements": [ET.tostring(one, encoding="unicode") for one in elements],
     }
+    attributes = [one.instance.extras.get("attributes", {}) for one in drawings]
+    odd = sum(
+        not isinstance(own, dict) or not all(map(_is_plain, own, own.values()))
+        for own in attributes
+    )
     scored = sum(one.score is not None for one in truth.labels or ())
-    losses += lost({"the scores of {} image labels": scored})
+    losses += lost(
+        {
+            "the scores of {} image labels": scored,
+            "attributes of {} objects that are more than a line of text": odd,
+        }
+    )
     return Written(entry=entry, losses=losses, remarks=remarks)
 
 
@@ -91,7 +101,30 @@ def _labels(classes: Classes) -> str:
 
 
 def _elements(one: Drawing, names: Sequence[str]) -> Iterator[ET.Element]:
-    common = {"label": names[one.instance.class_id], "source": "manual", "occluded": "0"}
+    occluded = str(int(one.instance.extras.get("occluded") in (1, "1")))
+    common = {"label": names[one.instance.class_id], "source": "manual", "occluded": occluded}
+    for element in _drawn(one, common):
+        attributes = one.instance.extras.get("attributes")
+        for key, value in attributes.items() if isinstance(attributes, dict) else ():
+            if _is_plain(key, value):
+                ET.SubElement(element, "attribute", name=key).text = _text(value)
+        yield element
+
+
+def _is_plain(key: object, value: object) -> bool:
+    """Whether an attribute is a text, number or truth value that XML can hold."""
+    try:
+        require_plain([str(key), _text(value) or "-"], "cvat")
+    except DataError:
+        return False
+    return isinstance(value, str | int | float)
+
+
+def _text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _drawn(one: Drawing, common: dict[str, str]) -> Iterator[ET.Element]:
     if one.kind == "mask" and one.instance.mask is not None:
         (left, top, right, bottom), pixels = window_of(one.instance.mask)
         yield ET.Element("mask", common | {
@@ -104,6 +137,10 @@ def _elements(one: Drawing, names: Sequence[str]) -> Iterator[ET.Element]:
         places = dict(zip(("xtl", "ytl", "xbr", "ybr"), edges))
         yield ET.Element("box", common | places | {"z_order": "0"})
     for polygon in one.polygons:
-        points = ";".join(f"{x:g},{y:g}" for x, y in polygon.tolist())
+        points = ";".join(f"{_number(x)},{_number(y)}" for x, y in polygon.tolist())
         group = {"group_id": str(one.group)} if one.group else {}
         yield ET.Element("polygon", common | {"points": points, "z_order": "0"} | group)
+
+
+def _number(value: float) -> str:
+    return repr(value).removesuffix(".0")  # every digit: masks are read back to the pixel

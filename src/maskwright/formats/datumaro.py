@@ -181,12 +181,11 @@ def _shapes(
             group = entry.get("group")
             group = None if group is None else fields.whole_in(entry, "group") or None
             attributes = entry.get("attributes")
-            crowd = isinstance(attributes, dict) and attributes.get("is_crowd") is True
-        further = isinstance(attributes, dict) and any(
-            value for key, value in attributes.items() if key != "is_crowd"
-        )
-        told["{} annotations have attributes, which are not kept."] += further
-        yield replace(shape, group=group, crowd=crowd, called=called)
+            attributes = attributes if isinstance(attributes, dict) else {}
+            crowd = attributes.get("is_crowd") is True
+        others = {key: value for key, value in attributes.items() if key != "is_crowd" and value}
+        extras = {"attributes": others} if others else {}
+        yield replace(shape, group=group, crowd=crowd, extras=extras, called=called)
 
 
 def _numbers(entry: Fields, key: str) -> list[float]:

@@ -1,7 +1,8 @@
 """Objects as what annotation tools draw, for writing: outlines, stencils or boxes; losses counted.
 
-An outline is a polygon along the edges of pixels for each 4-connected part of a mask, with bridges
-(walked there and back) to its holes: the COCO API's rule fills it to the same pixels.
+Polygons that a mask came from are written again. Else an outline is a polygon along the edges of
+pixels for each 4-connected part of a mask, with bridges (walked there and back) to its holes. The
+COCO API's rule fills both to the same pixels.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from maskwright.formats.coco_write import edge_polygons
 from maskwright.formats.writing import Loss, extras_of, lost
 
 _NOT_PLAIN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]")
+_LEAST = 6  # numbers of a polygon: three corners
 _ELSEWHERE = (
     "readers that take corners for pixels see {} masks otherwise (written as masks, none would)"
 )
@@ -73,8 +75,8 @@ def drawings_of(
         elif masks:
             drawings.append(Drawing(instance=one, kind="mask"))
         else:
-            flat = [np.array(polygon, np.float64) for polygon in edge_polygons(one.mask)]
-            polygons = tuple(polygon.reshape(-1, 2) for polygon in flat)
+            flat = _drawn(one, one.mask) or edge_polygons(one.mask)
+            polygons = tuple(np.array(each, np.float64).reshape(-1, 2) for each in flat)
             groups += len(polygons) > 1
             group = groups if len(polygons) > 1 else 0
             drawings.append(Drawing(instance=one, kind="polygons", polygons=polygons, group=group))
@@ -82,6 +84,19 @@ def drawings_of(
     changed = tuple(iou for iou in elsewhere if iou < 1)
     remarks = (Loss(what=_ELSEWHERE, count=len(changed), ious=changed),) if changed else ()
     return drawings, _losses(truth.instances or ()), remarks
+
+
+def _drawn(one: Instance, mask: Mask) -> list[list[float]]:
+    """The polygons that the mask came from, if it is still theirs."""
+    stated = one.extras.get("segmentation")
+    if not isinstance(stated, list) or one.crowd:
+        return []
+    if not all(isinstance(each, list) and len(each) >= _LEAST for each in stated):
+        return []
+    try:
+        return stated if Mask.from_polygons(stated, mask.size) == mask else []
+    except DataError:
+        return []
 
 
 def window_of(mask: Mask) -> tuple[tuple[int, int, int, int], np.ndarray]:
@@ -121,8 +136,12 @@ def _losses(instances: Sequence[Instance]) -> tuple[Loss, ...]:
 
 def _iou_of_centres(mask: Mask, polygons: Sequence[np.ndarray]) -> float:
     """The IoU of a mask with what a reader makes of it that draws the corners as pixels."""
-    (left, top, right, bottom), _ = window_of(mask)
-    right, bottom = min(right + 1, mask.size[1]), min(bottom + 1, mask.size[0])
+    corners = np.concatenate(polygons)
+    edges = np.array(mask.box_xyxy)
+    low = np.floor(np.minimum(edges[:2], corners.min(axis=0))).astype(int)
+    high = np.ceil(np.maximum(edges[2:], corners.max(axis=0))).astype(int) + 1
+    left, top = np.maximum(low, 0).tolist()
+    right, bottom = np.minimum(high, [mask.size[1], mask.size[0]]).tolist()
     window = mask.crop((left, top, right, bottom))
     drawn = np.zeros(window.size, np.bool_)
     for polygon in polygons:

@@ -221,9 +221,10 @@ def _shape(entry: Fields, told: Counter[str]) -> Shape | None:
     if read is None:
         raise fields.wrong(f'"shape_type" to be one of {", ".join((*_KINDS, *_NO_AREA))}', kind)
     points = fields.as_pairs(entry.get("points"), '"points"')
-    told["{} shapes have flags, which are not kept."] += _has_flags(entry)
-    told["{} shapes have descriptions, which are not kept."] += bool(entry.get("description"))
-    return replace(read(label, points, entry), group=_group(entry))
+    extras = {"flags": entry["flags"]} if _has_flags(entry) else {}
+    if isinstance(entry.get("description"), str) and entry["description"]:
+        extras["description"] = entry["description"]
+    return replace(read(label, points, entry), group=_group(entry), extras=extras)
 
 
 def _group(entry: Fields) -> int | None:
@@ -295,6 +296,7 @@ FORMAT = Format(
     write_sample=write_sample,
     finish=finish,
     options=DrawingOptions,
+    holds=frozenset({"flags", "description"}),
 )
 """See the top of this file. Objects become polygons, several of one group_id where a mask has
 several parts, or masks with `DrawingOptions(masks=True)`; objects without a mask rectangles."""

@@ -15,7 +15,7 @@ from maskwright.core.segmentation import Segmentation
 from maskwright.formats import folders
 from maskwright.formats.drawings import Drawing, drawings_of, require_plain, window_of
 from maskwright.formats.text_files import compact_json
-from maskwright.formats.writing import Entry, Target, Written, require_objects
+from maskwright.formats.writing import Entry, Target, Written, lost, require_objects
 
 _VERSION = "5.4.1"  # of LabelMe, whose files these are like
 
@@ -29,6 +29,17 @@ def write_sample(target: Target, split: str, sample: Sample, truth: Segmentation
     require_objects(f"{split}/{sample.name}", truth)
     image = folders.copy_image(sample, target.folder(split), target.link)
     drawings, losses, remarks = drawings_of(truth, target.options.masks)
+    odd = [one.instance.extras for one in drawings]
+    losses += lost(
+        {
+            "the field 'flags' of {} objects, which is no object": sum(
+                not isinstance(extras.get("flags", {}), dict) for extras in odd
+            ),
+            "the field 'description' of {} objects, which is no text": sum(
+                not isinstance(extras.get("description", ""), str) for extras in odd
+            ),
+        }
+    )
     height, width = truth.size
     document: dict[str, Any] = {
         "version": _VERSION,
@@ -56,16 +67,21 @@ def finish(target: Target, entries: Mapping[str, Sequence[Entry]]) -> None:
 
 
 def _shapes(one: Drawing, names: Sequence[str]) -> Iterator[dict[str, Any]]:
-    label = names[one.instance.class_id]
+    label, extras = names[one.instance.class_id], one.instance.extras
+    told = {
+        "flags": extras["flags"] if isinstance(extras.get("flags"), dict) else {},
+        "description": extras["description"] if isinstance(extras.get("description"), str) else "",
+    }
     if one.kind == "mask" and one.instance.mask is not None:
         (left, top, right, bottom), pixels = window_of(one.instance.mask)
         points = [[left, top], [right - 1, bottom - 1]]
-        yield _shape(label, "mask", points) | {"mask": _png(pixels)}
+        yield _shape(label, "mask", points) | told | {"mask": _png(pixels)}
     elif one.kind == "box":
         edges = [round(float(edge), 4) for edge in one.instance.box_xyxy]
-        yield _shape(label, "rectangle", [edges[:2], edges[2:]])
+        yield _shape(label, "rectangle", [edges[:2], edges[2:]]) | told
     for polygon in one.polygons:
-        yield _shape(label, "polygon", polygon.astype(int).tolist(), one.group or None)
+        corners = [[_number(value) for value in pair] for pair in polygon.tolist()]
+        yield _shape(label, "polygon", corners, one.group or None) | told
 
 
 def _shape(label: str, kind: str, points: Any, group: int | None = None) -> dict[str, Any]:
@@ -78,6 +94,10 @@ def _shape(label: str, kind: str, points: Any, group: int | None = None) -> dict
         "flags": {},
         "mask": None,
     }
+
+
+def _number(value: float) -> float | int:
+    return int(value) if value.is_integer() else value
 
 
 def _png(pixels: np.ndarray) -> str:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import cv2
 import numpy as np
@@ -44,6 +45,8 @@ class Shape:
         score: confidence 0..1, or None.
         crowd: whether it is a group that was not told apart.
         track_id: the object's identity over the frames of a video.
+        corners: float64 [N, 2] of a polygon without holes, filled by the COCO API's rule.
+        extras: what the file tells of it beside, as `Instance.extras`.
     """
 
     label: str
@@ -54,6 +57,8 @@ class Shape:
     score: float | None = None
     crowd: bool = False
     track_id: int | None = None
+    corners: np.ndarray | None = None
+    extras: Mapping[str, Any] = field(default_factory=dict)
 
 
 def rectangle(label: str, corners: np.ndarray) -> Shape:
@@ -72,7 +77,9 @@ def polygon(label: str, corners: np.ndarray, holes: Sequence[np.ndarray] = ()) -
         DataError: fewer than three corners, or absurdly far ones.
     """
     box = _around(corners, 3)
-    return Shape(label=label, box_xyxy=box, pixels=partial(_fill, corners, tuple(holes)))
+    plain = None if holes else corners
+    pixels = partial(_fill, corners, tuple(holes))
+    return Shape(label=label, box_xyxy=box, pixels=pixels, corners=plain)
 
 
 def ellipse(
@@ -230,7 +237,18 @@ def _object(shapes: Sequence[Shape], class_id: int, size: Size) -> Instance:
         score=shapes[0].score,
         crowd=any(shape.crowd for shape in shapes),
         track_id=shapes[0].track_id,
+        extras=_extras(shapes),
     )
+
+
+def _extras(shapes: Sequence[Shape]) -> dict[str, Any]:
+    """What is told of the shapes beside, and the polygons that they were drawn as, as COCO's."""
+    extras = {key: value for shape in reversed(shapes) for key, value in shape.extras.items()}
+    drawn = [shape.corners for shape in shapes if shape.pixels is not None]
+    polygons = [corners.ravel().tolist() for corners in drawn if corners is not None]
+    if polygons and len(polygons) == len(drawn):
+        extras["segmentation"] = polygons
+    return extras
 
 
 def _fill(corners: np.ndarray, holes: tuple[np.ndarray, ...], size: Size) -> Mask:

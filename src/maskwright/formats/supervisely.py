@@ -147,8 +147,8 @@ def _shapes(document: Fields, told: Counter[str]) -> Iterator[Shape]:
             if read is None:
                 raise fields.wrong(f'"geometryType" to be one of {", ".join(_KINDS)}', kind)
             shape = read(fields.text_in(entry, "classTitle"), entry)
-        told["{} objects have tags, which are not kept."] += bool(entry.get("tags"))
-        yield replace(shape, called=f"object {number}")
+        extras = {"tags": entry["tags"]} if entry.get("tags") else {}
+        yield replace(shape, extras=extras, called=f"object {number}")
 
 
 def _corners(entry: Fields) -> tuple[np.ndarray, list[np.ndarray]]:
@@ -173,7 +173,10 @@ def _polygon(label: str, entry: Fields) -> Shape:
     left, top, right, bottom = around.box_xyxy
     loops = tuple(np.rint(loop).astype(np.int64) for loop in (outer, *holes))
     return replace(
-        around, box_xyxy=(left, top, right + 1, bottom + 1), pixels=partial(_fill, loops)
+        around,
+        box_xyxy=(left, top, right + 1, bottom + 1),
+        pixels=partial(_fill, loops),
+        corners=None,  # they aren't filled by the COCO API's rule
     )
 
 

@@ -162,9 +162,8 @@ def _shape(region: Fields, attribute: str, told: Counter[str]) -> Shape | None:
     label = _class_in(attributes, attribute) if attribute else ONLY_CLASS
     if not label:
         raise fields.wrong(f"the attribute {attribute!r} to tell a class", attributes)
-    others = [value for key, value in attributes.items() if key != attribute]
-    told["{} regions have further attributes, which are not kept."] += any(others)
-    return read(label, drawn)
+    others = {key: value for key, value in attributes.items() if key != attribute and value}
+    return replace(read(label, drawn), extras={"attributes": others} if others else {})
 
 
 def _rectangle(label: str, drawn: Fields) -> Shape:
