@@ -198,6 +198,14 @@ def test_faults_are_named_and_kept_to_their_image(tmp_path, inner, wanted):
     assert sound.read_truth().labels == (Label(class_id=0),)
 
 
+def test_a_mask_larger_than_its_image_is_refused_before_it_is_decoded(tmp_path):
+    with pytest.raises(DataError, match="its pixels are 32768x32768"):
+        drawn(
+            tmp_path,
+            '<mask label="a" rle="0, 1073741824" left="0" top="0" width="32768" height="32768"/>',
+        )
+
+
 @pytest.mark.parametrize("name", ["../im0.png", "/im0.png", "", "a/../../im0.png"])
 def test_no_image_is_looked_for_outside(tmp_path, name):
     save(tmp_path / "im0.png", picture(0))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -184,6 +185,23 @@ def test_faults_are_named_and_kept_to_their_image(tmp_path, shape, wanted):
 def test_a_mask_of_another_size_is_told_when_it_is_read(tmp_path):
     with pytest.raises(DataError, match=r"im0.json: shape 1 \(crack\): expected a PNG of 4x9"):
         one_shape(tmp_path, labelme_shape("mask", [[3, 2], [11, 5]], mask=stencil_text()))
+
+
+def test_what_would_fill_the_memory_is_refused_by_its_stated_size(tmp_path):
+    wide = labelme_shape("mask", [[0, 0], [30000, 30000]], mask=stencil_text())
+    with pytest.raises(
+        DataError, match=r"its pixels are 30001x30001 .* more than the image's 24x32"
+    ):
+        one_shape(tmp_path, wide)
+    header = png_of(picture(0))
+    told = header[12:16] + (100_000).to_bytes(4, "big") * 2 + header[24:29]
+    forged = header[:12] + told + zlib.crc32(told).to_bytes(4, "big") + header[33:]
+    for data, wanted in ((forged, "more than 268435456 pixels in all"), (b"x" * 50, "is no image")):
+        text = base64.b64encode(data).decode()
+        shapes = [labelme_shape("polygon", TRIANGLE)]
+        document = labelme_document(shapes, "gone.png", data=text)
+        with pytest.raises(DataError, match=wanted):
+            read(put(tmp_path / "inside", document))
 
 
 def memory(*masks: np.ndarray, **more) -> Dataset:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import io
 import itertools
 import math
 import re
@@ -27,10 +28,11 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from maskwright.core.classes import Classes, Colour
 from maskwright.core.errors import DataError
-from maskwright.core.image import IMAGE_SUFFIXES, MAX_PIXELS, read_image_bytes
+from maskwright.core.image import IMAGE_SUFFIXES, MAX_PIXELS, open_picture, read_image_bytes
 from maskwright.formats import fields, folders, shapes
 from maskwright.formats.drawings import DrawingOptions
 from maskwright.formats.fields import Fields
@@ -174,14 +176,23 @@ def _image(document: Fields, file: Path, root: Path, budget: _Budget) -> Path | 
 
 
 def _embedded(data: str, file: Path, budget: _Budget) -> np.ndarray:
-    pixels = read_image_bytes(_decoded(data, '"imageData"'), f"the imageData of {file}")
-    budget.left -= pixels.shape[0] * pixels.shape[1]
-    if budget.left < 0:
+    encoded = _decoded(data, '"imageData"')
+    budget.left -= _stated_pixels(encoded)
+    if budget.left < 0:  # before it takes the memory
         raise DataError(
             f"the images inside the JSON files have more than {_MOST_EMBEDDED} pixels in all; "
             "save them as files beside the JSON files."
         )
-    return pixels
+    return read_image_bytes(encoded, f"the imageData of {file}")
+
+
+def _stated_pixels(encoded: bytes) -> int:
+    """The number of pixels that an image's header tells."""
+    try:
+        with open_picture(io.BytesIO(encoded)) as picture:
+            return picture.width * picture.height
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        raise DataError(f'its "imageData" is no image ({len(encoded)} bytes); mend it.') from None
 
 
 def _decoded(text: object, what: str) -> bytes:

@@ -112,7 +112,7 @@ def stencil(label: str, left: int, top: int, size: Size, read: Callable[[], np.n
         read: reads it, late: bool [h, w].
     """
     box = (float(left), float(top), float(left + size[1]), float(top + size[0]))
-    return Shape(label=label, box_xyxy=box, pixels=partial(_lay, left, top, read))
+    return Shape(label=label, box_xyxy=box, pixels=partial(_lay, left, top, size, read))
 
 
 def turned(box: Box, degrees: float) -> np.ndarray:
@@ -273,5 +273,10 @@ def _ellipse(
     return Mask.encode(pixels)
 
 
-def _lay(left: int, top: int, read: Callable[[], np.ndarray], size: Size) -> Mask:
+def _lay(left: int, top: int, stated: Size, read: Callable[[], np.ndarray], size: Size) -> Mask:
+    if stated[0] > size[0] or stated[1] > size[1]:  # before it takes the memory
+        raise DataError(
+            f"its pixels are {stated[0]}x{stated[1]} (height x width), more than the image's "
+            f"{size[0]}x{size[1]}; draw it again."
+        )
     return laid(read(), left, top, size)
