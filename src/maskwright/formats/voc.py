@@ -5,7 +5,8 @@
     root/ImageSets/Segmentation/train.txt       root/ImageSets/Main/train.txt ...
     root/ImageSets/Main/cat_train.txt           labels of whole images (`voc_labels`)
 
-or root/train/a.jpg beside root/train/a.xml, as labelling services export it (boxes only).
+or root/train/a.jpg beside root/train/a.xml, as labelling services export it: boxes, and masks where
+all objects have a <polygon>. CVAT's labelmap.txt tells classes and the colours of pictures.
 
 `voc_files` finds the files, `voc_xml` knows the XML, `voc_write` writes. A difficult object is a
 crowd here: finding it is neither right nor wrong. Objects' numbers count the objects of the XML;
@@ -27,7 +28,6 @@ import numpy as np
 from maskwright.core.classes import Classes
 from maskwright.core.errors import DataError
 from maskwright.core.flatten import masks_of
-from maskwright.core.image import read_index_png
 from maskwright.core.mask import Mask
 from maskwright.core.parts import Instance, Label
 from maskwright.core.sample import Sample, Task
@@ -35,6 +35,7 @@ from maskwright.core.segmentation import Segmentation
 from maskwright.formats import folders, voc_files
 from maskwright.formats.class_ids import IdTable, kept_ranks, leave_out
 from maskwright.formats.format import Format, Reading, Splits
+from maskwright.formats.label_colours import Colour, read_ids, voc_colour
 from maskwright.formats.voc_files import Place
 from maskwright.formats.voc_write import finish, write_sample
 from maskwright.formats.voc_xml import Annotation, Object, read_annotation
@@ -45,15 +46,19 @@ LAYOUT = (
 )
 
 _VOID = 255
+_NUMBERS: dict[Colour, int] = {voc_colour(number): number for number in range(255)}
+"""Colours of SegmentationObject where it is saved as a picture: those of VOC's colour map."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class _Table:
-    """What ids and names mean: `ids` for class maps, `class_of` name -> id, ignored ones lack."""
+    """What ids, colours and names mean: `ids` and `colours` (-> file id) for class maps,
+    `class_of` name -> class id, ignored ones lack."""
 
     ids: IdTable
     class_of: Mapping[str, int]
     file_names: tuple[str, ...]
+    colours: Mapping[Colour, int]
 
 
 def detect(path: Path) -> str | None:
@@ -99,17 +104,21 @@ def read_truth(place: Place, annotation: Annotation | None, table: _Table) -> Se
     size = folders.image_sizes(place.images[0])[0]
     semantic = file_ids = None
     if place.class_png.is_file():
-        file_ids = _read_ids(place.class_png, place)
+        file_ids = _read_ids(place.class_png, place, table.colours)
         semantic = table.ids.apply(file_ids, place.class_png)
     if annotation is not None and annotation.size is not None:
         folders.check_size(f"the <size> in {place.xml}", annotation.size, place.images[0])
     instances = None
     objects = annotation.objects if annotation is not None else ()
     if place.object_png.is_file():
-        masks = masks_of(np.where((n := _read_ids(place.object_png, place)) == _VOID, 0, n))
+        numbers = _read_ids(place.object_png, place, _NUMBERS if table.colours else {})
+        masks = masks_of(np.where(numbers == _VOID, 0, numbers))
         instances = _with_masks(objects, masks, file_ids, table)
     elif annotation is not None:
-        instances = [_instance(one, None, table) for one in objects]
+        instances = [
+            _instance(one, Mask.from_polygons(one.polygons, size) if one.polygons else None, table)
+            for one in objects
+        ]
     kept = None if instances is None else tuple(one for one in instances if one is not None)
     return Segmentation(
         size=size,
@@ -117,6 +126,7 @@ def read_truth(place: Place, annotation: Annotation | None, table: _Table) -> Se
         semantic=semantic,
         instances=kept,
         labels=_labels(place, table),
+        extras={} if annotation is None else annotation.extras,
     )
 
 
@@ -127,8 +137,8 @@ def _labels(place: Place, table: _Table) -> tuple[Label, ...] | None:
     return tuple(Label(class_id=i) for i in sorted(table.class_of[name] for name in shown))
 
 
-def _read_ids(png: Path, place: Place) -> np.ndarray:
-    ids = read_index_png(png)
+def _read_ids(png: Path, place: Place, colours: Mapping[Colour, int]) -> np.ndarray:
+    ids = read_ids(png, colours)
     if ids.dtype != np.uint8:
         raise DataError(f"{png}: expected 8 bits of id, got {ids.dtype}; save it as a palette PNG.")
     folders.check_size(str(png), (ids.shape[0], ids.shape[1]), place.images[0])
@@ -171,6 +181,7 @@ def _instance(one: Object, mask: Mask | None, table: _Table) -> Instance | None:
         box_xyxy=one.box_xyxy,
         mask=mask,
         crowd=one.difficult,
+        extras=one.extras,
     )
 
 
@@ -252,7 +263,7 @@ def _table(
             f"{unsure} image labels are 0, shown by difficult objects only; they are left out."
         )
     with_maps = any(place.class_png.is_file() for own in places.values() for place in own)
-    classes = voc_files.find_classes(home, used | labelled, with_maps, reading.notes)
+    classes, colours = voc_files.find_classes(home, used | labelled, with_maps, reading.notes)
     unlisted = sorted(labelled - set(classes.names))
     if unlisted:
         raise DataError(
@@ -271,7 +282,7 @@ def _table(
     reading.own_ids.update(enumerate(classes.names))
     ids = leave_out(classes, {classes.index(name) for name in reading.ignore}, home)
     class_of = {name: i for i, name in enumerate(ids.classes.names)}
-    return _Table(ids=ids, class_of=class_of, file_names=classes.names)
+    return _Table(ids=ids, class_of=class_of, file_names=classes.names, colours=colours)
 
 
 def _sample(
@@ -284,6 +295,8 @@ def _sample(
         tasks.add("boxes")
     if place.object_png.is_file() and (annotation is None or annotation.segmented is not False):
         tasks.add("instances")
+    if annotation is not None and annotation.objects and not place.object_png.is_file():
+        tasks.update(["instances"] if all(one.polygons for one in annotation.objects) else [])
     if place.labels is not None:
         tasks.add("labels")
     truth = partial(read_truth, place, annotation, table)
@@ -300,6 +313,7 @@ FORMAT = Format(
     detect=detect,
     write_sample=write_sample,
     finish=finish,
+    holds=frozenset({"attributes", "parts", "source", "owner"}),
 )
 """See the top of this file. Crowds become "difficult"; where all objects have masks but no class
 map is at hand, it is made of them. "background" becomes class 0; classes.json names the classes."""

@@ -10,6 +10,7 @@ from maskwright.core.classes import Classes
 from maskwright.core.errors import DataError
 from maskwright.formats import folders
 from maskwright.formats.class_ids import read_classes
+from maskwright.formats.label_colours import Colour, read_label_map
 from maskwright.formats.text_files import read_text
 from maskwright.formats.voc_labels import class_of, labels_in, parse_list
 
@@ -115,8 +116,12 @@ def find_places(home: Path, notes: list[str]) -> dict[str, list[Place]]:
     return places
 
 
-def find_classes(home: Path, used: set[str], with_maps: bool, notes: list[str]) -> Classes:
-    """The classes: of classes.json, of labelmap.txt, of the challenge, or those that occur.
+def find_classes(
+    home: Path, used: set[str], with_maps: bool, notes: list[str]
+) -> tuple[Classes, dict[Colour, int]]:
+    """The classes, and the ids that colours of class maps mean.
+
+    They are those of classes.json, of labelmap.txt, of the challenge, or those that occur.
 
     Args:
         home: where the files may lie.
@@ -128,21 +133,32 @@ def find_classes(home: Path, used: set[str], with_maps: bool, notes: list[str]) 
         DataError: a damaged file.
     """
     if (home / "classes.json").is_file():
-        return read_classes(home / "classes.json")[0]
+        return read_classes(home / "classes.json")[0], {}
     label_map = home / "labelmap.txt"
-    if label_map.is_file():
-        lines = [line.strip() for line in read_text(label_map).splitlines()]
-        names = [line.split(":")[0] for line in lines if line and not line.startswith("#")]
-        if names:
-            return Classes.of(names, None, (i for i, n in enumerate(names) if n != BACKGROUND))
+    told = read_label_map(label_map) if label_map.is_file() else None
+    if told is not None:
+        if with_maps:
+            ids = folders.shortlist([f"{i} {name}" for i, name in enumerate(told.names)])
+            notes.append(
+                f"The classes are those of {label_map}: by its colours where class maps hold them, "
+                f"else by its order: {ids}."
+                + (
+                    f" {BACKGROUND} isn't first there, though it is 0 in Pascal VOC: check that."
+                    if BACKGROUND in told.names[1:]
+                    else ""
+                )
+            )
+        things = [i for i, name in enumerate(told.names) if name != BACKGROUND]
+        return Classes.of(told.names, told.colours, things), told.id_of
     if with_maps and used <= set(NAMES):
         notes.append("The classes are the 20 of Pascal VOC, with background as 0.")
-        return Classes.of((BACKGROUND, *NAMES), None, range(1, 21))
+        return Classes.of((BACKGROUND, *NAMES), None, range(1, 21)), {}
     names = [BACKGROUND] * with_maps + sorted(used - {BACKGROUND})
     if not names:
         raise DataError(f"{home} names no class: its XML files hold no object; write classes.json.")
     notes.append(f"{home} has no classes.json: the classes are those of its XML files, sorted.")
-    return Classes.of(names, None, (i for i, name in enumerate(names) if name != BACKGROUND))
+    things = [i for i, name in enumerate(names) if name != BACKGROUND]
+    return Classes.of(names, None, things), {}
 
 
 def _is_home(folder: Path) -> bool:

@@ -60,7 +60,12 @@ def write_sample(target: Target, split: str, sample: Sample, truth: Segmentation
     if objects is not None:
         file_name = image.relative_to(target.root / "JPEGImages").as_posix()
         text = annotation_text(
-            file_name, truth.size, instances, target.classes.names, all(masked) and bool(masked)
+            file_name,
+            truth.size,
+            instances,
+            target.classes.names,
+            segmented=all(masked) and bool(masked),
+            extras=truth.extras,
         )
         write_text(target.root / "Annotations" / f"{name}.xml", text)
     counts = {

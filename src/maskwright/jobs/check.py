@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
@@ -18,6 +18,11 @@ from maskwright.jobs.inspect import Progress, all_samples
 
 Severity = Literal["error", "warning", "info"]
 
+Box = tuple[float, float, float, float]
+
+_ROUNDING = 2.5  # pixels that edges of a box and its mask may differ by
+_ALIKE = 0.7  # IoU, above which they agree
+
 _TRAINING_SPLITS = ("train", "all")
 
 
@@ -28,7 +33,7 @@ class Finding:
     Attributes:
         severity: "error": this sample can't be used; "warning": likely a mistake; "info": to know.
         kind: "unreadable-image", "bad-annotation", "empty", "bad-box", "unused-class",
-            "unseen-class", "nothing-labelled", "only-void" or "near-duplicate".
+            "unseen-class", "nothing-labelled", "only-void", "only-crowds" or "near-duplicate".
         file: the image as split/name, or the class.
         message: a whole sentence.
     """
@@ -57,13 +62,14 @@ def check(dataset: Dataset, progress: Progress | None = None) -> list[Finding]:
     used: dict[str, np.ndarray] = {}
     readable: set[str] = set()
     void: set[str] = set()
+    crowds: Counter[bool] = Counter()
     prints: dict[str, dict[str, Fingerprint]] = defaultdict(dict)
     samples = list(all_samples(dataset))
     for done, (split, sample) in enumerate(samples, start=1):
         name = f"{split}/{sample.name}"
         seen = used.setdefault(split, np.zeros(len(dataset.classes), bool))
         findings += _check_image(name, sample, prints[split])
-        told = list(_check_truth(name, sample, seen, void))
+        told = list(_check_truth(name, sample, seen, void, crowds))
         if all(finding.kind != "bad-annotation" for finding in told):
             readable.add(split)
         findings += told
@@ -71,6 +77,7 @@ def check(dataset: Dataset, progress: Progress | None = None) -> list[Finding]:
             progress(done, len(samples))
     findings += _check_splits(used, readable)
     findings += _check_void(dataset, used, void)
+    findings += _check_crowds(dataset, crowds)
     findings += _check_classes(dataset, used)
     findings += _check_duplicates(prints)
     order = {"error": 0, "warning": 1, "info": 2}
@@ -84,7 +91,9 @@ def _check_image(name: str, sample: Sample, prints: dict[str, Fingerprint]) -> I
         yield Finding(severity="error", kind="unreadable-image", file=name, message=str(error))
 
 
-def _check_truth(name: str, sample: Sample, used: np.ndarray, void: set[str]) -> Iterator[Finding]:
+def _check_truth(
+    name: str, sample: Sample, used: np.ndarray, void: set[str], crowds: Counter[bool]
+) -> Iterator[Finding]:
     try:
         truth = sample.read_truth()
     except DataError as error:
@@ -104,6 +113,7 @@ def _check_truth(name: str, sample: Sample, used: np.ndarray, void: set[str]) ->
             )
     used[[label.class_id for label in truth.labels or ()]] = True
     if truth.instances is not None:
+        crowds.update(one.crowd for one in truth.instances)
         yield from _check_instances(name, truth, used)
 
 
@@ -134,6 +144,42 @@ def _check_instances(name: str, truth: Segmentation, used: np.ndarray) -> Iterat
                 f"{what}: its box is {tuple(round(edge, 1) for edge in instance.box_xyxy)} in an "
                 f"image of {height}x{width}.",
             )
+        elif instance.mask is not None and _disagree(instance.box_xyxy, instance.mask.box_xyxy):
+            stated, drawn = (
+                tuple(round(edge, 1) for edge in box)
+                for box in (instance.box_xyxy, instance.mask.box_xyxy)
+            )
+            yield Finding(
+                severity="warning",
+                kind="bad-box",
+                file=name,
+                message=f"{name}: object {number} ({truth.classes.names[instance.class_id]}) has "
+                f"the box {stated}, but its mask lies in {drawn} (left, top, right, bottom): "
+                "expected both to agree. COCO's boxes are [left, top, width, height].",
+            )
+
+
+def _disagree(box: Box, other: Box) -> bool:
+    """Whether boxes differ by more than what rounding and half-drawn borders explain."""
+    far = max(abs(one - two) for one, two in zip(box, other, strict=True))
+    width = min(box[2], other[2]) - max(box[0], other[0])
+    height = min(box[3], other[3]) - max(box[1], other[1])
+    shared = max(0.0, width) * max(0.0, height)
+    areas = [(right - left) * (bottom - top) for left, top, right, bottom in (box, other)]
+    return far > _ROUNDING and shared < _ALIKE * (sum(areas) - shared)
+
+
+def _check_crowds(dataset: Dataset, crowds: Counter[bool]) -> Iterator[Finding]:
+    """Sets whose every object is a crowd."""
+    if crowds[True] and not crowds[False]:
+        way = "; if they are single objects, as CVAT writes masks, read the set with --read "
+        message = (
+            f"every object ({crowds[True]}) is a crowd, which no score counts as found or missed"
+            + (f"{way}crowds=objects." if dataset.format == "coco" else ".")
+        )
+        yield Finding(
+            severity="warning", kind="only-crowds", file=str(dataset.root), message=message
+        )
 
 
 def _check_splits(used: dict[str, np.ndarray], readable: set[str]) -> Iterator[Finding]:
