@@ -82,8 +82,8 @@ def test_what_was_drawn_is_written_again(tmp_path):
     assert image.find("box/attribute").text == "yes"
     before, after = (read(tmp_path / place).splits["all"][0] for place in ("set", "out"))
     assert before.read_truth().instances == after.read_truth().instances
-    to_voc = convert(read(tmp_path / "set"), tmp_path / "voc", "voc", workers=1)
-    assert any("the attributes of 1 objects" in text for text in to_voc.losses)
+    to_yolo = convert(read(tmp_path / "set"), tmp_path / "yolo", "yolo_seg", workers=1)
+    assert any("the attributes of 1 objects" in text for text in to_yolo.losses)
 
 
 def test_attributes_that_xml_cant_hold_are_counted(tmp_path):
