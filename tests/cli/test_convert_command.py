@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import shutil
 
@@ -10,6 +11,7 @@ import small_sets
 from cases import contents
 
 from maskwright import formats
+from maskwright.cli.convert import convert as convert_command
 
 
 @pytest.fixture
@@ -59,10 +61,30 @@ def test_options_reach_the_writer(run, coco_set, tmp_path):
     assert "read as centres of pixels, as asked" in told.out
 
 
+def test_labelme_and_cvat_as_polygons_or_masks(run, coco_set, tmp_path):
+    for to in ("labelme", "cvat"):
+        for masks in ((), ("--masks",)):
+            out = tmp_path / f"{to}{len(masks)}"
+            assert run("convert", coco_set, out, "--to", to, *masks).code == 0
+            told = run("data", "stats", out)
+            assert f"is read as {to}" in told.out
+            files = [p.read_text() for p in out.rglob("*") if p.suffix in {".json", ".xml"}]
+            as_masks = any('"shape_type":"mask"' in text or "<mask " in text for text in files)
+            assert as_masks == bool(masks)
+
+
+def test_help_lists_what_can_be_written():
+    told = inspect.get_annotations(convert_command, eval_str=True)["to"].__metadata__[0].help
+    assert all(name in told for name in formats.WRITABLE)
+    assert not any(name in told for name in set(formats.FORMATS) - set(formats.WRITABLE))
+
+
 def test_options_that_make_no_sense(refused, coco_set, tmp_path):
     out = tmp_path / "out"
     for arguments, wanted in {
-        ("--to", "labelme"): "no format 'labelme'; the formats are index_masks",
+        ("--to", "pascal"): "no format 'pascal'; the formats are index_masks",
+        ("--to", "via"): "VIA annotations can be read, but not written (format 'via'); choose",
+        ("--to", "voc", "--masks"): "masks is an option of labelme, cvat",
         ("--to", "voc", "--polygons"): "polygons is an option of coco",
         ("--to", "yolo_seg", "--vertices", "corner"): "'corner'",
         ("--to", "coco", "--read-vertices", "edge"): "vertices is an option of yolo_seg",

@@ -43,8 +43,8 @@ def test_an_unknown_layout_is_told_with_what_is_known(tmp_path):
 def test_missing_places_and_formats(tmp_path):
     with pytest.raises(DataError, match="does not exist"):
         formats.read(tmp_path / "nowhere")
-    with pytest.raises(ConfigError, match="no format 'labelme'; the formats are index_masks, coco"):
-        formats.read(tmp_path, format="labelme")
+    with pytest.raises(ConfigError, match="no format 'pascal'; the formats are index_masks, coco"):
+        formats.read(tmp_path, format="pascal")
 
 
 def labelled(source):
@@ -64,6 +64,9 @@ def labelled(source):
 def test_names_in_the_dict_are_those_of_the_records(tmp_path):
     for name, known in formats.FORMATS.items():
         assert known.name == name
+        assert known.writable == (name in formats.WRITABLE)
+        if not known.writable:
+            continue
         known.write(labelled(dataset(train=2, val=1)), tmp_path / name)
         found = formats.read(tmp_path / name)
         assert found.format == name

@@ -71,7 +71,7 @@ def test_options_reach_the_writer(tmp_path, options):
 @pytest.mark.parametrize(
     ("format", "options", "wanted"),
     [
-        ("labelme", None, "no format 'labelme'; the formats are index_masks, coco"),
+        ("pascal", None, "no format 'pascal'; the formats are index_masks, coco"),
         ("coco", {"polygon": True}, "coco has no setting 'polygon'.*did you mean polygons"),
         ("coco", {"polygons": "yes"}, "expected polygons to be bool, got 'yes'"),
         ("coco", {"vertices": "edge"}, "vertices is an option of yolo_seg, got vertices='edge'"),
@@ -89,7 +89,7 @@ def test_options_of_others_are_refused(tmp_path, format, options, wanted):
         YoloOptions(vertices="middle")
 
 
-@pytest.mark.parametrize("format", formats.FORMATS)
+@pytest.mark.parametrize("format", formats.WRITABLE)
 def test_nothing_is_written_elsewhere(tmp_path, format):
     """A name of a split or an image comes from a file that anybody may have written."""
     small = dataset(train=1)

@@ -8,6 +8,7 @@ import shutil
 import traceback
 import xml.etree.ElementTree as ET
 
+import foreign_sets
 import numpy as np
 import pytest
 from test_answer_classes import class_map, memory
@@ -26,7 +27,7 @@ TASKS = {
     "index_masks": {"semantic"}, "coco": {"instances", "boxes"}, "yolo_seg": {"instances", "boxes"},
     "yolo_boxes": {"instances", "boxes"}, "coco_panoptic": {"panoptic"},
     "voc": {"semantic", "instances", "boxes"}, "cityscapes": {"semantic", "instances", "boxes"},
-    "folders": set(),
+    "labelme": {"instances", "boxes"}, "cvat": {"instances", "boxes"}, "folders": set(),
 }  # fmt: skip
 CASES = 100
 
@@ -42,7 +43,13 @@ def sets(tmp_path_factory):
     shutil.copytree(root / "cityscapes", polygons)
     for png in [*polygons.rglob("*Ids.png")]:
         png.unlink()
+    for name in foreign_sets.FOREIGN:
+        foreign_sets.make(name, root / f"tool_{name}")
     return root
+
+
+TOOLS = [f"tool_{name}" for name in foreign_sets.FOREIGN]
+"""Sets as the tools themselves export them, with shapes of every kind."""
 
 
 def read_all(path):
@@ -100,12 +107,13 @@ def dumped(document):
 
 
 @pytest.mark.parametrize(
-    "name", ["coco", "coco_panoptic", "cityscapes_polygons", "index_masks", "voc"]
+    "name",
+    ["coco", "coco_panoptic", "cityscapes_polygons", "index_masks", "voc", "labelme", *TOOLS],
 )
 def test_json_fields(sets, tmp_path, name, trial):
     shutil.copytree(sets / name, tmp_path / "set")
     files = sorted(path for path in (tmp_path / "set").rglob("*.json"))
-    assert files or name == "voc"
+    assert files or name in {"voc", "tool_cvat"}
     for file in files[:3]:
         good = file.read_bytes()
         document = json.loads(good)
@@ -213,6 +221,43 @@ def test_yolo_rows_and_description(sets, tmp_path, name, trial):
             trial.of((key, value), lambda: read_all(tmp_path / "set"))
 
 
+def test_cvat_attributes(sets, tmp_path, trial):
+    shutil.copytree(sets / "tool_cvat", tmp_path / "set")
+    file = tmp_path / "set" / "annotations.xml"
+    video = CVAT_VIDEO.encode()
+    values = ["", "nan", "inf", "1e300", "-5", "9" * 400, "text", "../../x", "a" * 300, "0x1",
+              "1_0", "1,2;3", "1,2;3,4;nan,1", "1e308,1;-1e308,2;3,4", "-1, 3",
+              "99999999999999999999, 1", "\u202e"]  # fmt: skip
+    for good in (file.read_bytes(), video):
+        for at, element in enumerate(ET.fromstring(good).iter()):
+            for key in element.attrib:
+                for value in values:
+                    tree = ET.fromstring(good)
+                    [*tree.iter()][at].set(key, value)
+                    file.write_bytes(ET.tostring(tree))
+                    trial.of((element.tag, key, value), lambda: read_all(tmp_path / "set"))
+            tree = ET.fromstring(good)
+            one = [*tree.iter()][at]
+            one.attrib.clear()
+            file.write_bytes(ET.tostring(tree))
+            trial.of((element.tag, "bare"), lambda: read_all(tmp_path / "set"))
+            one.tag, one.text = "x", "junk"
+            file.write_bytes(ET.tostring(tree))
+            trial.of((element.tag, "another tag"), lambda: read_all(tmp_path / "set"))
+    for content in (b"", b"<annotations>", b"\xff\xfe", good[:-9], b"<annotations/>",
+                    b"<!DOCTYPE a [<!ENTITY b 'c'>]><annotations>&b;</annotations>"):  # fmt: skip
+        file.write_bytes(content)
+        trial.of(content, lambda: read_all(tmp_path / "set"))
+
+
+CVAT_VIDEO = """<annotations><version>1.1</version><meta><task><size>2</size>
+<original_size><width>32</width><height>24</height></original_size></task></meta>
+<track id="0" label="a"><box frame="0" outside="0" occluded="0" keyframe="1" xtl="1" ytl="2" xbr="9"
+ybr="8"/><box frame="1" outside="1" occluded="0" keyframe="0" xtl="1" ytl="2" xbr="9" ybr="8"/>
+</track><track id="1" label="b"><polygon frame="1" outside="0" keyframe="1" points="1,1;9,1;9,9"/>
+</track></annotations>"""
+
+
 def test_xml_fields(sets, tmp_path, trial):
     shutil.copytree(sets / "voc", tmp_path / "set")
     file = next(iter((tmp_path / "set").rglob("Annotations/*.xml")))
@@ -245,7 +290,7 @@ def test_xml_fields(sets, tmp_path, trial):
         trial.of(content, lambda: read_all(tmp_path / "set"))
 
 
-@pytest.mark.parametrize("name", [name for name in FORMATS if TASKS[name]])
+@pytest.mark.parametrize("name", [*(name for name in FORMATS if TASKS.get(name)), *TOOLS])
 def test_bytes(sets, tmp_path, name, trial):
     """Bytes flipped, cut and put in, in every kind of file, pictures too."""
     shutil.copytree(sets / name, tmp_path / "set")
@@ -261,6 +306,14 @@ def test_bytes(sets, tmp_path, name, trial):
             )
             trial.of((file.name, bytes(data)[:200]), lambda: read_all(tmp_path / "set"))
         file.write_bytes(good)
+
+
+@pytest.mark.parametrize("name", foreign_sets.FOREIGN)
+def test_the_tools_sets_are_read_when_nothing_is_changed(sets, name):
+    dataset = read(sets / f"tool_{name}")
+    assert dataset.format == name
+    assert [one.name for one in dataset.splits["all"]] == ["im0", "im1"]
+    assert len(dataset.splits["all"][0].read_truth().instances) >= 3
 
 
 def test_the_sets_are_read_when_nothing_is_changed(sets):

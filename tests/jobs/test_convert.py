@@ -18,7 +18,7 @@ from small_sets import dataset, exif, ids, mask_folder, picture, save
 
 from maskwright import formats
 from maskwright.core import ConfigError, DataError
-from maskwright.formats import FORMATS
+from maskwright.formats import FORMATS, WRITABLE
 from maskwright.jobs import convert
 
 PATIENCE = 120.0
@@ -56,7 +56,7 @@ def end_after(monkeypatch, name: str, count: int) -> None:
     monkeypatch.setitem(FORMATS, name, replace(known, write_sample=write_sample))
 
 
-@pytest.mark.parametrize("to", ["coco", "voc", "coco_panoptic", "yolo_seg"])
+@pytest.mark.parametrize("to", ["coco", "voc", "coco_panoptic", "yolo_seg", "cvat"])
 def test_ended_and_started_again_ends_in_the_same_bytes(source, tmp_path, monkeypatch, to):
     whole = convert(source, tmp_path / "whole", to, workers=1)
     assert whole.made == 7
@@ -123,7 +123,7 @@ def test_other_settings_do_not_mix(source, tmp_path):
 
 def test_options_that_make_no_sense(source, tmp_path):
     for options, wanted in (
-        ({"to": "labelme"}, "no format 'labelme'"),
+        ({"to": "pascal"}, "no format 'pascal'"),
         ({"to": "voc", "options": {"polygons": True}}, "polygons is an option of coco"),
         ({"to": "coco", "workers": 0}, "workers >= 1, got 0"),
         ({"to": "yolo_seg", "options": {"vertices": "corner"}}, "'corner'"),
@@ -185,7 +185,7 @@ def test_equal_names_in_different_splits_and_folders(tmp_path):
             save(root / split / "images" / f"{name}.png", picture(len(name)))
             save(root / split / "masks" / f"{name}.png", ids(len(name + split)))
     source = formats.read(root)
-    for to in [to for to in FORMATS if to != "folders"]:  # it holds no class maps
+    for to in [to for to in WRITABLE if to != "folders"]:  # it holds no class maps
         convert(source, tmp_path / to, to, workers=1)
         after = formats.read(tmp_path / to, format=to)
         for split, samples in source.splits.items():
@@ -264,7 +264,7 @@ def test_the_result_may_not_lie_inside_the_source(source, tmp_path):
     assert not (tmp_path / "set/out").exists()
 
 
-@pytest.mark.parametrize("to", [to for to in FORMATS if to != "folders"])  # it holds no objects
+@pytest.mark.parametrize("to", [to for to in WRITABLE if to != "folders"])  # it holds no objects
 def test_quirks_of_others_files_survive(tmp_path, to):
     """A byte-order mark, Windows line ends, gaps in ids, an upright photo that is stored lying,
     a name that isn't ASCII, objects without area or outside the image."""
@@ -289,9 +289,9 @@ def test_quirks_of_others_files_survive(tmp_path, to):
     names = truth.classes.names
     if truth.semantic is not None:
         assert (truth.semantic == names.index("ö")).sum() == 144
-    if to in {"coco", "coco_panoptic", "voc", "cityscapes", "yolo_seg"}:
+    if to in {"coco", "coco_panoptic", "voc", "cityscapes", "yolo_seg", "labelme", "cvat"}:
         areas = [i.mask.area for i in truth.instances if i.mask is not None and i.mask.area]
         assert areas == [144]
-    if to in {"coco", "voc", "yolo_seg", "yolo_boxes"}:
+    if to in {"coco", "voc", "yolo_seg", "yolo_boxes", "labelme", "cvat"}:
         assert [names[i.class_id] for i in truth.instances] == ["ö", "x", "x", "x"]
     assert bool(done.losses) == (to != "coco")

@@ -22,6 +22,7 @@ def convert(
     format: str | None = None,
     ignore: Iterable[str] = (),
     polygons: bool = False,
+    masks: bool = False,
     vertices: str | None = None,
     read_vertices: str | None = None,
     read: Mapping[str, object] | None = None,
@@ -40,10 +41,11 @@ def convert(
     Args:
         src: the labelled set: a folder, an annotation file, or what `maskwright.read` gave.
         dst: new folder for the result.
-        to: format to write, a key of `maskwright.formats.FORMATS`.
+        to: format to write, one of `maskwright.formats.WRITABLE`.
         format: of `src`; detected unless given.
         ignore: classes to leave out.
         polygons: COCO as pixel-edge polygons.
+        masks: LabelMe and CVAT as masks, not polygons.
         vertices: what a corner in written YOLO rows means: "centre" (the default) or "edge".
         read_vertices: the same for YOLO rows that are read.
         read: options of the format of `src`, such as {"images": "photos"} or
@@ -63,8 +65,8 @@ def convert(
     Raises:
         DataError: a sample that can't be read or written, without `skip_bad`; `dst` holds
             something else.
-        ConfigError: no such format, options that make no sense, options of reading beside a set
-            that was read before.
+        ConfigError: no such format, one that is only read, options that make no sense, options of
+            reading beside a set that was read before.
     """
     if isinstance(src, Dataset):
         if format or read_vertices or read or [*ignore]:
@@ -86,6 +88,8 @@ def convert(
     for told in dataset.notes:
         note(told)
     options: dict[str, object] = {"polygons": True} if polygons else {}
+    if masks:
+        options["masks"] = True
     if vertices:
         options["vertices"] = vertices
     if boxes:

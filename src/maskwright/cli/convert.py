@@ -16,12 +16,21 @@ SHOWN = 20
 def convert(
     source: Annotated[Path, typer.Argument(metavar="SRC", help="The labelled set.")],
     out: Annotated[Path, typer.Argument(metavar="DST", help="New folder for the result.")],
-    to: Annotated[str, typer.Option(help="Format to write: see docs/reference/formats.md.")],
+    to: Annotated[
+        str,
+        typer.Option(
+            help="Format to write: index_masks, coco, yolo_seg, yolo_boxes, coco_panoptic, voc, "
+            "cityscapes, labelme, cvat or folders; see docs/reference/formats.md."
+        ),
+    ],
     format: Annotated[str | None, typer.Option(help="Of SRC; detected unless given.")] = None,
     ignore: Annotated[list[str] | None, typer.Option(help="Class to leave out.")] = None,
     polygons: Annotated[bool, typer.Option("--polygons", help="COCO as pixel-edge polygons.")] = (
         False
     ),
+    masks: Annotated[
+        bool, typer.Option("--masks", help="LabelMe and CVAT as masks, not polygons.")
+    ] = False,
     vertices: Annotated[
         str | None,
         typer.Option(
@@ -62,6 +71,7 @@ def convert(
         format=format,
         ignore=ignore or (),
         polygons=polygons,
+        masks=masks,
         vertices=vertices,
         read_vertices=read_vertices,
         read=read_options(read),

@@ -41,7 +41,19 @@ def read_image(path: Path | str) -> np.ndarray:
         DataError: the file is missing, truncated or no image.
     """
     # IMREAD_COLOR applies EXIF and drops alpha; ANYDEPTH keeps 16 bits, for a rounded reduction.
-    pixels = decode_image(path, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+    return _as_rgb(decode_image(path, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH), path)
+
+
+def read_image_bytes(data: bytes, path: Path | str) -> np.ndarray:
+    """The same of a file's bytes; `path` tells where they come from, for the errors' text.
+
+    Raises:
+        DataError: truncated or no image.
+    """
+    return _as_rgb(decode_bytes(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH, path), path)
+
+
+def _as_rgb(pixels: np.ndarray, path: Path | str) -> np.ndarray:
     if pixels.dtype == np.uint16:
         pixels = eight_bits(pixels)
     elif pixels.dtype != np.uint8:
@@ -184,7 +196,20 @@ def decode_image(path: Path | str, flags: int) -> np.ndarray:
     Raises:
         DataError: missing, truncated or no image.
     """
-    data = read_bytes(path)
+    return decode_bytes(read_bytes(path), flags, path)
+
+
+def decode_bytes(data: bytes, flags: int, path: Path | str) -> np.ndarray:
+    """The same of bytes that are at hand.
+
+    Args:
+        data: the content of an image file.
+        flags: of OpenCV.
+        path: where they come from, for the errors' text.
+
+    Raises:
+        DataError: truncated or no image.
+    """
     _refuse_truncated(path, data)
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)

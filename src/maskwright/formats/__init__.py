@@ -13,9 +13,24 @@ from typing import Any
 
 from maskwright.core.errors import ConfigError, DataError
 from maskwright.core.sample import Dataset, Sample
-from maskwright.formats import cityscapes, class_folders, coco, index_masks, panoptic, voc, yolo
+from maskwright.formats import (
+    cityscapes,
+    class_folders,
+    coco,
+    cvat,
+    datumaro,
+    index_masks,
+    label_studio,
+    labelme,
+    panoptic,
+    supervisely,
+    via,
+    voc,
+    yolo,
+)
 from maskwright.formats.answer_classes import AnswerClasses
 from maskwright.formats.coco_write import CocoOptions
+from maskwright.formats.drawings import DrawingOptions
 from maskwright.formats.folders import what_is_in
 from maskwright.formats.format import Format
 from maskwright.formats.predictions import Predictions, find_predictions
@@ -30,9 +45,18 @@ FORMATS: dict[str, Format] = {
     "coco_panoptic": panoptic.FORMAT,
     "voc": voc.FORMAT,
     "cityscapes": cityscapes.FORMAT,
+    "labelme": labelme.FORMAT,
+    "cvat": cvat.FORMAT,
+    "via": via.FORMAT,
+    "datumaro": datumaro.FORMAT,
+    "supervisely": supervisely.FORMAT,
+    "label_studio": label_studio.FORMAT,
     "folders": class_folders.FORMAT,
 }
 """Every format, in the order in which a layout is tried."""
+
+WRITABLE = tuple(name for name, known in FORMATS.items() if known.writable)
+"""Those that sets can be written in; the others are only read."""
 
 
 def read(
@@ -66,6 +90,8 @@ def read(
     if format is not None:
         return format_of(format).read(root, ignore, strict, options_for(format, options))
     seen = {name: why for name, known in FORMATS.items() if (why := known.detect(root)) is not None}
+    if root.is_file() and len(seen) > 1:  # COCO takes any .json file that is nobody else's
+        seen.pop("coco", None)
     if not seen:
         layouts = "\n".join(f"  {known.layout}" for known in FORMATS.values())
         raise DataError(
@@ -91,7 +117,7 @@ def write(
     Args:
         dataset: every sample needs what the format holds.
         path: a new or empty folder.
-        format: key in `FORMATS`.
+        format: one of `WRITABLE`.
         options: of the format, such as `CocoOptions(polygons=True)`, or a mapping of them.
         link: hard links instead of copies of images, where the file system can.
 
@@ -100,9 +126,11 @@ def write(
 
     Raises:
         DataError: the folder holds something, or a sample lacks what the format holds.
-        ConfigError: no such format, or options of another format.
+        ConfigError: no such format, one that is only read, or options of another format.
     """
-    return format_of(format).write(dataset, path, options_for(format, options), link)
+    chosen = options_for(format, options)
+    require_writable(format)
+    return format_of(format).write(dataset, path, chosen, link)
 
 
 def format_of(name: str) -> Format:
@@ -114,6 +142,19 @@ def format_of(name: str) -> Format:
     if name in FORMATS:
         return FORMATS[name]
     raise ConfigError(f"no format {name!r}; the formats are {', '.join(FORMATS)}.")
+
+
+def require_writable(name: str) -> None:
+    """Refuse a format that is only read.
+
+    Raises:
+        ConfigError: it is, or there is no such format; the text tells which can be written.
+    """
+    if not format_of(name).writable:
+        raise ConfigError(
+            f"{format_of(name).title} can be read, but not written (format {name!r}); choose one "
+            f"of {', '.join(WRITABLE)}."
+        )
 
 
 def options_for(format: str, options: object) -> Any:
@@ -163,8 +204,10 @@ def read_predictions(
 
 __all__ = [
     "FORMATS",
+    "WRITABLE",
     "AnswerClasses",
     "CocoOptions",
+    "DrawingOptions",
     "Format",
     "Predictions",
     "YoloOptions",
@@ -173,5 +216,6 @@ __all__ = [
     "read",
     "read_predictions",
     "recast",
+    "require_writable",
     "write",
 ]

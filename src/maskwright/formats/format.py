@@ -1,8 +1,9 @@
 """`Format`: what a file of this room offers to the others, and what all of them share.
 
 A format's own part is small: `scan` finds and checks its files, `write_sample` and `finish` write
-them. Reading strictly or leniently, options, empty sets, images that two splits claim, walking the
-splits, counting what can't be held, and folders that are whole or absent are stated here, once.
+them, unless it is only read. Reading strictly or leniently, options, empty sets, images that two
+splits claim, walking the splits, counting what can't be held, and folders that are whole or absent
+are stated here, once.
 """
 
 from __future__ import annotations
@@ -107,8 +108,8 @@ class Format:
         tasks: what it can hold.
         scan: finds and checks the files.
         detect: a path -> why it is this format, or None.
-        write_sample: writes the files of one image; see `writing`.
-        finish: writes the set's own files, after all images.
+        write_sample: writes the files of one image; see `writing`. None: it is only read.
+        finish: writes the set's own files, after all images; None as `write_sample`.
         options: class of its options.
         holds: keys of `Instance.extras` that it writes again; None: all.
         holds_of_images: the same of `Segmentation.extras`.
@@ -121,8 +122,8 @@ class Format:
     tasks: frozenset[Task]
     scan: Scanner
     detect: Callable[[Path], str | None]
-    write_sample: SampleWriter
-    finish: Finisher
+    write_sample: SampleWriter | None = None
+    finish: Finisher | None = None
     options: type = NoOptions
     holds: frozenset[str] | None = frozenset()
     holds_of_images: frozenset[str] | None = frozenset()
@@ -200,9 +201,10 @@ class Format:
 
         Raises:
             DataError: the folder holds something, or a sample lacks what the format holds.
-            ConfigError: options that aren't this format's.
+            ConfigError: options that aren't this format's, or it is only read.
         """
         chosen = self.checked(options)
+        self.require_writer()
         losses: list[tuple[str, Loss]] = []
         with new_folder(Path(path)) as folder:
             target = Target.of(dataset, folder, chosen, link)
@@ -216,7 +218,8 @@ class Format:
         Raises:
             DataError: the truth lacks what the format holds.
         """
-        written = self.write_sample(target, split, sample, truth)
+        write_sample, _ = self.require_writer()
+        written = write_sample(target, split, sample, truth)
         told = beyond(self.tasks, truth) + unheld(self.holds, self.holds_of_images, truth)
         return replace(written, losses=told + written.losses)
 
@@ -224,8 +227,27 @@ class Format:
         self, target: Target, entries: Mapping[str, Sequence[Entry]]
     ) -> tuple[Loss, ...]:
         """Write the set's own files, counting what they can't hold of the set as a whole."""
-        told = self.finish(target, entries) or ()
+        _, finish = self.require_writer()
+        told = finish(target, entries) or ()
         return told + unheld_of_set(target, self.name, self.ids)
+
+    @property
+    def writable(self) -> bool:
+        """Whether sets can be written in it; others are only read."""
+        return self.write_sample is not None and self.finish is not None
+
+    def require_writer(self) -> tuple[SampleWriter, Finisher]:
+        """Both steps of writing.
+
+        Raises:
+            ConfigError: it is only read.
+        """
+        if self.write_sample is None or self.finish is None:
+            raise ConfigError(
+                f"{self.title} can be read, but not written (format {self.name!r}); choose "
+                "another format, such as coco."
+            )
+        return self.write_sample, self.finish
 
     def checked(self, options: object) -> Any:
         """The options of this format, from a mapping, from themselves, or the defaults.

@@ -25,7 +25,7 @@ from maskwright.core.locking import alone
 from maskwright.core.machine import usable_cores
 from maskwright.core.sample import Dataset, Sample
 from maskwright.core.segmentation import Segmentation
-from maskwright.formats import FORMATS, options_for
+from maskwright.formats import FORMATS, options_for, require_writable
 from maskwright.formats.folders import read_json, require_empty
 from maskwright.formats.recast import renumbered, with_class_map, with_objects
 from maskwright.formats.text_files import compact_json
@@ -99,7 +99,7 @@ def convert(
     Args:
         dataset: as `formats.read` gave it; with `strict=False` if bad samples are to be skipped.
         out: a new or empty folder, or one that an earlier call with the same settings left.
-        to: key in `formats.FORMATS`.
+        to: one of `formats.WRITABLE`.
         options: of the format, such as `CocoOptions(polygons=True)` or
             `YoloOptions(vertices="edge")`, or a mapping of them.
         background: class of the pixels that no object covers, in index masks made of objects; it
@@ -113,9 +113,10 @@ def convert(
     Raises:
         DataError: a sample that can't be read or written (without `skip_bad`), none that can, or
             `out` holds something else.
-        ConfigError: no such format, or options that make no sense.
+        ConfigError: no such format, one that is only read, or options that make no sense.
     """
     chosen = options_for(to, options)
+    require_writable(to)
     if workers is not None and workers < 1:
         raise ConfigError(f"expected workers >= 1, got {workers}.")
     out = Path(out)
@@ -250,6 +251,9 @@ def _convert_one(job: _Job, item: tuple[int, str, Sample]) -> None:
 def _fitted(truth: Segmentation, job: _Job, name: str) -> tuple[Segmentation, tuple[Loss, ...]]:
     """The truth with the form that the format holds."""
     tasks = FORMATS[job.format].tasks
+    only_labels = truth.semantic is truth.instances is truth.panoptic is None
+    if "labels" in tasks and only_labels:
+        return truth, ()
     if "boxes" in tasks and "semantic" not in tasks:
         return with_objects(truth, name)
     if tasks == {"semantic"}:
