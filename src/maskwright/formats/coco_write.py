@@ -19,6 +19,7 @@ import numpy as np
 from maskwright.core.classes import Classes
 from maskwright.core.files import atomic_path
 from maskwright.core.mask import Mask
+from maskwright.core.mask_lists import masks_to_coco
 from maskwright.core.outline import outline
 from maskwright.core.parts import Instance
 from maskwright.core.sample import Sample
@@ -74,7 +75,7 @@ def image_entry(file_name: str, truth: Segmentation, polygons: bool = False) -> 
         "file_name": file_name,
         "height": height,
         "width": width,
-        "annotations": [_annotation(one, polygons) for one in truth.instances or ()],
+        "annotations": _with_masks(truth.instances or (), polygons),
     }
 
 
@@ -155,7 +156,29 @@ def _area(instance: Instance, of_box: float) -> float:
     return of_box if instance.mask is None else int(instance.mask.area)
 
 
-def _annotation(instance: Instance, polygons: bool) -> Entry:
+def _with_masks(instances: Sequence[Instance], polygons: bool) -> list[Entry]:
+    """The annotations; masks that stay run lengths are coded together, which is fast."""
+    plain = [
+        one.mask
+        for one in instances
+        if one.mask is not None and not _as_polygons(one, polygons)
+    ]
+    coded = iter(masks_to_coco(plain))
+    entries = []
+    for one in instances:
+        if one.mask is None:
+            segmentation: Any = None
+        else:
+            segmentation = edge_polygons(one.mask) if _as_polygons(one, polygons) else next(coded)
+        entries.append(_annotation(one, segmentation))
+    return entries
+
+
+def _as_polygons(instance: Instance, polygons: bool) -> bool:
+    return polygons and not instance.crowd and instance.mask is not None and instance.mask.area > 0
+
+
+def _annotation(instance: Instance, segmentation: Any) -> Entry:
     left, top, right, bottom = (round(float(edge), 4) for edge in instance.box_xyxy)
     width, height = round(right - left, 4), round(bottom - top, 4)
     entry: Entry = {
@@ -164,9 +187,7 @@ def _annotation(instance: Instance, polygons: bool) -> Entry:
         "area": _area(instance, width * height),
         "iscrowd": int(instance.crowd),
     }
-    if instance.mask is not None:
-        as_polygons = polygons and not instance.crowd and instance.mask.area > 0
-        segmentation: Any = edge_polygons(instance.mask) if as_polygons else instance.mask.to_coco()
+    if segmentation is not None:
         entry["segmentation"] = segmentation
     if instance.score is not None:
         entry["score"] = round(float(instance.score), 6)
