@@ -9,6 +9,7 @@ Legend: N masks; `first` int64 [N + 1]: mask i owns the places first[i] to first
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -228,9 +229,7 @@ def _of_windows(
         changes = np.concatenate([[0], changes])
     own = np.searchsorted(changes, first)
     counts = np.diff(own)
-    column, row = np.divmod(
-        changes - np.repeat(first[:-1], counts), np.repeat(heights + 1, counts)
-    )
+    column, row = np.divmod(changes - np.repeat(first[:-1], counts), np.repeat(heights + 1, counts))
     left, top = np.array(corners, np.int64).reshape(-1, 2).T
     places = (column + np.repeat(left, counts)) * size[0] + row + np.repeat(top, counts)
     return masks_of_toggles(places, own, size)
@@ -259,7 +258,7 @@ def masks_of_toggles(places: np.ndarray, first: np.ndarray, size: tuple[int, int
     runs = np.diff(ends, prepend=0)
     runs[begins[:-1]] = ends[begins[:-1]]
     packed, edges = runs.astype("<u4").tobytes(), (4 * begins).tolist()
-    return [Mask(size=size, packed=packed[a:b]) for a, b in zip(edges, edges[1:])]
+    return [Mask(size=size, packed=packed[a:b]) for a, b in pairwise(edges)]
 
 
 def _offsets(counts: np.ndarray) -> np.ndarray:

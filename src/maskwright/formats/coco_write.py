@@ -159,9 +159,7 @@ def _area(instance: Instance, of_box: float) -> float:
 def _with_masks(instances: Sequence[Instance], polygons: bool) -> list[Entry]:
     """The annotations; masks that stay run lengths are coded together, which is fast."""
     plain = [
-        one.mask
-        for one in instances
-        if one.mask is not None and not _as_polygons(one, polygons)
+        one.mask for one in instances if one.mask is not None and not _as_polygons(one, polygons)
     ]
     coded = iter(masks_to_coco(plain))
     entries = []

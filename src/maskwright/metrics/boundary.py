@@ -23,7 +23,7 @@ Legend: K classes, H W height and width.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import cv2
 import numpy as np
@@ -39,7 +39,7 @@ from maskwright.metrics.overlap import OverlapScores, count_overlaps, overlap_sc
 RATIO = 0.02
 """Width of the band as a share of the image's diagonal (section 4 of the paper)."""
 
-_PIXELS_AT_ONCE = 1 << 20
+_PIXELS_AT_ONCE = 1 << 18
 _SQUARE = np.ones((3, 3), np.uint8)
 
 
@@ -116,37 +116,49 @@ def boundary_spans(spans: Spans, chosen: np.ndarray, ratio: float = RATIO) -> Sp
         ratio: as of `boundary_mask`.
 
     Returns:
-        N bands, down the columns; a stretch ends with its column.
+        N bands; where one stretch ends, the next may begin.
     """
     counts = spans.counts[chosen]
     filled = np.flatnonzero(counts)
-    edges = np.zeros((0, 2), np.int64)
-    found = np.zeros(len(chosen), np.int64)
-    if len(filled):
-        sizes = spans.size[chosen[filled]]
-        own = spans.edges[ragged(spans.first[chosen[filled]], counts[filled])].astype(np.int64)
-        first = np.append(0, np.cumsum(counts[filled]))
-        boxes = bounds_of_spans(own, first, sizes[:, 0])
-        pixels = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1] + 1)
-        batch = (np.cumsum(pixels) - 1) // _PIXELS_AT_ONCE
-        parts = []
-        for some in np.split(np.arange(len(filled)), np.flatnonzero(np.diff(batch)) + 1):
-            low, high = some[0], some[-1] + 1
-            stretch = slice(first[low], first[high])
-            part, of_each = _bands(
-                own[stretch], counts[filled[some]], boxes[some], sizes[some], ratio
-            )
-            parts.append(part)
-            found[filled[some]] = of_each
-        edges = np.concatenate(parts)
-    edges = edges.astype(spans.edges.dtype, copy=False)
+    if not len(filled):
+        return Spans(
+            edges=spans.edges[:0],
+            first=np.zeros(len(chosen) + 1, np.int64),
+            size=spans.size[chosen],
+        )
+    sizes = spans.size[chosen[filled]]
+    own = spans.edges[ragged(spans.first[chosen[filled]], counts[filled])].astype(np.int64)
+    first = np.append(0, np.cumsum(counts[filled]))
+    boxes = bounds_of_spans(own, first, sizes[:, 0])
+    sides = np.stack([boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]])
+    squares = {size: _square_of(size, ratio) for size in set(map(tuple, sizes.tolist()))}
+    least = np.array([len(squares[size]) for size in map(tuple, sizes.tolist())])
+    thick = np.flatnonzero(sides.min(axis=0) >= least)  # the others are their own bands
+    batch = (np.cumsum(sides[0, thick] * (sides[1, thick] + 1)) - 1) // _PIXELS_AT_ONCE
+    found, parts = counts.copy(), []
+    for some in np.split(thick, np.flatnonzero(np.diff(batch)) + 1) if len(thick) else ():
+        stretches = own[ragged(first[some], np.diff(first)[some])]
+        part, found[filled[some]] = _bands(
+            stretches, np.diff(first)[some], boxes[some], sizes[some], squares
+        )
+        parts.append(part)
+    edges = np.empty((found.sum(), 2), spans.edges.dtype)
+    is_thick = np.zeros(len(chosen), bool)
+    is_thick[filled[thick]] = True
+    edges[np.repeat(~is_thick, found)] = own[np.repeat(~is_thick[filled], counts[filled])]
+    if parts:
+        edges[np.repeat(is_thick, found)] = np.concatenate(parts)
     return Spans(edges=edges, first=np.append(0, np.cumsum(found)), size=spans.size[chosen])
 
 
 def _bands(
-    edges: np.ndarray, counts: np.ndarray, boxes: np.ndarray, sizes: np.ndarray, ratio: float
+    edges: np.ndarray,
+    counts: np.ndarray,
+    boxes: np.ndarray,
+    sizes: np.ndarray,
+    squares: Mapping[tuple[int, ...], np.ndarray],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The stretches int64 [S, 2] of the bands of masks, none empty, and how many each has."""
+    """The stretches int64 [S, 2] of the bands of masks, none thin, and how many each has."""
     # Each mask is painted into its box, turned so that columns are contiguous, a 0 below each.
     widths, steps = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1] + 1
     begins = np.append(0, np.cumsum(widths * steps))
@@ -157,14 +169,12 @@ def _bands(
         column, row = np.divmod(places, heights)
         flat[begin + (column - left) * step + row - top + behind] = value
     painted = np.cumsum(flat, dtype=np.int8).view(np.uint8)
-    squares = {size: _square_of(size, ratio) for size in set(map(tuple, sizes.tolist()))}
     places = zip(begins.tolist(), begins[1:].tolist(), widths.tolist(), steps.tolist())
     for (low, high, width, height), size in zip(places, sizes.tolist()):
         window, square = painted[low:high].reshape(width, height), squares[tuple(size)]
         window[:, -1] = 0
-        if min(width, height - 1) >= len(square):  # else it is thin: its own band
-            inner = cv2.erode(window, square, borderType=cv2.BORDER_CONSTANT, borderValue=0)
-            cv2.subtract(window, inner, window)
+        inner = cv2.erode(window, square, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+        cv2.subtract(window, inner, window)
     changes = np.flatnonzero(painted[1:] != painted[:-1]) + 1
     if painted[0]:
         changes = np.append(0, changes)
@@ -175,9 +185,9 @@ def _bands(
     return moved.reshape(-1, 2), of_each // 2
 
 
-def _square_of(size: tuple[int, int], ratio: float) -> np.ndarray:
+def _square_of(size: tuple[int, ...], ratio: float) -> np.ndarray:
     """What stays of a mask under this square is outside its band."""
-    side = 2 * boundary_width(size, ratio) + 1
+    side = 2 * boundary_width((size[0], size[1]), ratio) + 1
     return np.ones((side, side), np.uint8)
 
 
