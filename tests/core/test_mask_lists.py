@@ -16,6 +16,7 @@ from maskwright.core.mask_lists import (
     masks_from_coco,
     masks_of_windows,
     masks_to_coco,
+    turned_window,
 )
 
 SHAPES = npst.array_shapes(min_dims=2, max_dims=2, max_side=9)
@@ -89,9 +90,9 @@ def test_windows_equal_the_whole_frame(data: st.DataObject, pixels: np.ndarray) 
         top, left = data.draw(st.integers(0, height)), data.draw(st.integers(0, width))
         bottom = data.draw(st.integers(top, height))
         right = data.draw(st.integers(left, width))
-        windows.append(pixels[top:bottom, left:right])
+        windows.append(turned_window(pixels[top:bottom, left:right]))
         corners.append((left, top))
         whole.append(np.zeros_like(pixels))
-        whole[-1][top:bottom, left:right] = windows[-1]
+        whole[-1][top:bottom, left:right] = pixels[top:bottom, left:right]
     found = masks_of_windows(windows, corners, (height, width))
     assert found == [Mask.encode(one) for one in whole]
