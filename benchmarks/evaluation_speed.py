@@ -124,7 +124,7 @@ def measure_evaluation(images: int, rounds: int) -> list[dict[str, Any]]:
 
     Returns:
         A row for each: "contender", "truths", "detections", "median_s", "seconds",
-        "times_pycocotools" (how many times faster, by medians), "peak_mib" of its process, and "ap".
+        "times_pycocotools" (how many times faster, by medians), "peak_mib" of its process, "ap".
 
     Raises:
         DataError: a contender's 12 numbers are not pycocotools', to the last bit.

@@ -14,6 +14,9 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 
+_FEW_POINTS = 1000
+"""So many are compared with each other before a queue is filled."""
+
 _RADII = (8, 5, 3, 2)
 _MOST_NEIGHBOURS = 20  # of a point, if all points lay evenly
 _CHUNK = 1 << 22  # distances that are computed at once
@@ -31,14 +34,17 @@ def shortest_bridges(points: np.ndarray, firsts: np.ndarray) -> list[tuple[int, 
     """
     lengths = np.diff(firsts)
     owner = np.repeat(np.arange(len(lengths)), lengths)
-    queue, far_search = _Queue(points, owner), _FarSearch(points, owner)
+    far_search = _FarSearch(points, owner)
+    queue = _Queue(points, owner) if len(points) > _FEW_POINTS else None
     links: list[tuple[int, int]] = []
     newest = 0
     while len(links) < len(lengths) - 1:
         begin, end = int(firsts[newest]), int(firsts[newest + 1])
         far_search.join(newest, begin, end)
-        queue.join(newest, begin, end)
-        link = queue.nearest()
+        link = None
+        if queue is not None:
+            queue.join(newest, begin, end)
+            link = queue.nearest()
         links.append(far_search.nearest() if link is None else link)
         newest = int(owner[links[-1][1]])
     return links

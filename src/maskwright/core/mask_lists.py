@@ -92,14 +92,26 @@ def _runs_of_texts(data: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray] | Non
 def _add_up(numbers: np.ndarray, first: np.ndarray) -> None:
     """Differences to the number two before become numbers, in place; the first stands alone."""
     counts = np.diff(first)
-    place = np.arange(len(numbers)) - np.repeat(first[:-1], counts)
-    for parity in (1, 0):
-        own = np.flatnonzero((place & 1 == parity) & (place > 0))
-        # The sum over all masks may run over, but not the differences within one.
-        total = np.cumsum(numbers[own])
-        begin = np.searchsorted(own, first[:-1])
-        before = np.where(begin > 0, total[begin - 1], 0) if len(total) else begin
-        numbers[own] = total - np.repeat(before, np.diff(np.append(begin, len(own))))
+    # In two columns, each mask in rows of its own, every column is one running sum.
+    odd = np.flatnonzero(counts & 1)
+    pairs = numbers if not len(odd) else np.insert(numbers, first[1:][odd], 0)
+    pairs = pairs.reshape(-1, 2)
+    rows = _offsets((counts + 1) >> 1)
+    begins = rows[:-1]
+    alone = pairs[begins, 0].copy()
+    pairs[begins, 0] = 0
+    # The sum over all masks may run over, but not the differences within one.
+    total = np.cumsum(pairs, axis=0)
+    before = np.zeros((len(counts), 2), np.int64)
+    before[1:] = total[begins[1:] - 1]
+    total -= np.repeat(before, np.diff(rows), axis=0)
+    total[begins, 0] = alone
+    flat = total.reshape(-1)
+    if len(odd):
+        kept = np.ones(len(flat), bool)
+        kept[2 * rows[1:][odd] - 1] = False
+        flat = flat[kept]
+    numbers[:] = flat
 
 
 def _whole(runs: np.ndarray, first: np.ndarray, total: np.ndarray) -> np.ndarray:
