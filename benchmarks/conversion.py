@@ -27,6 +27,7 @@ import numpy as np
 import maskwright.api as api
 from maskwright.core import Mask
 from maskwright.core.errors import ConfigError
+from maskwright.core.image import read_image
 from maskwright.core.mask_lists import boxes_of, masks_to_coco
 from maskwright.formats import read
 
@@ -136,7 +137,7 @@ def loops_to_coco(source: Path, out: Path) -> None:
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for path in sorted((source / "images").iterdir()):
-        height, width = cv2.imread(str(path)).shape[:2]
+        height, width = read_image(path).shape[:2]
         images.append(
             {"id": len(images) + 1, "file_name": path.name, "height": height, "width": width}
         )

@@ -24,7 +24,7 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -224,7 +224,7 @@ def _segments(rng: np.random.Generator, noise: float) -> Any:
     return Panoptic(segment_ids=ids, class_of={int(n): k % 19 for k, n in enumerate(numbers)})
 
 
-def _in_turns(ways: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+def _in_turns(ways: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
     """Milliseconds, the median of each way."""
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):

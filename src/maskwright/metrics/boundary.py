@@ -169,8 +169,8 @@ def _bands(
         column, row = np.divmod(places, heights)
         flat[begin + (column - left) * step + row - top + behind] = value
     painted = np.cumsum(flat, dtype=np.int8).view(np.uint8)
-    places = zip(begins.tolist(), begins[1:].tolist(), widths.tolist(), steps.tolist())
-    for (low, high, width, height), size in zip(places, sizes.tolist()):
+    windows = zip(begins.tolist(), begins[1:].tolist(), widths.tolist(), steps.tolist())
+    for (low, high, width, height), size in zip(windows, sizes.tolist()):
         window, square = painted[low:high].reshape(width, height), squares[tuple(size)]
         window[:, -1] = 0
         inner = cv2.erode(window, square, borderType=cv2.BORDER_CONSTANT, borderValue=0)

@@ -61,14 +61,15 @@ def _inside(mask_hw: np.ndarray, size: tuple[int, int], threshold: float) -> _Wi
     # Only by powers of two is every step of the interpolation in a part what it is in the whole.
     exact = (full_height, full_width) == (height * times_y, width * times_x)
     if not exact or not (_is_power_of_two(times_y) and _is_power_of_two(times_x)):
-        values_hw = mask_hw.astype(np.float32)
-        values_HW = cv2.resize(values_hw, size[::-1], interpolation=cv2.INTER_LINEAR)
+        values_HW = cv2.resize(
+            mask_hw.astype(np.float32), size[::-1], interpolation=cv2.INTER_LINEAR
+        )
         return (values_HW > threshold).view(np.uint8), 0, 0
     bounds = _bounds(mask_hw, threshold)
     if bounds is None:
         return _NOTHING
     left, top, right, bottom = bounds
-    values_hw = mask_hw[top:bottom, left:right].astype(np.float32)
+    values_hw: np.ndarray = mask_hw[top:bottom, left:right].astype(np.float32)
     if (times_y, times_x) != (1, 1):
         enlarged = ((right - left) * times_x, (bottom - top) * times_y)
         values_hw = cv2.resize(values_hw, enlarged, interpolation=cv2.INTER_LINEAR)
