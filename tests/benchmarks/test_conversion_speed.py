@@ -12,5 +12,5 @@ def test_objects_come_back_by_all_ways():
     assert [row["contender"] for row in rows] == list(conversion.CONTENDERS)
     assert rows[0]["objects"] == 9
     assert rows[0]["mean_iou"] > 0.98
-    assert all(0 < row["objects"] and 0 < row["mean_iou"] <= 1 for row in rows)
+    assert all(row["objects"] > 0 and 0 < row["mean_iou"] <= 1 for row in rows)
     json.dumps(rows)
