@@ -26,7 +26,9 @@ RESULTS = Path(__file__).parent / "results"
 
 MEASUREMENTS = {
     "choices": "training without options, beside a plain script with the same start and time",
+    "conversion": "COCO to YOLO and back, beside supervision and the loops that people write",
     "devices": "training on a card, beside a plain PyTorch loop and beside the processor",
+    "evaluation-speed": "an evaluation from its files on, beside the whole script of pycocotools",
     "intervals": "how often intervals over images hold the truth, and call equal models different",
     "peers": "forward passes and training steps beside the same networks elsewhere",
     "refinement": "what refining class maps gains and costs",

@@ -22,6 +22,8 @@ from maskwright.metrics import (
     boundary_overlaps,
     boundary_width,
 )
+from maskwright.metrics.boundary import boundary_spans
+from maskwright.metrics.objects import Spans
 
 masks = hnp.arrays(np.bool_, st.tuples(st.integers(1, 12), st.integers(1, 12)))
 
@@ -136,3 +138,16 @@ def test_what_makes_no_sense_is_told():
         boundary_overlaps(mask, mask, 2, ignore=(7,))
     with pytest.raises(DataError, match=r"ids 5, expected 0\.\.1"):
         boundary_overlaps(mask * 5, mask, 2)
+
+
+@given(st.lists(masks, min_size=1, max_size=5), st.sampled_from([0.02, 0.1, 0.2]))
+def test_bands_of_many_masks_are_those_of_each(many, ratio):
+    coded = [Mask.encode(pixels) for pixels in many]
+    chosen = np.arange(len(coded))[::-1]
+    found = boundary_spans(Spans.of_masks(coded), chosen, ratio)
+    for number, index in enumerate(chosen.tolist()):
+        pixels = np.zeros(many[index].size, bool)
+        for begin, end in found.edges[found.first[number] : found.first[number + 1]].tolist():
+            pixels[begin:end] = True
+        band = scipys_band(many[index], boundary_width(many[index].shape, ratio))
+        np.testing.assert_array_equal(pixels.reshape(many[index].shape[::-1]).T, band)

@@ -15,6 +15,7 @@ from maskwright.core import Panoptic
 from maskwright.core.errors import ConfigError, DataError
 from maskwright.core.image import read_image
 from maskwright.metrics import PanopticQuality, panoptic_quality
+from maskwright.metrics.panoptic import _stretches
 
 NAMES = ("road", "sky", "car", "person")
 
@@ -164,3 +165,23 @@ def test_what_does_not_fit_is_told():
     assert counts.images == 0
     counts.update(good, Panoptic(segment_ids=ids, class_of={}))  # no class: void, so a miss
     assert counts.scores().false_negatives == (0, 1, 0, 0)
+
+
+@given(st.integers(0, 10**6), st.sampled_from([1, 200, 2**24, -(2**31)]))
+def test_counting_by_stretches_equals_counting_by_pixels(seed, factor):
+    """Many ids, large and negative ones, beside `np.unique` of both ids together."""
+    rng = np.random.default_rng(seed)
+    truth, prediction = random_pair(rng, size=(5, 7))
+    far = Panoptic(
+        segment_ids=(prediction.segment_ids.astype(np.int64) * factor),
+        class_of={number * factor: k for number, k in prediction.class_of.items()},
+    )
+    near, other = (panoptic_quality([truth], [one], NAMES) for one in (prediction, far))
+    assert json.dumps(near.to_dict()) == json.dumps(other.to_dict())
+    pixels = np.stack([truth.segment_ids.ravel(), far.segment_ids.ravel()], axis=1)
+    expected = np.unique(pixels, axis=0, return_counts=True)
+    starts, lengths = _stretches(truth.segment_ids, far.segment_ids)
+    found: dict[tuple[int, ...], int] = {}
+    for pair, length in zip(pixels[starts].tolist(), lengths.tolist()):
+        found[tuple(pair)] = found.get(tuple(pair), 0) + length
+    assert found == dict(zip(map(tuple, expected[0].tolist()), expected[1].tolist()))

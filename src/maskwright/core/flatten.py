@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from maskwright.core.image import STRIP_PIXELS, strips
 from maskwright.core.mask import Mask
+from maskwright.core.mask_lists import masks_of_toggles
 from maskwright.core.parts import Instance
 
 
@@ -58,20 +60,45 @@ def masks_of(numbers: np.ndarray) -> dict[int, Mask]:
         numbers: integers [H, W].
     """
     height, width = numbers.shape
-    down = np.ascontiguousarray(numbers.T).ravel()
-    places = np.flatnonzero(down)
-    order = np.argsort(down[places], kind="stable")
-    places = places[order]
-    owner = down[places]
-    breaks = np.flatnonzero((np.diff(owner) != 0) | (np.diff(places) != 1)) + 1
-    starts = places[np.concatenate([[0], breaks])] if len(places) else places
-    ends = places[np.concatenate([breaks - 1, [len(places) - 1]])] + 1 if len(places) else places
-    owners = owner[np.concatenate([[0], breaks])] if len(places) else owner
-    present, first = np.unique(owners, return_index=True)
-    bounds = [*first.tolist(), len(owners)]
-    masks = {}
-    for number, low, high in zip(present.tolist(), bounds, bounds[1:]):
-        edges = np.stack([starts[low:high], ends[low:high]], axis=1).ravel()
-        runs = np.diff(np.concatenate([[0], edges, [height * width]]))
-        masks[number] = Mask.from_runs(runs, (height, width))
-    return masks
+    # Columns one after the other, some at a time: what is kept grows with the outlines alone.
+    step = max(1, STRIP_PIXELS // max(1, height))
+    parts = [
+        _stretches(numbers[:, left : left + step], left * height) for left in range(0, width, step)
+    ]
+    if not parts:
+        return {}
+    edges = np.concatenate([part for part, _ in parts])
+    owners = np.concatenate([own for _, own in parts])
+    order = np.argsort(owners, kind="stable")
+    present, first = np.unique(owners[order], return_index=True)
+    ends = 2 * np.append(first, len(owners))
+    masks = masks_of_toggles(edges[order].reshape(-1), ends, (height, width))
+    return dict(zip(present.tolist(), masks))
+
+
+def _stretches(numbers: np.ndarray, before: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where equal numbers other than 0 begin and end down the columns, int64 [S, 2]; the numbers.
+
+    Args:
+        numbers: some columns.
+        before: pixels before these.
+    """
+    down = np.ascontiguousarray(numbers.T).reshape(-1)
+    starts = np.concatenate([[0], np.flatnonzero(down[1:] != down[:-1]) + 1])
+    ends = np.append(starts[1:], len(down))
+    filled = down[starts] != 0
+    edges = np.stack([starts[filled], ends[filled]], axis=1) + before
+    return edges, down[starts[filled]]
+
+
+def count_ids(ids: np.ndarray, count: int) -> np.ndarray:
+    """int64 [at least `count`], the pixels of each id 0, 1, ...; strip by strip, without a copy.
+
+    Args:
+        ids: unsigned integers [H, W].
+        count: ids that are told even where there are none.
+    """
+    total = np.zeros(max(count, int(ids.max(initial=0)) + 1), np.int64)
+    for rows in strips(ids.shape):
+        total += np.bincount(ids[rows].reshape(-1), minlength=len(total))
+    return total

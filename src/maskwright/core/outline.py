@@ -19,9 +19,9 @@ from typing import Literal
 import cv2
 import numpy as np
 
-Vertices = Literal["centre", "edge"]
+from maskwright.core.bridges import shortest_bridges
 
-_CHUNK = 1 << 22  # distances that are computed at once
+Vertices = Literal["centre", "edge"]
 
 
 def outline(pixels_HW: np.ndarray, vertices: Vertices) -> np.ndarray:
@@ -96,7 +96,7 @@ def join_loops(loops: list[np.ndarray]) -> np.ndarray:
     following[firsts[1:] - 1] = firsts[:-1]
     before = np.argsort(following)
     after, places = following.tolist(), list(range(len(points)))
-    for near, far in _bridges(points, firsts):
+    for near, far in shortest_bridges(points, firsts):
         # near -> far, round the new loop, its copy of far -> the copy of near, and on.
         far_again, near_again = len(after), len(after) + 1
         after += [near_again, after[near]]
@@ -111,32 +111,6 @@ def join_loops(loops: list[np.ndarray]) -> np.ndarray:
         node = after[node]
     joined: np.ndarray = points[walk]
     return joined
-
-
-def _bridges(points: np.ndarray, firsts: np.ndarray) -> list[tuple[int, int]]:
-    """Index pairs (in the tree, in the loop that joins it), in the order of joining."""
-    owner = np.repeat(np.arange(len(firsts) - 1), np.diff(firsts))
-    outside = np.arange(firsts[1], len(points))
-    distance = np.full(len(points), np.iinfo(np.int64).max)
-    nearest = np.zeros(len(points), np.int64)
-    links, newest = [], 0
-    while len(outside):
-        joined = np.arange(firsts[newest], firsts[newest + 1])
-        step = max(1, _CHUNK // len(outside))
-        for start in range(0, len(joined), step):
-            some = joined[start : start + step]
-            gaps = points[outside, None] - points[None, some]
-            squared = np.einsum("ijk,ijk->ij", gaps, gaps)
-            best = squared.argmin(axis=1)
-            least = squared[np.arange(len(outside)), best]
-            closer = least < distance[outside]
-            distance[outside[closer]] = least[closer]
-            nearest[outside[closer]] = some[best[closer]]
-        far = int(outside[distance[outside].argmin()])
-        links.append((int(nearest[far]), far))
-        newest = int(owner[far])
-        outside = outside[owner[outside] != newest]
-    return links
 
 
 def _partners(order: np.ndarray) -> list[int]:

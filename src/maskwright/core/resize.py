@@ -242,7 +242,7 @@ class NearestPlan:
     ) -> None:
         (height, width, *channels), self._shrinks = source, size[0] < source[0]
         between = size[0] if self._shrinks else height
-        self._rows, self._columns = _nearest(height, size[0]), _nearest(width, size[1])
+        self._rows, self._columns = nearest_places(height, size[0]), nearest_places(width, size[1])
         self._same_width = width == size[1]
         self._whole = np.empty(source, dtype)
         self._fewer = np.empty((between, width, *channels), dtype)
@@ -276,5 +276,6 @@ def _gather(ids: np.ndarray, rows: np.ndarray, out: np.ndarray) -> np.ndarray:
     return ids.take(rows, axis=0, out=out, mode="clip")
 
 
-def _nearest(source: int, target: int) -> np.ndarray:
+def nearest_places(source: int, target: int) -> np.ndarray:
+    """int64 [target], rising: which of `source` pixels each one of `target` reads, along a side."""
     return (2 * np.arange(target, dtype=np.int64) + 1) * source // (2 * target)

@@ -12,6 +12,8 @@ import numpy as np
 from maskwright.core.classes import Classes
 from maskwright.core.errors import ConfigError, DataError, MaskwrightError
 from maskwright.core.files import write_json
+from maskwright.core.flatten import count_ids
+from maskwright.core.image import strips
 from maskwright.formats import folders
 
 _NO_CLASS = -1
@@ -41,7 +43,7 @@ class IdTable:
         for reserved in (255, len(table) - 1):  # 255 is void in 16 bits too, unless it is a class
             if table[reserved] == _NO_CLASS:
                 table[reserved] = void
-        present = np.flatnonzero(np.bincount(ids.ravel(), minlength=len(table)))
+        present = np.flatnonzero(count_ids(ids, len(table)))
         unknown = present[table[present] == _NO_CLASS]
         if len(unknown):
             known = np.flatnonzero(self.table != _NO_CLASS)
@@ -51,7 +53,11 @@ class IdTable:
                 f"{source} holds ids {folders.shortlist([str(i) for i in unknown])}, but expected "
                 f"{expected} or void ({void}). Add the classes to classes.json, or mend the mask."
             )
-        return table.astype(np.uint8 if void == 255 else np.uint16)[ids]
+        table = table.astype(np.uint8 if void == 255 else np.uint16)
+        found = np.empty(ids.shape, table.dtype)
+        for rows in strips(ids.shape):  # numpy makes indices of 8 bytes
+            found[rows] = table[ids[rows]]
+        return found
 
 
 def read_classes(source: Path) -> tuple[Classes, int | None]:

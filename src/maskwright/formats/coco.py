@@ -24,6 +24,7 @@ from typing import Any
 from maskwright.core.classes import Classes
 from maskwright.core.errors import DataError, MaskwrightError
 from maskwright.core.mask import Mask
+from maskwright.core.mask_lists import masks_from_coco
 from maskwright.core.sample import Sample, Task
 from maskwright.core.segmentation import Instance, Segmentation
 from maskwright.formats import coco_files, folders
@@ -146,19 +147,25 @@ def read_truth(
         size = folders.image_sizes(image)[0]
     else:
         folders.check_size(f"the entry in {source}", size, image)
+    kept = [annotation for annotation in annotations if annotation["category_id"] in class_of]
+    masks = masks_from_coco([unwrapped(annotation.get("segmentation")) for annotation in kept])
     instances = tuple(
-        _instance(annotation, class_of[annotation["category_id"]], size, source, crowds)
-        for annotation in annotations
-        if annotation["category_id"] in class_of
+        _instance(annotation, class_of[annotation["category_id"]], size, source, mask, crowds)
+        for annotation, mask in zip(kept, masks)
     )
     return Segmentation(size=size, classes=classes, instances=instances, extras=extras or {})
 
 
 def _instance(
-    entry: Entry, class_id: int, size: tuple[int, int], source: Path, crowds: bool
+    entry: Entry,
+    class_id: int,
+    size: tuple[int, int],
+    source: Path,
+    mask: Mask | None,
+    crowds: bool,
 ) -> Instance:
-    mask = None
-    if entry.get("segmentation"):
+    """One object; its mask where it was read with the others' and has the image's size."""
+    if (mask is None or mask.size != size) and entry.get("segmentation"):
         try:
             mask = _mask(entry["segmentation"], size)
         except (MaskwrightError, ValueError, TypeError) as error:

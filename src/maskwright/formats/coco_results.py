@@ -20,6 +20,7 @@ from typing import Any
 from maskwright.core.classes import Classes
 from maskwright.core.errors import DataError, MaskwrightError
 from maskwright.core.mask import Mask
+from maskwright.core.mask_lists import boxes_of, masks_from_coco
 from maskwright.core.sample import Dataset, Sample
 from maskwright.core.segmentation import Instance, Segmentation
 from maskwright.formats import coco_entries, coco_files
@@ -88,34 +89,59 @@ def read_image(
     Raises:
         DataError: a mask is malformed, or of another size.
     """
+    kept = [
+        entry for entry in entries if results.class_of[entry["category_id"]] != results.classes.void
+    ]
+    masks = masks_from_coco([unwrapped(entry.get("segmentation")) for entry in kept])
+    boxes = boxes_where_none(kept, masks)
     instances = tuple(
-        _instance(entry, class_id, size, file, sample)
-        for entry in entries
-        if (class_id := results.class_of[entry["category_id"]]) != results.classes.void
+        _instance(entry, results.class_of[entry["category_id"]], size, file, sample, mask, box)
+        for entry, mask, box in zip(kept, masks, boxes)
     )
     return Segmentation(size=size, classes=results.classes, instances=instances)
 
 
+def boxes_where_none(
+    entries: Sequence[Entry], masks: Sequence[Mask | None]
+) -> list[tuple[float, float, float, float] | None]:
+    """The box of each mask whose entry tells none, measured together; None for the others."""
+    bare = [
+        (place, mask)
+        for place, (entry, mask) in enumerate(zip(entries, masks))
+        if mask is not None and entry.get("bbox") is None
+    ]
+    boxes: list[tuple[float, float, float, float] | None] = [None] * len(entries)
+    for (place, _), box in zip(bare, boxes_of([mask for _, mask in bare]).tolist()):
+        boxes[place] = (box[0], box[1], box[2], box[3])
+    return boxes
+
+
 def _instance(
-    entry: Entry, class_id: int, size: tuple[int, int], file: Path, sample: Sample
+    entry: Entry,
+    class_id: int,
+    size: tuple[int, int],
+    file: Path,
+    sample: Sample,
+    mask: Mask | None,
+    edges: tuple[float, float, float, float] | None,
 ) -> Instance:
-    mask = None
-    if entry.get("segmentation"):
+    """One object; its mask and box where they were read with the others'."""
+    if mask is None and entry.get("segmentation"):
         coded = unwrapped(entry["segmentation"])
         try:
             mask = Mask.from_polygons(coded, size) if isinstance(coded, list) else _mask(coded)
         except (MaskwrightError, ValueError, TypeError, KeyError) as error:
             raise DataError(f"{file}: {_called(entry)} has no usable mask: {error}") from None
-        if mask.size != size:
-            raise DataError(
-                f"{file}: {_called(entry)} has a mask of {mask.size} (height, width), but "
-                f"{sample.name} is {size}; expected masks in the image's own size."
-            )
+    if mask is not None and mask.size != size:
+        raise DataError(
+            f"{file}: {_called(entry)} has a mask of {mask.size} (height, width), but "
+            f"{sample.name} is {size}; expected masks in the image's own size."
+        )
     box = entry.get("bbox")
     if box is None:
         if mask is None:
             raise DataError(f'{file}: {_called(entry)} has neither "bbox" nor "segmentation".')
-        edges = mask.box_xyxy
+        edges = mask.box_xyxy if edges is None else edges
     else:
         left, top, width, height = (float(edge) for edge in box)
         edges = (left, top, left + width, top + height)

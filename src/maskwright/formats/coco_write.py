@@ -22,6 +22,7 @@ from maskwright.core.classes import Classes
 from maskwright.core.errors import ConfigError
 from maskwright.core.files import atomic_path
 from maskwright.core.mask import Mask
+from maskwright.core.mask_lists import masks_to_coco
 from maskwright.core.outline import outline
 from maskwright.core.parts import Instance
 from maskwright.core.sample import Sample
@@ -110,9 +111,10 @@ def image_entry(
     require_objects(file_name, truth)
     height, width = truth.size
     numbers = category_ids or range(1, len(truth.classes) + 1)
+    objects = truth.instances or ()
     annotations = [
-        {"category_id": numbers[one.class_id]} | _annotation(one, polygons)
-        for one in truth.instances or ()
+        {"category_id": numbers[one.class_id]} | annotation
+        for one, annotation in zip(objects, _with_masks(objects, polygons), strict=True)
     ]
     own = {"file_name": file_name, "height": height, "width": width}
     return {**truth.extras, **own, "annotations": annotations}
@@ -271,23 +273,39 @@ def _annotations(
             yield {**annotation, "id": next(numbers), "image_id": number}
 
 
-def _segmentation(instance: Instance, stated: Any, polygons: bool) -> Any:
-    """The polygons that the mask came from, if it is still theirs, or what the options ask for."""
-    mask = instance.mask
-    assert mask is not None
-    if stated and Mask.from_polygons(stated, mask.size) == mask:
-        return stated
-    as_polygons = polygons and not instance.crowd and mask.area > 0
-    return edge_polygons(mask) if as_polygons else mask.to_coco()
-
-
 def _area(instance: Instance, of_box: float) -> float:
     if instance.area is not None:
         return instance.area
     return of_box if instance.mask is None else int(instance.mask.area)
 
 
-def _annotation(instance: Instance, polygons: bool) -> Entry:
+def _with_masks(instances: Sequence[Instance], polygons: bool) -> list[Entry]:
+    """The annotations; masks that stay run lengths are coded together, which is fast."""
+    drawn = [None if one.mask is None else _polygons(one, one.mask, polygons) for one in instances]
+    plain = [
+        one.mask
+        for one, drawing in zip(instances, drawn, strict=True)
+        if one.mask is not None and drawing is None
+    ]
+    coded = iter(masks_to_coco(plain))
+    entries = []
+    for one, drawing in zip(instances, drawn, strict=True):
+        segmentation: Any = drawing
+        if one.mask is not None and drawing is None:
+            segmentation = next(coded)
+        entries.append(_annotation(one, segmentation))
+    return entries
+
+
+def _polygons(instance: Instance, mask: Mask, polygons: bool) -> Any:
+    """The polygons that the mask came from, if it is still theirs, or those that are asked for."""
+    stated = instance.extras.get("segmentation")
+    if stated and Mask.from_polygons(stated, mask.size) == mask:
+        return stated
+    return edge_polygons(mask) if polygons and not instance.crowd and mask.area > 0 else None
+
+
+def _annotation(instance: Instance, segmentation: Any) -> Entry:
     left, top, right, bottom = (round(float(edge), 4) for edge in instance.box_xyxy)
     width, height = round(right - left, 4), round(bottom - top, 4)
     entry: Entry = {
@@ -296,9 +314,9 @@ def _annotation(instance: Instance, polygons: bool) -> Entry:
         "area": _area(instance, width * height),
         "iscrowd": int(instance.crowd),
     }
-    stated = entry.pop("segmentation", None)
-    if instance.mask is not None:
-        entry["segmentation"] = _segmentation(instance, stated, polygons)
+    entry.pop("segmentation", None)
+    if segmentation is not None:
+        entry["segmentation"] = segmentation
     if instance.score is not None:
         entry["score"] = round(float(instance.score), 6)
     if instance.track_id is not None:

@@ -16,7 +16,7 @@ import numpy as np
 
 from maskwright.core.classes import Classes
 from maskwright.core.errors import DataError
-from maskwright.core.flatten import flatten, looked_up, masks_of
+from maskwright.core.flatten import count_ids, flatten, looked_up, masks_of
 from maskwright.core.mask import Mask
 from maskwright.core.parts import Instance, Panoptic
 from maskwright.core.segmentation import Segmentation
@@ -121,7 +121,7 @@ def with_objects(truth: Segmentation, name: str) -> tuple[Segmentation, tuple[Lo
     if truth.semantic is None:
         return replace(truth, instances=_objects_of(truth, name)), ()
     found = regions_of(truth.semantic, truth.classes)
-    void = int((truth.semantic == truth.classes.void).sum())
+    void = int(np.count_nonzero(truth.semantic == truth.classes.void))
     return replace(truth, instances=found, semantic=None), lost({_VOID: void})
 
 
@@ -217,11 +217,17 @@ def segments_of(panoptic: Panoptic, things: frozenset[int] | None = None) -> tup
 def regions_of(class_map: np.ndarray, classes: Classes) -> tuple[Instance, ...]:
     """The 8-connected regions of each class, by class, then from the top."""
     found = []
-    for class_id in np.unique(class_map[class_map != classes.void]).tolist():
-        pixels = (class_map == class_id).astype(np.uint8)
-        _, numbers = cv2.connectedComponents(pixels, connectivity=8)
-        found += [_object_of(mask, class_id) for mask in masks_of(numbers).values()]
+    counts = count_ids(class_map, classes.void + 1)
+    for class_id in np.flatnonzero(counts[: classes.void]).tolist():
+        masks = _regions(class_map == class_id)
+        found += [_object_of(mask, class_id) for mask in masks]
     return tuple(found)
+
+
+def _regions(pixels: np.ndarray) -> list[Mask]:
+    """The 8-connected regions of bool [H, W]; a function, so that its frames don't outlive it."""
+    _, numbers = cv2.connectedComponents(pixels.view(np.uint8), connectivity=8)
+    return list(masks_of(numbers).values())
 
 
 def _object_of(mask: Mask, class_id: int, crowd: bool = False) -> Instance:

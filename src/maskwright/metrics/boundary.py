@@ -23,20 +23,23 @@ Legend: K classes, H W height and width.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import cv2
 import numpy as np
 
 from maskwright.core.errors import ConfigError, DataError
 from maskwright.core.mask import Mask
+from maskwright.core.mask_lists import bounds_of_spans
 from maskwright.metrics.accumulator import Accumulator
 from maskwright.metrics.maps import check_settings, class_maps
+from maskwright.metrics.objects import Spans, ragged
 from maskwright.metrics.overlap import OverlapScores, count_overlaps, overlap_scores
 
 RATIO = 0.02
 """Width of the band as a share of the image's diagonal (section 4 of the paper)."""
 
+_PIXELS_AT_ONCE = 1 << 18
 _SQUARE = np.ones((3, 3), np.uint8)
 
 
@@ -102,6 +105,90 @@ def boundary_mask(mask: Mask, ratio: float = RATIO) -> Mask:
     toggles = (left + column) * mask.size[0] + top + row
     runs = np.diff(toggles, prepend=0, append=mask.size[0] * mask.size[1])
     return Mask.from_runs(runs, mask.size)
+
+
+def boundary_spans(spans: Spans, chosen: np.ndarray, ratio: float = RATIO) -> Spans:
+    """The bands of many masks: the pixels of `boundary_mask` of each, found together.
+
+    Args:
+        spans: masks.
+        chosen: int64 [N], which of them.
+        ratio: as of `boundary_mask`.
+
+    Returns:
+        N bands; where one stretch ends, the next may begin.
+    """
+    counts = spans.counts[chosen]
+    filled = np.flatnonzero(counts)
+    if not len(filled):
+        return Spans(
+            edges=spans.edges[:0],
+            first=np.zeros(len(chosen) + 1, np.int64),
+            size=spans.size[chosen],
+        )
+    sizes = spans.size[chosen[filled]]
+    own = spans.edges[ragged(spans.first[chosen[filled]], counts[filled])].astype(np.int64)
+    first = np.append(0, np.cumsum(counts[filled]))
+    boxes = bounds_of_spans(own, first, sizes[:, 0])
+    sides = np.stack([boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]])
+    squares = {size: _square_of(size, ratio) for size in set(map(tuple, sizes.tolist()))}
+    least = np.array([len(squares[size]) for size in map(tuple, sizes.tolist())])
+    thick = np.flatnonzero(sides.min(axis=0) >= least)  # the others are their own bands
+    batch = (np.cumsum(sides[0, thick] * (sides[1, thick] + 1)) - 1) // _PIXELS_AT_ONCE
+    found, parts = counts.copy(), []
+    for some in np.split(thick, np.flatnonzero(np.diff(batch)) + 1) if len(thick) else ():
+        stretches = own[ragged(first[some], np.diff(first)[some])]
+        part, found[filled[some]] = _bands(
+            stretches, np.diff(first)[some], boxes[some], sizes[some], squares
+        )
+        parts.append(part)
+    edges = np.empty((found.sum(), 2), spans.edges.dtype)
+    is_thick = np.zeros(len(chosen), bool)
+    is_thick[filled[thick]] = True
+    edges[np.repeat(~is_thick, found)] = own[np.repeat(~is_thick[filled], counts[filled])]
+    if parts:
+        edges[np.repeat(is_thick, found)] = np.concatenate(parts)
+    return Spans(edges=edges, first=np.append(0, np.cumsum(found)), size=spans.size[chosen])
+
+
+def _bands(
+    edges: np.ndarray,
+    counts: np.ndarray,
+    boxes: np.ndarray,
+    sizes: np.ndarray,
+    squares: Mapping[tuple[int, ...], np.ndarray],
+) -> tuple[np.ndarray, np.ndarray]:
+    """The stretches int64 [S, 2] of the bands of masks, none thin, and how many each has."""
+    # Each mask is painted into its box, turned so that columns are contiguous, a 0 below each.
+    widths, steps = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1] + 1
+    begins = np.append(0, np.cumsum(widths * steps))
+    heights, left, top = np.repeat(np.stack([sizes[:, 0], boxes[:, 0], boxes[:, 1]]), counts, 1)
+    step, begin = np.repeat(steps, counts), np.repeat(begins[:-1], counts)
+    flat = np.zeros(begins[-1] + 1, np.int8)
+    for places, behind, value in ((edges[:, 0], 0, 1), (edges[:, 1] - 1, 1, -1)):
+        column, row = np.divmod(places, heights)
+        flat[begin + (column - left) * step + row - top + behind] = value
+    painted = np.cumsum(flat, dtype=np.int8).view(np.uint8)
+    windows = zip(begins.tolist(), begins[1:].tolist(), widths.tolist(), steps.tolist())
+    for (low, high, width, height), size in zip(windows, sizes.tolist()):
+        window, square = painted[low:high].reshape(width, height), squares[tuple(size)]
+        window[:, -1] = 0
+        inner = cv2.erode(window, square, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+        cv2.subtract(window, inner, window)
+    changes = np.flatnonzero(painted[1:] != painted[:-1]) + 1
+    if painted[0]:
+        changes = np.append(0, changes)
+    of_each = np.diff(np.searchsorted(changes, begins))
+    whose = np.repeat(np.arange(len(widths)), of_each)
+    column, row = np.divmod(changes - begins[whose], steps[whose])
+    moved = (column + boxes[whose, 0]) * sizes[whose, 0] + row + boxes[whose, 1]
+    return moved.reshape(-1, 2), of_each // 2
+
+
+def _square_of(size: tuple[int, ...], ratio: float) -> np.ndarray:
+    """What stays of a mask under this square is outside its band."""
+    side = 2 * boundary_width((size[0], size[1]), ratio) + 1
+    return np.ones((side, side), np.uint8)
 
 
 def boundary_iou(first_HW: np.ndarray, second_HW: np.ndarray, ratio: float = RATIO) -> float:

@@ -60,9 +60,19 @@ def envelope_of_hits(
         lanes: L.
     """
     envelope = np.zeros((lanes, int(number.max(initial=-1)) + 1))
-    found = (number + 1).astype(float)
-    envelope[lane, number] = found / (misses.astype(float) + found + _EPSILON)
+    envelope[lane, number] = precision_of_hits((number + 1).astype(float), misses)
     return np.maximum.accumulate(envelope[:, ::-1], axis=1)[:, ::-1]
+
+
+def precision_of_hits(found: np.ndarray, misses: np.ndarray) -> np.ndarray:
+    """Precision float64 [H] at each hit, by the operations that pycocotools does.
+
+    Args:
+        found: float64 [H], hits so far, this one included.
+        misses: whole numbers [H], before it.
+    """
+    precision: np.ndarray = found / (misses.astype(float) + found + _EPSILON)
+    return precision
 
 
 def read_envelope(envelope: np.ndarray, truths: int) -> np.ndarray:

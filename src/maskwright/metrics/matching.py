@@ -22,7 +22,7 @@ import numpy as np
 
 from maskwright.core.errors import DataError
 from maskwright.core.mask import Mask
-from maskwright.metrics.boundary import boundary_mask
+from maskwright.metrics.boundary import boundary_spans
 from maskwright.metrics.objects import Objects, Spans, ragged, reduce_segments
 from maskwright.metrics.protocols import Kind
 
@@ -255,9 +255,8 @@ def _band_iou(
     sides, areas, slots = [], [], []
     for objects, used in ((detections, of_detection), (truth, of_truth)):
         chosen, slot = np.unique(used, return_inverse=True)
-        spans = objects.spans
-        masks = [] if spans is None else [boundary_mask(spans.mask(i)) for i in chosen.tolist()]
-        sides.append(Spans.of_masks(masks))
+        spans = Spans.of_masks([]) if objects.spans is None else objects.spans
+        sides.append(boundary_spans(spans, chosen))
         areas.append(sides[-1].areas()[slot])
         slots.append(slot)
     common = mask_intersections(sides[0], sides[1], slots[0], slots[1])

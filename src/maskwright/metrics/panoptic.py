@@ -26,6 +26,8 @@ from maskwright.core.parts import Panoptic
 from maskwright.metrics.overlap import mean_defined, none_for_nan, ratio
 
 VOID = 0
+_LARGEST_TABLE = 1 << 24
+"""Ids below have a table: COCO's, three bytes of a PNG."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -59,13 +61,16 @@ def panoptic_counts(truth: Panoptic, prediction: Panoptic, classes: int) -> Pano
             f"expected panoptic ids of one size, got {truth.segment_ids.shape} and "
             f"{prediction.segment_ids.shape} (height, width)."
         )
-    true_ids, true_class, of_true = _segments(truth, classes, "truth")
-    _, found_class, of_found = _segments(prediction, classes, "prediction")
-    # Row and column 0 are void.
+    starts, lengths = _stretches(truth.segment_ids, prediction.segment_ids)
+    true_ids, true_class, of_true = _segments(truth, starts, classes, "truth")
+    _, found_class, of_found = _segments(prediction, starts, classes, "prediction")
+    # Row and column 0 are void. Sums of pixels are exact in float64.
     common = np.bincount(
-        (of_true * len(found_class) + of_found).reshape(-1),
+        of_true * len(found_class) + of_found,
+        lengths,
         minlength=len(true_class) * len(found_class),
-    ).reshape(len(true_class), len(found_class))
+    ).astype(np.int64)
+    common = common.reshape(len(true_class), len(found_class))
     crowd = np.isin(true_ids, list(truth.crowds))
     true_area, found_area = common.sum(axis=1), common.sum(axis=0)
     same = true_class[:, None] == found_class
@@ -90,11 +95,35 @@ def panoptic_counts(truth: Panoptic, prediction: Panoptic, classes: int) -> Pano
     )
 
 
+def _stretches(first_HW: np.ndarray, second_HW: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where neighbours along the rows differ in either map, and the pixels from each to the next.
+
+    Maps of segments have some hundred times fewer such stretches than pixels, and only those need
+    be sorted and counted.
+    """
+    first, second = first_HW.reshape(-1), second_HW.reshape(-1)
+    changes = first[1:] != first[:-1]
+    changes |= second[1:] != second[:-1]
+    begins = np.flatnonzero(changes) + 1
+    starts = np.concatenate([[0], begins]) if len(first) else begins
+    return starts, np.diff(starts, append=len(first))
+
+
+def _numbered(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct values, rising, and the place of each one among them."""
+    ids = np.unique(values)
+    if len(ids) and (ids[0] < 0 or ids[-1] >= _LARGEST_TABLE):
+        return ids, np.searchsorted(ids, values)
+    table = np.zeros(int(ids.max(initial=0)) + 1, np.int32)
+    table[ids] = np.arange(len(ids), dtype=np.int32)
+    return ids, table[values]
+
+
 def _segments(
-    panoptic: Panoptic, classes: int, what: str
+    panoptic: Panoptic, starts: np.ndarray, classes: int, what: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Ids of the segments and their classes (-1: void; the first one), and each pixel's segment."""
-    ids, pixel = np.unique(panoptic.segment_ids, return_inverse=True)
+    """Ids of the segments and their classes (-1: void; the first one), and each stretch's one."""
+    ids, stretch = _numbered(panoptic.segment_ids.reshape(-1)[starts])
     known = [panoptic.class_of.get(int(i), -1) if i != VOID else -1 for i in ids]
     unknown = [int(i) for i, class_id in zip(ids, known) if class_id < 0 and i != VOID]
     if unknown and what == "truth":
@@ -108,7 +137,7 @@ def _segments(
     return (
         np.concatenate([[VOID], ids[is_segment]]),
         np.concatenate([[-1], kept]),
-        place[pixel.reshape(panoptic.segment_ids.shape)],
+        place[stretch],
     )
 
 

@@ -32,6 +32,7 @@ from maskwright.core.resize import (
 )
 from maskwright.core.segmentation import Instance, Label, Segmentation
 from maskwright.refine import STEPS, Refinement, most_probable
+from maskwright.runtimes.masks import restore_masks
 from maskwright.runtimes.outputs import check_outputs
 from maskwright.runtimes.pixels import ColourOrder, read_pixels
 
@@ -330,26 +331,24 @@ class Predictor:
         boxes_K4 = restore_boxes(outputs["boxes"][0], geometry)
         has_area = (boxes_K4[:, 2] > boxes_K4[:, 0]) & (boxes_K4[:, 3] > boxes_K4[:, 1])
         found = np.flatnonzero((scores_K >= threshold) & (scores_K > 0) & has_area)
-        masks_Khw = outputs["masks"][0] if "masks" in outputs else None
+        masks: list[Mask] | None = None
+        if "masks" in outputs:
+            masks = restore_masks(
+                [outputs["masks"][0][slot] for slot in found.tolist()],
+                self.card.resize.size,
+                self.card.mask_threshold,
+                geometry,
+            )
         left, top, right, bottom = boxes_K4.T.tolist()
         return tuple(
             Instance(
                 class_id=int(outputs["class_ids"][0, slot]),
                 box_xyxy=(left[slot], top[slot], right[slot], bottom[slot]),
-                mask=None if masks_Khw is None else self._mask(masks_Khw[slot], geometry),
+                mask=None if masks is None else masks[number],
                 score=float(scores_K[slot]),
             )
-            for slot in found.tolist()
+            for number, slot in enumerate(found.tolist())
         )
-
-    def _mask(self, mask_hw: np.ndarray, geometry: Geometry) -> Mask:
-        """The card's rule: enlarged in the input's frame, cut at the threshold, then restored."""
-        height, width = self.card.resize.size
-        values_hw: np.ndarray = mask_hw.astype(np.float32)
-        if values_hw.shape != (height, width):
-            values_hw = cv2.resize(values_hw, (width, height), interpolation=cv2.INTER_LINEAR)
-        inside_HW = (values_hw > self.card.mask_threshold).astype(np.uint8)
-        return Mask.encode(restore_class_map(inside_HW, geometry))
 
 
 def _refinement_of(card: ModelCard) -> Refinement | None:
