@@ -190,7 +190,7 @@ def tests_for(file: str) -> list[str]:
 
 
 def try_one(mutant: Mutant, limit: float) -> dict[str, object]:
-    """Run the tests on a copy with the fault: "killed", "lived" or, past the limit, "unfinished"."""
+    """Run the tests on a copy: "killed", "lived" or, past the limit, "unfinished"."""
     source = (PACKAGE / mutant.file).read_bytes()
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as place:
@@ -245,7 +245,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def measure(options: argparse.Namespace) -> dict[str, object]:
     """Try them; every row is written as soon as it is there."""
     partial = options.out.with_suffix(f".{options.seed}{PARTIAL}")
-    rows = [json.loads(line) for line in partial.read_text().splitlines()] if partial.exists() else []
+    rows = (
+        [json.loads(line) for line in partial.read_text().splitlines()] if partial.exists() else []
+    )
     done = {row["key"] for row in rows}
     left = [
         one
