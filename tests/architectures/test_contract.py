@@ -14,6 +14,7 @@ from maskwright.architectures import ARCHITECTURES, build
 from maskwright.architectures.contract import resize_logits
 from maskwright.architectures.unet import UNet, UNetConfig
 from maskwright.losses.targets import Targets
+from maskwright.training import TrainingStep
 
 TINIES = {entry.tiny: name for name, entry in reversed(ARCHITECTURES.items())}
 """One name for each `tiny`: variants of a family share theirs."""
@@ -57,6 +58,43 @@ def random_targets(classes, height, width, batch=2):
     truth_BHW = torch.randint(0, classes, (batch, height, width), generator=generator)
     truth_BHW[:, :3] = 255
     return Targets(class_map_BHW=truth_BHW)
+
+
+HEAD_WEIGHTS = {
+    "bisenetv1": {"auxiliary8": 1.0, "auxiliary16": 1.0},
+    "caa": {"auxiliary": 0.4},
+    "danet": {"position": 1.0, "channel": 1.0},
+    "deeplabv3": {"auxiliary": 0.5},
+    "dilated_fcn": {"auxiliary": 0.5},
+    "dilation": {"front_end": 1.0},
+    "dran": {"auxiliary": 0.2},
+    "ocr": {"regions": 0.4},
+    "pspnet": {"auxiliary": 0.4},
+}
+"""Module -> the weights of its auxiliary heads, as the papers or their authors' code have them."""
+
+
+@each_network
+def test_the_total_is_the_weighted_sum_of_the_heads(name):
+    network = tiny(name, 3)
+    targets = random_targets(3, 64, 64)
+    images_B3HW = random_images(64, 64)
+    outputs = TrainingStep(network).outputs(images_B3HW, targets)
+    modules = [kind.__module__.rpartition(".")[2] for kind in type(network).__mro__]
+    weights = next((HEAD_WEIGHTS[each] for each in modules if each in HEAD_WEIGHTS), None)
+    if weights is None:
+        weights = dict(network.auxiliary_weights)
+    known_BHW = targets.class_map_BHW != 255
+    total = 0.0
+    for head, weight in {"logits": 1.0, **weights}.items():
+        if head in outputs:
+            logits_BKHW = torch.nn.functional.interpolate(outputs[head], (64, 64), mode="bilinear")
+            chances_BKHW = logits_BKHW.softmax(dim=1)
+            truth_BHW = targets.class_map_BHW.where(known_BHW, 0)
+            own_BHW = chances_BKHW.gather(1, truth_BHW[:, None])[:, 0]
+            total += weight * float(-own_BHW[known_BHW].log().mean())
+    found = TrainingStep(network).losses(outputs, targets)
+    assert float(found["total"]) == pytest.approx(total, rel=1e-4)
 
 
 @each_network

@@ -7,6 +7,8 @@ import json
 import numpy as np
 import pytest
 import small_sets
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
 
 @pytest.fixture
@@ -81,3 +83,38 @@ def test_predictions_at_fault_are_told(refused, run, original, guesses, tmp_path
     assert "over 2 images" in result.out
     message = refused("evaluate", few, original, "--skip-bad", "--against", guesses["many"])
     assert "same images" in message
+
+
+def test_sizes_go_by_the_area_that_a_coco_file_states(run, tmp_path):
+    """Two boxes of 400 pixels, stated as 5000 and 50: COCO's own tool sorts by what is stated."""
+    small_sets.save(tmp_path / "set" / "images" / "a.png", np.zeros((100, 120), np.uint8))
+    corners = ((5, 5), (50, 50))
+    truth = {
+        "images": [{"id": 1, "file_name": "a.png", "width": 120, "height": 100}],
+        "categories": [{"id": 1, "name": "ball"}],
+        "annotations": [
+            {"id": 1 + place, "image_id": 1, "category_id": 1, "iscrowd": 0, "area": area,
+             "bbox": [x, y, 20, 20],
+             "segmentation": [[x, y, x + 20, y, x + 20, y + 20, x, y + 20]]}
+            for place, ((x, y), area) in enumerate(zip(corners, (5000, 50)))
+        ],
+    }  # fmt: skip
+    (tmp_path / "set" / "instances.json").write_text(json.dumps(truth))
+    found = [
+        {"image_id": 1, "category_id": 1, "bbox": [x, y, 20, 20], "score": score}
+        for x, y, score in ((5, 5, 0.9), (90, 5, 0.95))
+    ]
+    (tmp_path / "found.json").write_text(json.dumps(found))
+    plain = tmp_path / "scores.json"
+    run("evaluate", tmp_path / "found.json", tmp_path / "set", "--out", plain)
+    ours = json.loads(plain.read_text())["objects"]["boxes"]["summary"]
+
+    theirs = COCO(str(tmp_path / "set" / "instances.json"))
+    peer = COCOeval(theirs, theirs.loadRes(found), "bbox")
+    peer.evaluate()
+    peer.accumulate()
+    peer.summarize()
+    expected = dict(zip(("AP", "AP50", "AP75", "APs", "APm", "APl"), peer.stats))
+    assert (expected["APs"], expected["APl"]) == (0, -1)
+    for name, value in expected.items():
+        assert (-1 if ours[name] is None else ours[name]) == pytest.approx(value), name

@@ -127,3 +127,13 @@ def test_a_malformed_entry_is_told(wrong):
 def test_values_that_make_no_sense_are_told(entry, wrong):
     with pytest.raises(ModelFileError, match="damaged card"):
         ModelCard.from_dict(plain() | {entry: wrong})
+
+
+@pytest.mark.parametrize(("width", "allowed"), [(65536, True), (65537, False), (-65537, False)])
+def test_whole_numbers_of_a_configuration_are_bounded(width, allowed):
+    data = plain() | {"config": {"parts": [{"width": width}]}}
+    if allowed:
+        assert ModelCard.from_dict(data).config == data["config"]
+    else:
+        with pytest.raises(ModelFileError, match="expected whole numbers up to 65536 in config"):
+            ModelCard.from_dict(data)

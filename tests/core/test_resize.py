@@ -8,7 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maskwright.core.errors import ConfigError
-from maskwright.core.resize import Resize, resize_nearest, restore_boxes, restore_class_map
+from maskwright.core.resize import (
+    Resize,
+    resize_nearest,
+    restore_boxes,
+    restore_class_map,
+    restore_probabilities,
+)
 
 SIDES = st.integers(1, 70)
 SIZES = st.tuples(SIDES, SIDES)
@@ -153,3 +159,45 @@ def test_plain_data_round_trip():
 def test_wrong_settings_are_refused(wrong, said):
     with pytest.raises(ConfigError, match=said):
         Resize(**({"size": (4, 4)} | wrong))
+
+
+@pytest.mark.parametrize("channels", [(), (3,), (5,)])
+def test_shrinking_averages_whole_blocks_unless_asked_not_to(channels):
+    """By 4, an area's mean is that of 16 pixels, and linear reads only the 4 in the middle."""
+    image = np.random.default_rng(0).integers(0, 256, (12, 20, *channels), np.uint8)
+    blocks = image.reshape(3, 4, 5, 4, *channels).astype(float)
+    small, _ = Resize(size=(3, 5)).apply(image)
+    np.testing.assert_allclose(small, blocks.mean(axis=(1, 3)), atol=0.51)
+    small, _ = Resize(size=(3, 5), antialias=False).apply(image)
+    np.testing.assert_allclose(small, blocks[:, 1:3, :, 1:3].mean(axis=(1, 3)), atol=0.76)
+    one_way, _ = Resize(size=(3, 20)).apply(image)
+    rows = image.reshape(3, 4, 20, *channels).astype(float)
+    np.testing.assert_allclose(one_way, rows.mean(axis=1), atol=0.51)
+
+
+def test_an_image_that_shrinks_one_way_only_is_not_averaged():
+    image = np.random.default_rng(0).integers(0, 256, (16, 3), np.uint8)
+    resized, _ = Resize(size=(4, 4)).apply(image)
+    middle = image.reshape(4, 4, 3)[:, 1:3].mean(axis=1)  # linear down the rows
+    np.testing.assert_allclose(resized[:, 0], middle[:, 0], atol=0.76)
+
+
+def test_probabilities_that_shrink_are_averaged_over_whole_blocks():
+    content_Khw = np.random.default_rng(0).random((2, 12, 20), np.float32)
+    geometry = Resize(size=(12, 20)).geometry((3, 5))
+    restored = restore_probabilities(content_Khw, geometry)
+    blocks = content_Khw.reshape(2, 3, 4, 5, 4).mean(axis=(2, 4))
+    np.testing.assert_allclose(restored, blocks, atol=1e-6)
+
+
+@pytest.mark.parametrize(("given", "expected"), [({}, 114), ({"fill": 7}, 7)])
+def test_the_letterbox_is_filled_around_an_image_that_keeps_its_aspect(given, expected):
+    image = np.full((10, 5, 3), 200, np.uint8)
+    boxed, geometry = Resize(size=(20, 30), mode="letterbox", **given).apply(image)
+    assert (geometry.content, geometry.offset) == ((20, 10), (0, 10))
+    wanted = np.full((20, 30, 3), expected)
+    wanted[:, 10:20] = 200
+    np.testing.assert_array_equal(boxed, wanted)
+    stretched, geometry = Resize(size=(20, 30), mode="stretch", **given).apply(image)
+    assert (geometry.content, geometry.offset) == ((20, 30), (0, 0))
+    assert (stretched == 200).all()

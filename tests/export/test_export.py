@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 from pathlib import Path
 
@@ -85,6 +86,27 @@ def test_a_graph_that_disagrees_is_not_written(tmp_path, monkeypatch):
     with pytest.raises(ModelFileError, match=message):
         export(make_network(), make_card(), path, make_images(3), threads=1)
     assert path.read_bytes() == b"what stood here before"
+
+
+@pytest.mark.parametrize(
+    ("shares", "written"),
+    [
+        ((1.0, 0.9, 1.0), False),  # the worst image counts: neither best nor median is asked
+        ((0.9985, 1.0, 1.0), True),  # and so do the others: the worst alone is not asked either
+    ],
+)
+def test_the_gate_asks_for_the_mean_over_the_images(tmp_path, monkeypatch, shares, written):
+    left = itertools.cycle(shares)
+    monkeypatch.setattr(bundle_module, "answer_agreement", lambda *_: next(left))
+    path = tmp_path / "model.mask"
+    if written:
+        report = export(make_network(), make_card(), path, make_images(3), threads=1)
+        assert list(report.agreement.values()) == pytest.approx([0.9995] * len(report.agreement))
+        assert set(report.worst.values()) == {min(shares)}
+    else:
+        with pytest.raises(ModelFileError, match=r"got 96\.667% over 3 images \(worst: image 1 "):
+            export(make_network(), make_card(), path, make_images(3), threads=1)
+    assert path.exists() == written
 
 
 @pytest.fixture(scope="module")

@@ -93,6 +93,13 @@ def test_a_batch_of_void_has_no_gradient():
     assert torch.equal(logits.grad, torch.zeros_like(logits))
 
 
+@pytest.mark.parametrize("size", [(6, 60), (60, 6)])
+def test_a_truth_that_is_short_one_way_only_is_told(size):
+    logits, targets = case(1, (1, 2, *size))
+    with pytest.raises(ValueError, match="expected a truth of 3x3 or more after pooling by 3"):
+        rmi(logits, targets)
+
+
 def test_a_truth_smaller_than_a_region_is_told():
     logits, targets = case(1, (1, 2, 5, 6))
     with pytest.raises(ValueError, match=r"after pooling by 3, got \(2, 2\) from \(5, 6\)"):
