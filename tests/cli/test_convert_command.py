@@ -203,3 +203,52 @@ def test_image_labels_are_converted_and_told(run, tmp_path):
     assert "labels" in told
     assert "nan" not in told
     assert "no errors" in run("data", "check", tmp_path / "again").out
+
+
+def test_fields_that_a_format_lacks_are_said_and_counted(run, coco_set, tmp_path):
+    spoil(coco_set, keypoints=[1, 2, 2], attributes={"occluded": True})
+    result = run("convert", coco_set, tmp_path / "out", "--to", "yolo_boxes")
+    assert result.code == 0, result
+    assert "lost: yolo_boxes can't hold the keypoints of 1 objects." in result.out
+    rows = (tmp_path / "out/losses.csv").read_text().splitlines()
+    assert "train/scene_0,the attributes of objects,1,," in rows
+
+
+def test_the_way_a_set_is_read_can_be_told(run, refused, coco_set, tmp_path):
+    photos = tmp_path / "photos"
+    for split in ("train", "val"):
+        shutil.move(coco_set / split / "images", photos / split)
+    assert "images that" in refused("data", "stats", coco_set)
+    shown = run("data", "stats", coco_set, "--read", f"images={photos}")
+    assert shown.code == 0, shown
+    done = run(
+        "convert", coco_set, tmp_path / "out", "--to", "coco",
+        "--read", f"images={photos}", "--read", "crowds=objects",
+    )  # fmt: skip
+    assert done.code == 0, done
+    written = json.loads((tmp_path / "out/train/instances.json").read_text())
+    assert {one["iscrowd"] for one in written["annotations"]} == {0}
+    assert "OPTION=VALUE" in refused("data", "check", coco_set, "--read", "images")
+    assert "crowds" in refused("data", "check", coco_set, "--read", "crowds=maybe")
+    assert "is no folder" in refused("data", "check", coco_set, "--read", "images=nowhere")
+    assert "option of" in refused("data", "check", coco_set, "--read", "vertices=edge")
+
+
+def test_files_of_polygons_and_boxes_are_said_with_a_way_out(run, refused, coco_set, tmp_path):
+    mixed = run("convert", coco_set, tmp_path / "mixed", "--to", "yolo_seg")
+    assert "note: the label files of 6 images hold polygons and boxes" in mixed.out
+    lengths = {}
+    for boxes in ("rectangle", "leave-out"):
+        out = tmp_path / boxes
+        done = run("convert", coco_set, out, "--to", "yolo_seg", "--boxes", boxes)
+        assert "hold polygons and boxes" not in done.out
+        rows = [row.split() for row in (out / "labels/train/scene_0.txt").read_text().splitlines()]
+        assert all(len(row) > 6 for row in rows)
+        lengths[boxes] = len(rows)
+    assert lengths == {"rectangle": 2, "leave-out": 1}
+    # (1.5, 2.25, 20, 12) in an image of 24x32: the pixels whose centres lie inside
+    found = formats.read(tmp_path / "rectangle").splits["train"][0].read_truth().instances
+    assert found[1].box_xyxy == (2.0, 2.0, 20.0, 12.0)
+    assert "row, rectangle, leave-out" in refused(
+        "convert", coco_set, tmp_path / "no", "--to", "yolo_seg", "--boxes", "circle"
+    )

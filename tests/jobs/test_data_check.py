@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,7 +12,7 @@ from shared import shared_path
 from small_sets import CLASSES, dataset, ids, mask_folder, picture, sample, save
 
 from maskwright import formats
-from maskwright.core import Dataset, Instance, Sample, Segmentation
+from maskwright.core import Dataset, Instance, Mask, Sample, Segmentation
 from maskwright.jobs import check
 from maskwright.jobs.duplicates import fingerprint, near_duplicates
 
@@ -70,7 +71,7 @@ def test_classes_that_training_never_sees(tmp_path):
 
 
 def test_255_that_was_meant_as_a_class_is_told(tmp_path):
-    root = mask_folder(tmp_path, {"train": 2}, NAMES[:2])
+    root = mask_folder(tmp_path, {"train": 2}, NAMES)  # two names alone are read as 0 and 255
     for number, mask in enumerate(sorted((root / "train/masks").iterdir())):
         save(mask, np.where(ids(number) == 0, 255, 0).astype(np.uint8))
     (told,) = of_kind(check(formats.read(root)), "only-void")
@@ -143,3 +144,30 @@ def test_altered_photos_are_found_and_no_others(name):
     assert not any(other < 0 for _, other in across), "photos of different splits were confused"
     found_again = {one for one, other, _ in pairs if one == other - len(others)}
     assert len(found_again) >= 58
+
+
+def objects(*instances):
+    truth = Segmentation(size=(24, 32), classes=CLASSES, instances=instances)
+    one = Sample(name="a", image=picture(0), truth_of=truth, tasks=frozenset({"instances"}))
+    return Dataset(root=Path("set"), format="coco", classes=CLASSES, splits={"train": (one,)})
+
+
+def test_boxes_that_contradict_their_masks_are_told():
+    pixels = np.zeros((24, 32), bool)
+    pixels[4:12, 4:14] = True
+    mask = Mask.encode(pixels)
+    right = Instance(class_id=1, box_xyxy=(4, 4, 14, 12), mask=mask)
+    rounded = Instance(class_id=1, box_xyxy=(3.2, 3.1, 15.4, 13.2), mask=mask)
+    assert not of_kind(check(objects(right, rounded)), "bad-box")
+    as_corners = Instance(class_id=1, box_xyxy=(4, 4, 4 + 14, 4 + 12), mask=mask)
+    (told,) = of_kind(check(objects(right, as_corners)), "bad-box")
+    assert "object 1 (line) has the box (4, 4, 18, 16), but its mask lies in" in told.message
+
+
+def test_sets_of_nothing_but_crowds_are_told():
+    crowd = Instance(class_id=1, box_xyxy=(4, 4, 14, 12), crowd=True)
+    (told,) = of_kind(check(objects(crowd, crowd)), "only-crowds")
+    assert "every object (2) is a crowd" in told.message
+    assert "--read crowds=objects" in told.message
+    single = Instance(class_id=1, box_xyxy=(4, 4, 14, 12))
+    assert not of_kind(check(objects(crowd, single)), "only-crowds")

@@ -20,7 +20,7 @@ from maskwright.core.flatten import count_ids, flatten, looked_up, masks_of
 from maskwright.core.mask import Mask
 from maskwright.core.parts import Instance, Panoptic
 from maskwright.core.segmentation import Segmentation
-from maskwright.formats.writing import Loss, lost
+from maskwright.formats.writing import Loss, lost, unheld
 
 OVERLAPS = "the overlaps of {} objects"
 _APART = "that {} objects are told apart"
@@ -98,7 +98,8 @@ def with_class_map(
     dtype = np.uint8 if truth.classes.void == 255 else np.uint16
     ids = looked_up(flat.numbers, [one.class_id for one in objects], uncovered, dtype)
     told = lost({_APART: len(objects) - boxes, _BOXES: boxes}) + overlaps(flat.ious)
-    return replace(truth, semantic=ids, instances=None), told
+    of_objects = unheld(frozenset(), None, truth)  # the format won't see them any more
+    return replace(truth, semantic=ids, instances=None), told + of_objects
 
 
 def with_objects(truth: Segmentation, name: str) -> tuple[Segmentation, tuple[Loss, ...]]:
