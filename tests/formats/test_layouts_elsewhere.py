@@ -210,7 +210,7 @@ def test_answers_of_0_and_255_mean_the_same_as_the_truth(tmp_path):
     )
     shutil.copytree(root / "val/masks", tmp_path / "answers")
     scores = evaluate(tmp_path / "answers", root)
-    assert scores.numbers()["miou"] == 1.0
+    assert scores.numbers()["mIoU"] == 1.0
 
 
 # --- Pascal VOC ---------------------------------------------------------------------------------
