@@ -66,7 +66,7 @@ def test_every_kind_of_shape(tmp_path):
     expected = (place.real / 8) ** 2 + (place.imag / 5) ** 2 <= 1
     np.testing.assert_array_equal(ellipse.mask.decode(), expected)
     assert truth.labels == (Label(class_id=1),)
-    assert box.extras == {"occluded": True, "attributes": {"deep": "yes"}}
+    assert box.extras == {"attributes": {"occluded": True, "deep": "yes"}}
     assert empty.read_truth().instances == ()
 
 

@@ -286,7 +286,7 @@ FORMAT = Format(
     write_sample=write_sample,
     finish=finish,
     options=DrawingOptions,
-    holds=frozenset({"occluded", "attributes"}),
+    holds=frozenset({"attributes"}),
 )
 """See the top of this file. Objects become polygons, several of one group_id where a mask has
 several parts, or masks with `DrawingOptions(masks=True)`; those without a mask boxes; labels tags.

@@ -51,10 +51,10 @@ def read_shape(element: ET.Element, label: str, told: Counter[str]) -> Shape | N
         raise DataError(f"expected one of {known}, got <{element.tag[:40]}>; remove it.")
     if not label:
         raise DataError("expected a label, got none; mend it.")
-    extras: dict[str, Any] = {"occluded": True} if element.get("occluded") == "1" else {}
-    found = element.findall("attribute")
-    if found:
-        extras["attributes"] = {one.get("name", ""): one.text or "" for one in found}
+    # "occluded" is an attribute, as in CVAT's COCO files and in Pascal VOC's
+    attributes: dict[str, Any] = {"occluded": True} if element.get("occluded") == "1" else {}
+    attributes |= {one.get("name", ""): one.text or "" for one in element.findall("attribute")}
+    extras = {"attributes": attributes} if attributes else {}
     return replace(read(element, label, told), extras=extras)
 
 

@@ -101,11 +101,12 @@ def _labels(classes: Classes) -> str:
 
 
 def _elements(one: Drawing, names: Sequence[str]) -> Iterator[ET.Element]:
-    occluded = str(int(one.instance.extras.get("occluded") in (1, "1")))
+    told = one.instance.extras.get("attributes")
+    attributes = {**told} if isinstance(told, dict) else {}
+    occluded = str(int(attributes.pop("occluded", 0) in (1, "1", "true")))
     common = {"label": names[one.instance.class_id], "source": "manual", "occluded": occluded}
     for element in _drawn(one, common):
-        attributes = one.instance.extras.get("attributes")
-        for key, value in attributes.items() if isinstance(attributes, dict) else ():
+        for key, value in attributes.items():
             if _is_plain(key, value):
                 ET.SubElement(element, "attribute", name=key).text = _text(value)
         yield element

@@ -13,16 +13,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from xml.parsers import expat
 
 from maskwright.core.errors import DataError
-from maskwright.core.image import read_bytes
 from maskwright.core.parts import Instance
+from maskwright.formats.safe_xml import parse_xml
 
-_ENCODING = re.compile(rb"""\s*<\?xml[^>]*\sencoding\s*=\s*["']([\w.-]+)""")
 _TAG = re.compile(r"[A-Za-z_][\w.-]{0,60}", re.ASCII)
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_OF_EXPAT = frozenset({"utf-8", "utf-16", "iso-8859-1", "us-ascii"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,7 +65,7 @@ def read_annotation(path: Path) -> Annotation:
     Raises:
         DataError: no XML, entities, or an object without name or box; names file and object.
     """
-    root = _parse(path)
+    root = parse_xml(path, "annotation")
     objects = tuple(
         _object(found, f"{path}, object {number}")
         for number, found in enumerate(root.findall("object"), start=1)
@@ -130,43 +127,6 @@ def annotation_text(
         _add_attributes(found, attributes)
     ET.indent(root)
     return ET.tostring(root, encoding="unicode") + "\n"
-
-
-def _parse(path: Path) -> ET.Element:
-    builder = ET.TreeBuilder()
-    parser = expat.ParserCreate()
-    parser.buffer_text = True
-    parser.StartElementHandler = builder.start
-    parser.EndElementHandler = builder.end
-    parser.CharacterDataHandler = builder.data
-    parser.EntityDeclHandler = _refuse_entity
-    try:
-        parser.Parse(_decoded(read_bytes(path)), True)
-    except (expat.ExpatError, ValueError, LookupError) as error:
-        raise DataError(f"{path} is no valid XML ({error}); mend it or copy it again.") from None
-    except _EntityError as error:
-        raise DataError(
-            f"{path} declares the XML entity {error}, expected plain elements; remove it."
-        ) from None
-    root = builder.close()
-    if root.tag != "annotation":
-        raise DataError(f"{path}: expected the element <annotation>, got <{root.tag[:40]}>.")
-    return root
-
-
-def _decoded(data: bytes) -> str | bytes:
-    """The text where its encoding is one that expat lacks, such as GBK, else the bytes."""
-    declared = _ENCODING.match(data)
-    name = declared[1].decode() if declared else "utf-8"
-    return data if name.lower() in _OF_EXPAT else data.decode(name)
-
-
-class _EntityError(Exception):
-    """An entity was declared."""
-
-
-def _refuse_entity(name: str, *_: object) -> None:
-    raise _EntityError(name[:40])
 
 
 def _object(found: ET.Element, where: str) -> Object:
