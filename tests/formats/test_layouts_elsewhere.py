@@ -318,3 +318,30 @@ def test_a_test_split_that_an_export_lacks_is_left_out(tmp_path):
 def test_a_folder_that_the_set_lies_in_is_no_split(tmp_path, place):
     with pytest.raises(DataError, match="in which the set itself lies"):
         formats.read(yolo(tmp_path / "one/two", "0 0.5 0.5 0.5 0.25", train=place))
+
+
+def test_faulty_images_beside_polygons_are_kept_to_be_told(tmp_path):
+    row = "0.1 0.1 0.5 0.1 0.5 0.5\n"
+    root = yolo(tmp_path, f"0 {row}")
+    put(root, {"images/train/b.png": picture(2), "labels/train/b.txt": f"7 {row}"})
+    put(root, {"images/train/c.png": picture(2), "labels/train/c.txt": f"0 {row}"})
+    put(root, {"images/train/a.jpg": picture(2)})  # a second image of that name
+    twice, unnamed, good = formats.read(root, strict=False).splits["train"]
+    with pytest.raises(DataError, match="rename or remove"):
+        twice.read_truth()
+    with pytest.raises(DataError, match="class id 7 has no name"):
+        unnamed.read_truth()
+    assert good.read_truth().instances[0].mask is not None
+
+
+# --- folders of classes -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("inner", ["images", "labels", "masks"])
+def test_folders_of_other_layouts_are_no_classes(tmp_path, inner):
+    from maskwright.formats import class_folders
+
+    root = put(tmp_path, {f"{split}/{inner}/a.png": picture(1) for split in ("train", "val")})
+    assert class_folders.detect(root) is None
+    put(root, {f"{split}/crack/b.png": picture(2) for split in ("train", "val")})
+    assert class_folders.detect(root) is None
