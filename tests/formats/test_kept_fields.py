@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
+import random
 import shutil
 
 import numpy as np
@@ -15,7 +17,7 @@ from pycocotools import mask as reference
 from small_sets import picture, save
 
 from maskwright import formats
-from maskwright.core import DataError, Mask
+from maskwright.core import DataError, Mask, MaskwrightError
 from maskwright.formats import coco
 from maskwright.formats.coco_write import numbered
 from maskwright.jobs.convert import convert
@@ -284,3 +286,48 @@ def test_polygons_in_voc_become_masks(tmp_path):
     (found,) = one.read_truth().instances
     expected = reference.merge(reference.frPyObjects([[4, 4, 20, 4, 12, 18]], 24, 32))
     assert found.mask == Mask.from_coco({**expected, "counts": expected["counts"].decode()})
+
+
+JUNK = [
+    None, [], {}, [1], "x", "", 1.5, -1, 10**400, float("nan"), True, "\ud800", {"a": {"b": [1]}},
+    "../../x", [[1, 2]],
+]  # fmt: skip
+
+
+def fields_of(value, at=()):
+    if at:
+        yield at
+    for key, inner in (
+        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list)
+        else ()
+    ):  # fmt: skip
+        yield from fields_of(inner, (*at, key))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_no_field_that_is_carried_ends_a_conversion(tmp_path, seed):
+    """Every field of the whole document, with anything in it, to every kind of target."""
+    draw = random.Random(seed)
+    targets = ["coco", "voc", "yolo_seg", "coco_panoptic", "labelme", "cvat", "index_masks"]
+    every = list(fields_of(DOCUMENT))
+    for trial in range(6):
+        document = json.loads(json.dumps(DOCUMENT))
+        *path, last = draw.choice(every)
+        entry = document
+        for key in path:
+            entry = entry[key]
+        entry[last] = draw.choice(JUNK)
+        root = coco_set(tmp_path / f"{trial}", document)
+        out = tmp_path / f"{trial}_out"
+        with contextlib.suppress(MaskwrightError):
+            dataset = formats.read(root, strict=False)
+            convert(dataset, out, draw.choice(targets), skip_bad=True, workers=1)
+
+
+def test_text_that_is_no_unicode_is_kept_escaped(tmp_path):
+    document = json.loads(json.dumps(DOCUMENT))
+    document["licenses"][0]["name"] = document["annotations"][0]["note"] = "Ö \ud800"
+    convert(formats.read(coco_set(tmp_path / "set", document)), tmp_path / "out", "coco")
+    written = json.loads((tmp_path / "out/train/instances.json").read_text())
+    assert written["licenses"] == document["licenses"]
+    assert by_id(written["annotations"])[31]["note"] == "Ö \ud800"

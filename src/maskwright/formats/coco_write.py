@@ -28,6 +28,7 @@ from maskwright.core.parts import Instance
 from maskwright.core.sample import Sample
 from maskwright.core.segmentation import Segmentation
 from maskwright.formats import folders
+from maskwright.formats.text_files import compact_json
 from maskwright.formats.writing import Entry, Loss, Target, Written, lost, require_objects
 
 RENUMBERED = "the numbers of {{}} {}, which others have too"
@@ -163,14 +164,13 @@ def write_document(
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         begin = "{"
         for key, value in (beside or {}).items():
-            file.write(f"{begin}{json.dumps(key)}:{json.dumps(value, ensure_ascii=False)}")
+            file.write(f"{begin}{json.dumps(key)}:{compact_json(value).rstrip()}")
             begin = ","
         for key, entries in lists.items():
             file.write(f"{begin}{json.dumps(key)}:[")
             begin = ","
             for number, entry in enumerate(entries):
-                text = json.dumps(entry, separators=(",", ":"), ensure_ascii=False)
-                file.write("," * (number > 0) + text)
+                file.write("," * (number > 0) + compact_json(entry).rstrip())
             file.write("]")
         file.write("}\n")
 

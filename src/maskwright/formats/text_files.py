@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 from maskwright.core.errors import DataError
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def read_text(path: Path) -> str:
@@ -27,5 +30,8 @@ def read_text(path: Path) -> str:
 
 
 def compact_json(value: Any) -> str:
-    """JSON on one line."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False) + "\n"
+    """JSON on one line: UTF-8 that people can read, or escapes where a text is no valid Unicode."""
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    if _SURROGATE.search(text):
+        text = json.dumps(value, separators=(",", ":"))
+    return text + "\n"
