@@ -47,7 +47,7 @@ DOCUMENT = {
     ],
     "annotations": [OBJECT, OBJECT | {"id": 2, "image_id": 5, "category_id": 90}],
     "categories": [
-        {"id": 7, "name": "a", "supercategory": "s", "keypoints": ["nose"], "skeleton": []},
+        {"id": 7, "name": "a", "supercategory": "s", "keypoints": ["nose"], "color": "#f00"},
         {"id": 90, "name": "b", "supercategory": "s"},
     ],
 }
@@ -210,14 +210,15 @@ def test_a_data_yaml_keeps_its_other_keys(tmp_path):
     (root / "labels/train").mkdir(parents=True)
     (root / "labels/train/a.txt").write_text("0 0.5 0.5 0.2 0.2\n")
     told = {"roboflow": {"version": 3, "license": "CC BY 4.0"}, "channels": 3}
-    described = {"train": "images/train", "names": ["ball"], **told}
+    described = {"train": "images/train", "names": ["ball"], "download": "script", **told}
     (root / "data.yaml").write_text(yaml.safe_dump(described))
     convert(formats.read(root), tmp_path / "out", "yolo_boxes")
     written = yaml.safe_load((tmp_path / "out/data.yaml").read_text())
     assert {key: written[key] for key in told} == told
-    assert losses(tmp_path / "out") == {}
+    assert losses(tmp_path / "out") == {("the set", "what data.yaml tells beside: download"): 1}
+    assert "download" not in written
     done = convert(formats.read(root), tmp_path / "coco", "coco")
-    assert any("channels, roboflow" in sentence for sentence in done.losses)
+    assert any("channels, download, roboflow" in sentence for sentence in done.losses)
 
 
 XML = """<annotation><filename>a.png</filename><source><database>Ours</database></source>
@@ -286,6 +287,9 @@ def test_polygons_in_voc_become_masks(tmp_path):
     (found,) = one.read_truth().instances
     expected = reference.merge(reference.frPyObjects([[4, 4, 20, 4, 12, 18]], 24, 32))
     assert found.mask == Mask.from_coco({**expected, "counts": expected["counts"].decode()})
+    formats.write(formats.read(tmp_path), tmp_path / "out", "coco")
+    (written,) = json.loads((tmp_path / "out/instances.json").read_text())["annotations"]
+    assert written["segmentation"] == [[4, 4, 20, 4, 12, 18]]
 
 
 JUNK = [

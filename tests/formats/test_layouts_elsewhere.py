@@ -144,6 +144,23 @@ def test_masks_are_found(tmp_path, image, mask, split):
     np.testing.assert_array_equal(one.read_truth().semantic, drawn)
 
 
+def test_photos_called_as_masks_are_photos_where_annotations_name_them(tmp_path):
+    images = [{"id": i, "file_name": n} for i, n in enumerate(["x.png", "x_mask.png"], start=1)]
+    root = put(tmp_path, {"x.png": picture(1), "x_mask.png": picture(2)})
+    put(root, {"_annotations.coco.json": coco(images=images)})
+    found = formats.read(root)
+    assert (found.format, [one.name for one in found.splits["all"]]) == ("coco", ["x", "x_mask"])
+
+
+def test_no_mask_belongs_to_two_images(tmp_path):
+    names = ("x", "x_mask")
+    root = put(tmp_path, {f"images/{name}.png": picture(1) for name in names})
+    put(root, {"masks/x_mask.png": ids(1), "masks/x_mask_mask.png": ids(2)})
+    put(root, {"classes.json": json.dumps(NAMES)})
+    with pytest.raises(DataError, match="lack a mask: x"):
+        formats.read(root)
+
+
 def test_roboflows_table_names_the_values(tmp_path):
     drawn = ids(3, classes=2)
     table = "Pixel Value, Class\n0, background\n1, crack\n"

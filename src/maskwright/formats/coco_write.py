@@ -195,7 +195,7 @@ def categories_of(classes: Classes, known: Sequence[Entry] = ()) -> list[Entry]:
         else:
             above = number = above + 1
         own = {"color": list(classes.colours[index]), "isthing": int(index in classes.things)}
-        found.append({**entry, "id": number, "name": name, **own})
+        found.append({**own, **entry, "id": number, "name": name})
     return found
 
 

@@ -88,8 +88,10 @@ def masks_of(place: Place, images: Iterable[str]) -> dict[str, Path]:
         files = {name: path for name, path in files.items() if _stem(name, names) != name}
     drawn = {name: path for name, path in files.items() if name in names and not place.together}
     for name, path in files.items():
+        if name in drawn:
+            continue  # an image of the very name goes before one whose name it has with an ending
         stem = _stem(name, names)
-        drawn.setdefault(stem if stem in names else name, path)
+        drawn[stem if stem in names and stem not in drawn else name] = path
     return drawn
 
 
@@ -155,7 +157,12 @@ def _together(root: Path) -> dict[str, Place]:
 
 
 def _mixed(folder: Path) -> bool:
-    """Whether an image of a folder has a mask beside it."""
+    """Whether an image of a folder has a mask beside it, and no file of annotations tells more."""
+    if any(
+        path.suffix.lower() in (".json", ".xml") and path.name != "classes.json"
+        for path in folder.iterdir()
+    ):
+        return False
     names = {path.stem for path in folder.iterdir() if path.is_file()}
     return any(
         path.suffix.lower() in MASK_SUFFIXES and _stem(path.stem, names) != path.stem

@@ -19,7 +19,7 @@ the development kit's documentation, sections 3-5.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -122,10 +122,7 @@ def read_truth(place: Place, annotation: Annotation | None, table: _Table) -> Se
         masks = masks_of(np.where(numbers == _VOID, 0, numbers))
         instances = _with_masks(objects, masks, file_ids, table)
     elif annotation is not None:
-        instances = [
-            _instance(one, Mask.from_polygons(one.polygons, size) if one.polygons else None, table)
-            for one in objects
-        ]
+        instances = [_drawn(_instance(one, None, table), one.polygons, size) for one in objects]
     kept = None if instances is None else tuple(one for one in instances if one is not None)
     return Segmentation(
         size=size,
@@ -178,6 +175,16 @@ def _with_masks(
         if number not in owner.values() and name in table.class_of:
             found.append(Instance(class_id=table.class_of[name], box_xyxy=mask.box_xyxy, mask=mask))
     return found
+
+
+def _drawn(
+    found: Instance | None, polygons: tuple[tuple[float, ...], ...], size: tuple[int, int]
+) -> Instance | None:
+    """An object with the mask of its polygons, which stay with it: see `Instance.extras`."""
+    if found is None or not polygons:
+        return found
+    extras = {**found.extras, "segmentation": [list(polygon) for polygon in polygons]}
+    return replace(found, mask=Mask.from_polygons(polygons, size), extras=extras)
 
 
 def _instance(one: Object, mask: Mask | None, table: _Table) -> Instance | None:

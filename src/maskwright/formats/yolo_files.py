@@ -15,8 +15,9 @@ from maskwright.core.outline import Vertices
 from maskwright.formats import folders
 from maskwright.formats.text_files import read_text
 
-_OF_POSES = ("kpt_shape", "flip_idx", "kpt_names")
-"""What only makes sense beside rows of key points, which aren't written."""
+NOT_WRITTEN = frozenset({"kpt_shape", "flip_idx", "kpt_names", "download"})
+"""Keys that only make sense beside rows of key points, which aren't written, and an address or script
+that tools run or fetch without asking."""
 
 NOT_SPLITS = frozenset({"path", "names", "nc", "vertices", "palette", "things", "download"})
 """Keys of data.yaml that never name a split."""
@@ -156,7 +157,7 @@ def label_of(image: Path) -> Path:
 
 def about_of(description: Description) -> dict[str, Any]:
     """The keys of data.yaml that say nothing of images, classes or rows, whole numbers as such."""
-    skipped = {*NOT_SPLITS, *description.splits, *folders.SPLIT_NAMES, *_OF_POSES}
+    skipped = {*NOT_SPLITS, *description.splits, *folders.SPLIT_NAMES} - {*NOT_WRITTEN}
     return {key: _plain(value) for key, value in description.extras.items() if key not in skipped}
 
 

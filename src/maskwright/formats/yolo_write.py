@@ -52,14 +52,14 @@ def write_sample_boxes(target: Target, split: str, sample: Sample, truth: Segmen
     return _write_sample(target, split, sample, truth, None, "row")
 
 
-def finish(target: Target, entries: Mapping[str, Sequence[Entry]]) -> None:
-    """Write data.yaml, with what a polygon's corner means."""
-    _finish(target, _vertices(target))
+def finish(target: Target, entries: Mapping[str, Sequence[Entry]]) -> tuple[Loss, ...]:
+    """Write data.yaml, with what a polygon's corner means; the source's keys that are left out."""
+    return _finish(target, _vertices(target))
 
 
-def finish_boxes(target: Target, entries: Mapping[str, Sequence[Entry]]) -> None:
-    """Write data.yaml."""
-    _finish(target, None)
+def finish_boxes(target: Target, entries: Mapping[str, Sequence[Entry]]) -> tuple[Loss, ...]:
+    """Write data.yaml; the source's keys that are left out."""
+    return _finish(target, None)
 
 
 def _vertices(target: Target) -> Vertices:
@@ -90,10 +90,11 @@ def _write_sample(
     return Written(losses=losses, remarks=remarks)
 
 
-def _finish(target: Target, vertices: Vertices | None) -> None:
+def _finish(target: Target, vertices: Vertices | None) -> tuple[Loss, ...]:
     import yaml  # see `yolo_files`
 
     about = target.about_of(next(iter(target.splits)), "yolo")
+    left_out = sorted(yolo_files.NOT_WRITTEN & about.keys())
     places = {split: f"images/{split}" for split in target.splits}
     for folder in places.values():
         if not target.alone:  # a split without images is a folder, too
@@ -102,7 +103,7 @@ def _finish(target: Target, vertices: Vertices | None) -> None:
         places = {"train": "images", "val": "images"}
     classes = target.classes
     entries: dict[str, Any] = {
-        **{key: value for key, value in about.items() if key not in places},
+        **{key: value for key, value in about.items() if key not in (*places, *left_out)},
         **places,
         "nc": len(classes),
         "names": dict(enumerate(classes.names)),
@@ -113,6 +114,8 @@ def _finish(target: Target, vertices: Vertices | None) -> None:
         entries["vertices"] = str(vertices)
     text = yaml.safe_dump(entries, allow_unicode=True, sort_keys=False, default_flow_style=None)
     write_text(target.root / "data.yaml", text)
+    what = f"what data.yaml tells beside: {', '.join(left_out)}"
+    return (Loss(what=what),) if left_out else ()
 
 
 def _lines(
