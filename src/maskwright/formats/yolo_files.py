@@ -16,8 +16,7 @@ from maskwright.formats import folders
 from maskwright.formats.text_files import read_text
 
 NOT_WRITTEN = frozenset({"kpt_shape", "flip_idx", "kpt_names", "download"})
-"""Keys that only make sense beside rows of key points, which aren't written, and an address or script
-that tools run or fetch without asking."""
+"""Keys of rows of key points, which aren't written, and of what tools fetch or run unasked."""
 
 NOT_SPLITS = frozenset({"path", "names", "nc", "vertices", "palette", "things", "download"})
 """Keys of data.yaml that never name a split."""
