@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 from maskwright.core.classes import Classes
-from maskwright.core.errors import ConfigError
+from maskwright.core.errors import ConfigError, DataError
 from maskwright.core.files import atomic_path
 from maskwright.core.mask import Mask
 from maskwright.core.mask_lists import masks_to_coco
@@ -30,6 +30,8 @@ from maskwright.core.segmentation import Segmentation
 from maskwright.formats import folders
 from maskwright.formats.text_files import compact_json
 from maskwright.formats.writing import Entry, Loss, Target, Written, lost, require_objects
+
+_LEAST = 6  # numbers of a polygon: three corners
 
 RENUMBERED = "the numbers of {{}} {}, which others have too"
 """A loss of the set; takes the kind of what is numbered."""
@@ -299,10 +301,22 @@ def _with_masks(instances: Sequence[Instance], polygons: bool) -> list[Entry]:
 
 def _polygons(instance: Instance, mask: Mask, polygons: bool) -> Any:
     """The polygons that the mask came from, if it is still theirs, or those that are asked for."""
-    stated = instance.extras.get("segmentation")
-    if stated and Mask.from_polygons(stated, mask.size) == mask:
+    if stated := stated_polygons(instance, mask):
         return stated
     return edge_polygons(mask) if polygons and not instance.crowd and mask.area > 0 else None
+
+
+def stated_polygons(instance: Instance, mask: Mask) -> list[list[float]]:
+    """The polygons that an object's mask came from, if it is still theirs; else none."""
+    stated = instance.extras.get("segmentation")
+    if not isinstance(stated, list) or not all(
+        isinstance(each, list) and len(each) >= _LEAST for each in stated
+    ):
+        return []
+    try:
+        return stated if Mask.from_polygons(stated, mask.size) == mask else []
+    except DataError:
+        return []
 
 
 def _annotation(instance: Instance, segmentation: Any) -> Entry:

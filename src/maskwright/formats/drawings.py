@@ -19,11 +19,10 @@ from maskwright.core.mask import Mask
 from maskwright.core.outline import fill_centres
 from maskwright.core.parts import Instance
 from maskwright.core.segmentation import Segmentation
-from maskwright.formats.coco_write import edge_polygons
+from maskwright.formats.coco_write import edge_polygons, stated_polygons
 from maskwright.formats.writing import Loss, extras_of, lost
 
 _NOT_PLAIN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]")
-_LEAST = 6  # numbers of a polygon: three corners
 _ELSEWHERE = (
     "readers that take corners for pixels see {} masks otherwise (written as masks, none would)"
 )
@@ -75,7 +74,7 @@ def drawings_of(
         elif masks:
             drawings.append(Drawing(instance=one, kind="mask"))
         else:
-            flat = _drawn(one, one.mask) or edge_polygons(one.mask)
+            flat = ([] if one.crowd else stated_polygons(one, one.mask)) or edge_polygons(one.mask)
             polygons = tuple(np.array(each, np.float64).reshape(-1, 2) for each in flat)
             groups += len(polygons) > 1
             group = groups if len(polygons) > 1 else 0
@@ -84,19 +83,6 @@ def drawings_of(
     changed = tuple(iou for iou in elsewhere if iou < 1)
     remarks = (Loss(what=_ELSEWHERE, count=len(changed), ious=changed),) if changed else ()
     return drawings, _losses(truth.instances or ()), remarks
-
-
-def _drawn(one: Instance, mask: Mask) -> list[list[float]]:
-    """The polygons that the mask came from, if it is still theirs."""
-    stated = one.extras.get("segmentation")
-    if not isinstance(stated, list) or one.crowd:
-        return []
-    if not all(isinstance(each, list) and len(each) >= _LEAST for each in stated):
-        return []
-    try:
-        return stated if Mask.from_polygons(stated, mask.size) == mask else []
-    except DataError:
-        return []
 
 
 def window_of(mask: Mask) -> tuple[tuple[int, int, int, int], np.ndarray]:
