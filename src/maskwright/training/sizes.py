@@ -19,7 +19,12 @@ ASPECT_KEPT = 1.1
 
 
 def suggest_size(dataset: Dataset, largest_area: int = LARGEST_AREA) -> tuple[int, int]:
-    """(height, width) of the commonest image size, reduced to an area, in multiples of 8.
+    """(height, width) of the input, reduced to an area: that of the images, or their mean.
+
+    Where at least half of the images share a size, it is theirs, in multiples of 8. Else it is their
+    mean area at their median aspect, in multiples of 32: the commonest of many sizes would be an
+    accident, and one that is small shrinks what the others show (nuclei: 256x256 is the commonest
+    and the least; of its training on three seeds, `benchmarks/results/choices.json` tells).
 
     Args:
         dataset: up to 50 of its images are opened.
@@ -30,9 +35,15 @@ def suggest_size(dataset: Dataset, largest_area: int = LARGEST_AREA) -> tuple[in
     """
     samples = [sample for split in dataset.splits.values() for sample in split]
     chosen = samples[:: max(1, len(samples) // 50)]
-    common = Counter(sample.read_image().shape[:2] for sample in chosen).most_common(1)[0][0]
-    factor = min(1.0, (largest_area / (common[0] * common[1])) ** 0.5)
-    height, width = (max(32, 8 * round(side * factor / 8)) for side in common)
+    sizes = [sample.read_image().shape[:2] for sample in chosen]
+    (height, width), count = Counter(sizes).most_common(1)[0]
+    multiple = 8
+    if 2 * count < len(sizes):
+        side = float(np.mean([one[0] * one[1] for one in sizes])) ** 0.5
+        aspect = float(np.median([one[1] / one[0] for one in sizes]))
+        height, width, multiple = side / aspect**0.5, side * aspect**0.5, 32
+    factor = min(1.0, (largest_area / (height * width)) ** 0.5)
+    height, width = (max(32, multiple * round(one * factor / multiple)) for one in (height, width))
     return height, width
 
 
