@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from maskwright.architectures.contract import Network
 from maskwright.architectures.deploy import evaluating
+from maskwright.export.operators import translations
 from maskwright.export.quiet import quiet
 from maskwright.runtimes.session import INPUT
 
@@ -52,6 +53,7 @@ def to_onnx(network: Network, size: tuple[int, int], *, probabilities: bool = Fa
             input_names=[INPUT],
             output_names=list(wrapped.names),
             external_data=False,
+            custom_translation_table=translations(),
             verbose=False,
         )
     if program is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from maskwright.losses.choice import PIXEL_LOSSES, SummedLoss, pixel_loss
 from maskwright.losses.cross_entropy import at_least_float32, class_map_of, cross_entropy
 from maskwright.losses.dice import dice
+from maskwright.losses.object_truth import ObjectTruth, object_truths
 from maskwright.losses.over_processes import sum_over_processes
 from maskwright.losses.pixel_loss import LossConfig, PixelLoss
 from maskwright.losses.rmi import rmi
@@ -15,6 +16,7 @@ __all__ = [
     "LossConfig",
     "Made",
     "Need",
+    "ObjectTruth",
     "PixelLoss",
     "SummedLoss",
     "Targets",
@@ -22,6 +24,7 @@ __all__ = [
     "class_map_of",
     "cross_entropy",
     "dice",
+    "object_truths",
     "pixel_loss",
     "rmi",
     "sum_over_processes",
