@@ -19,7 +19,7 @@ def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
     return {torch.ops.maskwright.kept.default: _kept}
 
 
-def _kept(boxes_BN4: Any, scores_BN: Any, threshold: float) -> Any:  # noqa: N803
+def _kept(boxes_BN4: Any, scores_BN: Any, threshold: float) -> Any:
     """The places that NonMaxSuppression lists, as true in a mask of all candidates."""
     scores_B1N = op.Unsqueeze(scores_BN, [1])
     found_M3 = op.NonMaxSuppression(boxes_BN4, scores_B1N, [_NO_LIMIT], [threshold])

@@ -5,8 +5,8 @@ from __future__ import annotations
 from maskwright.layers.aspp import ASPP
 from maskwright.layers.attention import attend, attend_to_channels
 from maskwright.layers.batch_statistics import SyncedBatchStatistics
-from maskwright.layers.context import AveragePooling, MultiScaleDilation
 from maskwright.layers.box_offsets import decode_boxes, encode_boxes
+from maskwright.layers.context import AveragePooling, MultiScaleDilation
 from maskwright.layers.conv import ConvNormAct
 from maskwright.layers.drop_path import DropPath
 from maskwright.layers.enlarge import enlarge

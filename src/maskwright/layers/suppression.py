@@ -31,7 +31,7 @@ def kept(boxes_BN4: Tensor, scores_BN: Tensor, threshold: float) -> Tensor:
 
 
 @kept.register_fake
-def _(_boxes_BN4: Tensor, scores_BN: Tensor, _threshold: float) -> Tensor:  # noqa: N803
+def _(_boxes_BN4: Tensor, scores_BN: Tensor, _threshold: float) -> Tensor:
     return torch.empty_like(scores_BN, dtype=torch.bool)
 
 

@@ -21,10 +21,10 @@ ASPECT_KEPT = 1.1
 def suggest_size(dataset: Dataset, largest_area: int = LARGEST_AREA) -> tuple[int, int]:
     """(height, width) of the input, reduced to an area: that of the images, or their mean.
 
-    Where at least half of the images share a size, it is theirs, in multiples of 8. Else it is their
-    mean area at their median aspect, in multiples of 32: the commonest of many sizes would be an
-    accident, and one that is small shrinks what the others show (nuclei: 256x256 is the commonest
-    and the least; of its training on three seeds, `benchmarks/results/choices.json` tells).
+    Where at least half of the images share a size, it is theirs, in multiples of 8. Else it is the
+    mean area at the median aspect, in multiples of 32: the commonest of many sizes is an accident,
+    and a small one shrinks what the others show (of nuclei, 256x256 is the commonest and the
+    least).
 
     Args:
         dataset: up to 50 of its images are opened.
