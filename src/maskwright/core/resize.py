@@ -7,12 +7,15 @@ OpenCV, so that what is scored is what is shipped.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import cv2
 import numpy as np
 
 from maskwright.core.errors import ConfigError
+
+Fit = Literal["stretch", "letterbox", "pad"]
+"""How an image comes to the input: see `Resize.mode`."""
 
 _INTERPOLATION = {
     "linear": cv2.INTER_LINEAR,
@@ -42,15 +45,16 @@ class Resize:
     Attributes:
         size: (height, width) of the input.
         mode: "stretch" fills the input and may change the aspect; "letterbox" keeps the aspect,
-            centres the image and pads with `fill`.
+            centres the image and pads with `fill`; "pad" does so, too, but enlarges no image:
+            one that is smaller than the input keeps its pixels.
         interpolation: "linear", "cubic" or "nearest".
         antialias: average over pixels (OpenCV's area mode) where the image shrinks in both
             directions; without it thin lines can vanish.
-        fill: value of the letterbox's border, in the image's own range (`Pixels.grey`).
+        fill: value of the border that is padded, in the image's own range (`Pixels.grey`).
     """
 
     size: tuple[int, int]
-    mode: Literal["stretch", "letterbox"] = "stretch"
+    mode: Fit = "stretch"
     interpolation: Literal["nearest", "linear", "cubic"] = "linear"
     antialias: bool = True
     fill: int = 114
@@ -60,10 +64,10 @@ class Resize:
         if height < 1 or width < 1:
             raise ConfigError(f"expected a positive input size, got {height}x{width}.")
         known = {"nearest", *_INTERPOLATION}
-        if self.mode not in {"stretch", "letterbox"} or self.interpolation not in known:
+        if self.mode not in get_args(Fit) or self.interpolation not in known:
             raise ConfigError(
-                f"expected mode stretch or letterbox and interpolation nearest, linear or cubic, "
-                f"got {self.mode!r} and {self.interpolation!r}."
+                f"expected mode {', '.join(get_args(Fit))} and interpolation nearest, linear or "
+                f"cubic, got {self.mode!r} and {self.interpolation!r}."
             )
 
     def geometry(self, source: tuple[int, int]) -> Geometry:
@@ -71,6 +75,8 @@ class Resize:
         if self.mode == "stretch":
             return Geometry(source=source, content=self.size, offset=(0, 0))
         scale = min(self.size[0] / source[0], self.size[1] / source[1])
+        if self.mode == "pad":
+            scale = min(scale, 1.0)
         height = min(self.size[0], max(1, round(source[0] * scale)))
         width = min(self.size[1], max(1, round(source[1] * scale)))
         offset = ((self.size[0] - height) // 2, (self.size[1] - width) // 2)

@@ -9,19 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import cv2
 import numpy as np
 
 from maskwright.core.errors import ConfigError
-from maskwright.core.resize import Resize
+from maskwright.core.resize import Fit, Resize
 from maskwright.data.colour import Colour, change_colour, draw_colour
 from maskwright.data.example import Example
 from maskwright.data.geometry import Placement, nearest_pixels, place, turned
-
-Fit = Literal["stretch", "letterbox"]
-"""How a whole image comes to the network's input; as `core.Resize.mode`."""
 
 
 @dataclass(frozen=True, kw_only=True)

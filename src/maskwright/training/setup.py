@@ -16,9 +16,9 @@ from maskwright.architectures.checkpoint import describe
 from maskwright.architectures.contract import SemanticNetwork
 from maskwright.core import machine
 from maskwright.core.card import ModelCard
-from maskwright.core.resize import Resize
+from maskwright.core.resize import Fit, Resize
 from maskwright.core.sample import Dataset, Sample, Task
-from maskwright.data.augment import Augmentation, Fit, Frame
+from maskwright.data.augment import Augmentation, Frame
 from maskwright.data.cache import Cache
 from maskwright.data.fingerprint import prints
 from maskwright.data.loader import Draws
@@ -53,7 +53,7 @@ class Setup:
         choices: settings that the run chose for itself.
         class_weights: float [K], what "weighted-ce" uses.
         device: that the network is on.
-        fit: how images come to the input: "stretch" or "letterbox".
+        fit: how images come to the input: "stretch", "letterbox" or "pad".
         processes: that train together; they all have the same setup.
         share: images of each batch for this process.
     """
