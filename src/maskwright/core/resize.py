@@ -17,6 +17,9 @@ from maskwright.core.errors import ConfigError
 Fit = Literal["stretch", "letterbox", "pad"]
 """How an image comes to the input: see `Resize.mode`."""
 
+Border = Literal["fill", "mirror"]
+"""What lies around an image that doesn't fill the input: see `Resize.border`."""
+
 _INTERPOLATION = {
     "linear": cv2.INTER_LINEAR,
     "cubic": cv2.INTER_CUBIC,
@@ -50,13 +53,16 @@ class Resize:
         interpolation: "linear", "cubic" or "nearest".
         antialias: average over pixels (OpenCV's area mode) where the image shrinks in both
             directions; without it thin lines can vanish.
-        fill: value of the border that is padded, in the image's own range (`Pixels.grey`).
+        border: what is padded: "fill", one value; or "mirror", the image turned over at its edge,
+            the outermost pixel once: to a network, that is more of the same.
+        fill: that value, in the image's own range (`Pixels.grey`).
     """
 
     size: tuple[int, int]
     mode: Fit = "stretch"
     interpolation: Literal["nearest", "linear", "cubic"] = "linear"
     antialias: bool = True
+    border: Border = "fill"
     fill: int = 114
 
     def __post_init__(self) -> None:
@@ -64,6 +70,10 @@ class Resize:
         if height < 1 or width < 1:
             raise ConfigError(f"expected a positive input size, got {height}x{width}.")
         known = {"nearest", *_INTERPOLATION}
+        if self.border not in get_args(Border):
+            raise ConfigError(
+                f"expected border {' or '.join(get_args(Border))}, got {self.border!r}."
+            )
         if self.mode not in get_args(Fit) or self.interpolation not in known:
             raise ConfigError(
                 f"expected mode {', '.join(get_args(Fit))} and interpolation nearest, linear or "
@@ -100,10 +110,15 @@ class Resize:
             return self._scale(image, self.size, out), geometry
         if out is None:
             out = np.empty((*self.size, *image.shape[2:]), image.dtype)
-        out[...] = self.fill
+        if self.border == "fill":
+            out[...] = self.fill
         (top, left), (height, width) = geometry.offset, geometry.content
         content = out[top : top + height, left : left + width]
         self._scale(image, geometry.content, content)
+        if self.border == "mirror":
+            below, right = self.size[0] - height - top, self.size[1] - width - left
+            sides = (top, below, left, right)
+            cv2.copyMakeBorder(content, *sides, cv2.BORDER_REFLECT_101, dst=out)
         return out, geometry
 
     def _scale(
@@ -125,12 +140,30 @@ class Resize:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON; `from_dict` reads it back."""
-        return asdict(self) | {"size": list(self.size)}
+        plain = asdict(self) | {"size": list(self.size)}
+        if self.border == "fill":  # as programs wrote it that know of nothing else
+            del plain["border"]
+        return plain
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Resize:
         """Inverse of `to_dict`."""
         return cls(**(data | {"size": (int(data["size"][0]), int(data["size"][1]))}))
+
+
+def mirrored(places: np.ndarray, length: int) -> np.ndarray:
+    """Which pixel of a side each place shows where the image is mirrored beyond its edges.
+
+    Args:
+        places: integers, those of the image being 0..length - 1.
+        length: of the image's side.
+
+    Returns:
+        Integers 0..length - 1, as OpenCV's BORDER_REFLECT_101 has them.
+    """
+    period = max(1, 2 * (length - 1))
+    inside = places % period
+    return np.minimum(inside, period - inside) if length > 1 else np.zeros_like(places)
 
 
 def _by_channel(

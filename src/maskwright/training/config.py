@@ -20,6 +20,7 @@ _CHOICES = {
     "schedule": ("poly", "cosine"),
     "precision": ("auto", "fp32", "bf16", "fp16"),
     "resize": ("auto", "stretch", "letterbox", "pad"),
+    "border": ("auto", "fill", "mirror"),
 }
 _LOWEST = {
     "batch": 1, "accumulate": 1, "evaluate_every": 1, "workers": 0, "patience": 0, "seed": 0,
@@ -40,6 +41,8 @@ class TrainConfig:
         resize: how an image comes to `size`, in training and afterwards: "stretch" may change its
             aspect, "letterbox" keeps it and pads, "pad" does so and enlarges none; "auto" stretches
             where that changes little, and enlarges none where nearly all fit.
+        border: what is padded around it: "fill", grey; "mirror", the image turned over at its edge;
+            "auto" mirrors for class maps, and fills where objects would be seen twice.
         batch: images a step, of all processes together.
         accumulate: steps whose gradients are summed before the weights change.
         budget: wall-clock seconds for everything, turned into steps once; or
@@ -85,6 +88,7 @@ class TrainConfig:
     size: tuple[int, int] = (256, 256)
     crop: tuple[int, int] | None = None
     resize: Literal["auto", "stretch", "letterbox", "pad"] = "auto"
+    border: Literal["auto", "fill", "mirror"] = "auto"
     batch: int = 8
     accumulate: int = 1
     budget: float | None = None
