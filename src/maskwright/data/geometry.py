@@ -48,9 +48,7 @@ class Placement:
 def place(example: Example, placement: Placement) -> Example:
     """Scale, cut out, mirror."""
     if placement.warp is None:
-        found = crop(
-            example, placement.window, placement.size, placement.scaled, placement.border
-        )
+        found = crop(example, placement.window, placement.size, placement.scaled, placement.border)
     else:
         found = warp(example, placement.warp, placement.size, placement.scaled, placement.border)
     if placement.mirror:
