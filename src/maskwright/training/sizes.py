@@ -49,7 +49,7 @@ def suggest_size(dataset: Dataset, largest_area: int = LARGEST_AREA) -> tuple[in
     (height, width), count = Counter(sizes).most_common(1)[0]
     if 2 * count >= len(sizes):
         return _reduced(height, width, largest_area, 8)
-    sizes_N2 = np.array(sizes)
+    sizes_N2: np.ndarray = np.array(sizes)
     holding = _holding(sizes_N2, max(largest_area, LARGEST_AREA_OF_MANY))
     if holding is not None:
         return holding
@@ -78,8 +78,8 @@ def _held(size: tuple[int, int], sizes_N2: np.ndarray) -> float:
 
 def _reduced(height: float, width: float, largest_area: int, multiple: int) -> tuple[int, int]:
     factor = min(1.0, (largest_area / (height * width)) ** 0.5)
-    height, width = (max(32, multiple * round(one * factor / multiple)) for one in (height, width))
-    return height, width
+    sides = [max(32, multiple * round(one * factor / multiple)) for one in (height, width)]
+    return sides[0], sides[1]
 
 
 def choose_fit(config: TrainConfig, sizes_N2: np.ndarray, note: Callable[[str], None]) -> Fit:
