@@ -36,8 +36,8 @@ def boxes(count: int, seed: int = 0, size: tuple[int, int] = SIZE) -> torch.Tens
     generator = torch.Generator().manual_seed(seed)
     high = torch.tensor([size[1], size[0]])
     places = torch.rand((count, 2, 2), generator=generator) * high
-    low, far = places.amin(dim=1), places.amax(dim=1)
-    return torch.cat([low, torch.minimum(far + 4, high)], dim=1)
+    low, far = places.amin(dim=1), torch.minimum(places.amax(dim=1) + 4, high)
+    return torch.cat([torch.minimum(low, far - 8), far], dim=1)  # a few pixels of every level
 
 
 def truth(count: int, seed: int = 5, crowds: int = 0) -> ObjectTruth:
