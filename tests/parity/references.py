@@ -19,6 +19,7 @@ from typing import Any
 import families_attention
 import families_classic
 import families_encoder
+import families_objects
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -333,6 +334,10 @@ FAMILIES: dict[str, Family] = {
     **{
         pattern: Family(from_reference=from_reference, build=build, run=run)
         for pattern, (from_reference, build, run) in families_attention.PORTS.items()
+    },
+    **{
+        pattern: Family(from_reference=from_reference, build=build, run=run)
+        for pattern, (from_reference, build, run) in families_objects.PORTS.items()
     },
     r"FCN(8|16|32)s(AtOnce)?": Family(
         from_reference=fcn.CARD.from_reference,

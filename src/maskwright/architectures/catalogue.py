@@ -20,6 +20,7 @@ from maskwright.architectures import (
     fully_connected,
     hrnetv2,
     lraspp,
+    maskrcnn,
     ocr,
     pspnet,
     segformer,
@@ -282,6 +283,17 @@ _NAIVE = {
     ),
 }
 
+_MASKRCNNS = {
+    f"maskrcnn-{name}": Architecture(
+        network=maskrcnn.MaskRCNN,
+        config=settings,
+        card=maskrcnn.CARD,
+        tiny=maskrcnn.tiny,
+        input_size=(800, 1088),
+    )
+    for name, settings in maskrcnn.VARIANTS.items()
+}
+
 ARCHITECTURES: dict[str, Architecture] = {
     **_UNETS,
     **_BISENETS,
@@ -298,6 +310,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     **_SEGNETS,
     **_DILATIONS,
     **_NAIVE,
+    **_MASKRCNNS,
 }
 """Name -> class, sizes, card. Nothing is built before it is asked for."""
 
