@@ -1,4 +1,4 @@
-"""Networks that answer with objects: Mask R-CNN.
+"""Networks that answer with objects: Mask R-CNN, YOLOv8, YOLO11.
 
 Sizes are read from the golden's shapes; what no shape tells, from `about`.
 """
@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from maskwright.architectures import maskrcnn
+from maskwright.architectures import maskrcnn, yolov8, yolov8_losses
 from maskwright.architectures.contract import Network
 from maskwright.architectures.encoders import RESNETS
 from maskwright.layers.regions import pool_regions
@@ -100,7 +100,72 @@ def run_maskrcnn(
     }
 
 
+# YOLOv8 and YOLO11
+
+
+def _out(weights: Weights, name: str) -> int:
+    return weights[f"{name}.conv.weight"].shape[0]
+
+
+def build_yolov8(golden: Golden, weights: Weights) -> Network:
+    blocks = [*(f"stages.{i}" for i in range(4)), "neck.ups.0", "neck.ups.1", "neck.outs.0",
+              "neck.outs.1"]  # fmt: skip
+    outs = [_out(weights, f"{block}.merge") for block in blocks]
+    later = "attend.split.conv.weight" in weights
+    nested = tuple(f"{block}.steps.0.merge.conv.weight" in weights for block in blocks)
+    masks = "heads.prototypes.first.conv.weight" in weights
+    prefix = "heads.classes.0.0.1" if later else "heads.classes.0.0"
+    return yolov8.YOLOv8(
+        yolov8.YOLOv8Config(
+            classes=weights["heads.classes.0.2.weight"].shape[0],
+            widths=tuple(_out(weights, f"downs.{i}") for i in range(5)),
+            stage_widths=tuple(outs[:4]),
+            depths=tuple(_count(weights, f"{block}.steps") for block in blocks[:4]),
+            neck_widths=tuple(outs[4:]),
+            neck_depth=_count(weights, "neck.ups.0.steps"),
+            inner=tuple(
+                _out(weights, f"{block}.split") / 2 / out for block, out in zip(blocks[:2], outs)
+            ),
+            nested=nested if later else (),
+            attention=_count(weights, "attend.blocks") if later else 0,
+            steps=weights["heads.boxes.0.2.weight"].shape[0] // 4,
+            prototypes=_out(weights, "heads.prototypes.third") if masks else 0,
+            prototype_width=_out(weights, "heads.prototypes.first") if masks else 64,
+            box_width=_out(weights, "heads.boxes.0.0"),
+            class_width=_out(weights, prefix),
+            mask_width=_out(weights, "heads.coefficients.0.0") if masks else 0,
+        )
+    )
+
+
+def run_yolov8(network: Network, golden: Golden, images_B3HW: Tensor) -> dict[str, Tensor]:
+    assert isinstance(network, yolov8.YOLOv8)
+    features = network.features(images_B3HW)
+    raw = network.heads(features)
+    boxes_BA4 = yolov8_losses.decode(raw)
+    low, high = boxes_BA4.chunk(2, dim=-1)
+    parts = [(low + high) / 2, high - low, raw["class_logits_BAK"].sigmoid()]
+    outputs = {
+        "raw.boxes": raw["sides_BA4R"].flatten(2).transpose(1, 2),
+        "raw.scores": raw["class_logits_BAK"].transpose(1, 2),
+        **{f"raw.feats.{level}": one for level, one in enumerate(features)},
+    }
+    if "coefficients_BAP" in raw:
+        parts.append(raw["coefficients_BAP"])
+        outputs |= {
+            "raw.mask_coefficient": raw["coefficients_BAP"].transpose(1, 2),
+            "raw.proto": raw["prototypes_BPhw"],
+            "proto": raw["prototypes_BPhw"],
+        }
+    return outputs | {"decoded": torch.cat(parts, dim=-1).transpose(1, 2)}
+
+
 PORTS: dict[str, tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]] = {
     r"maskrcnn_resnet\d+_fpn.*": (maskrcnn.CARD.from_reference, build_maskrcnn, run_maskrcnn),
+    r"ultralytics\.nn\.tasks\.(Detection|Segmentation)Model": (
+        yolov8.CARD.from_reference,
+        build_yolov8,
+        run_yolov8,
+    ),
 }
 """Pattern of the reference class -> from_reference, build, run."""

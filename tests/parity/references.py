@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import math
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -93,6 +94,12 @@ def full(golden: Golden) -> list[str]:
     dropped = _drop_what_never_runs(golden, network, weights)
     wrong = _mismatches(network, weights)
     unused = sum(tensor.numel() for name, tensor in meta.items() if found.unused in name)
+    # numbers that never change, which the reference keeps as a parameter
+    unused += sum(
+        math.prod(entry["shape"])
+        for entry in golden["state_dict"]
+        if entry.get("kept") and entry["name"].endswith(".weight")
+    )
     want = golden["parameters"] - unused - dropped
     have = sum(parameter.numel() for parameter in network.parameters())
     return wrong if want == have else [*wrong, f"parameters: expected {want}, got {have}"]
