@@ -88,6 +88,21 @@ def test_a_graph_that_disagrees_is_not_written(tmp_path, monkeypatch):
     assert path.read_bytes() == b"what stood here before"
 
 
+def test_of_several_parts_that_counts_which_agrees_least():
+    box = Instance(class_id=2, box_xyxy=(1.0, 1.0, 9.0, 9.0))
+    parts = {
+        "semantic": (np.zeros((8, 10), np.uint8), np.full((8, 10), 1, np.uint8)),
+        "instances": ((box,), ()),
+        "labels": ((Label(class_id=1, score=0.9),), (Label(class_id=1, score=0.1),)),
+    }
+    for name, (_, other) in parts.items():
+        same = {key: mine for key, (mine, _) in parts.items()}
+        left = Segmentation(size=(8, 10), classes=CLASSES, **same)
+        right = Segmentation(size=(8, 10), classes=CLASSES, **(same | {name: other}))
+        assert answer_agreement(left, left) == 1
+        assert answer_agreement(left, right) < 0.7, name
+
+
 @pytest.mark.parametrize(
     ("shares", "written"),
     [

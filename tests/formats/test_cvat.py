@@ -210,6 +210,10 @@ def test_entities_are_never_expanded(tmp_path):
             '<mask label="a" rle="3, 4" left="0" top="0" width="2" height="2"/>',
             "got 2 that sum to 7",
         ),
+        (
+            '<mask label="a" rle="5, -2, 1" left="0" top="0" width="2" height="2"/>',
+            "run lengths >= 0 .* got 3 that sum to 4",
+        ),
         ('<mask label="a" rle="4" left="0" top="0" width="99999" height="99999"/>', "in pixels"),
         ('<blob label="a"/>', "expected one of box, polygon, ellipse, mask, .* got <blob>"),
         ("<tag/>", 'a <tag> has no "label"'),

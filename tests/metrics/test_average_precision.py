@@ -96,10 +96,11 @@ def read_mask(annotation, size):
     return Mask.from_coco(segmentation)
 
 
-def test_boundary_ap_equals_faster_coco_evals():
+@pytest.mark.parametrize("crowds", [0.15, 0.6])
+def test_boundary_ap_equals_faster_coco_evals(crowds):
     from faster_coco_eval import COCO, COCOeval_faster
 
-    truths, predictions = peers.generated(7)
+    truths, predictions = peers.generated(7, crowds=crowds)
     data, results = peers.as_coco(truths, predictions)
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO(data)

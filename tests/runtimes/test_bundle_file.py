@@ -216,6 +216,16 @@ def test_declared_sizes_over_the_limit_are_refused(written, monkeypatch):
         read_bundle(written)
 
 
+def test_a_card_of_just_the_limit_is_read(written, monkeypatch):
+    with zipfile.ZipFile(written) as archive:
+        size = archive.getinfo("card.json").file_size
+    monkeypatch.setattr(bundle_module, "MAX_CARD_BYTES", size)
+    assert read_bundle(written).card.name == make_card().name
+    monkeypatch.setattr(bundle_module, "MAX_CARD_BYTES", size - 1)
+    with pytest.raises(ModelFileError, match="its card has"):
+        read_bundle(written)
+
+
 def test_a_bomb_that_lies_about_its_size_is_refused(tmp_path):
     members = [("card.json", card_bytes()), ("graph.onnx", bytes(8 << 20))]
     path = make_zip(tmp_path / "m.mask", members, zipfile.ZIP_DEFLATED)
