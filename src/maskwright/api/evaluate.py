@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import maskwright.formats as formats
 import maskwright.jobs as jobs
-from maskwright.api.models import is_model, open_predictor, refine_answers
+from maskwright.api.models import is_model, open_predictor, refine_answers, tasks_of_model
 from maskwright.core.card import ModelCard
 from maskwright.core.errors import ConfigError, DataError
 from maskwright.core.files import refuse_output, write_json
@@ -111,7 +111,7 @@ def evaluate(
         ModelFileError: a model that can't be opened.
     """
     _refuse(out, report, [found, against, data])
-    dataset = _read(data, [*ignore], not skip_bad)
+    dataset = _read(data, [*ignore], not skip_bad, tasks_of_model(found))
     for told in dataset.notes:
         note(told)
     meant = formats.AnswerClasses.of(dataset, stands_for)
@@ -172,9 +172,11 @@ def _refuse(
         refuse_output(Path(report), "page", read, "--report")
 
 
-def _read(data: Dataset | Path | str, ignore: Sequence[str], strict: bool) -> Dataset:
+def _read(
+    data: Dataset | Path | str, ignore: Sequence[str], strict: bool, tasks: Collection[Task]
+) -> Dataset:
     if not isinstance(data, Dataset):
-        return formats.read(data, ignore=ignore, strict=strict)
+        return formats.read(data, ignore=ignore, strict=strict, tasks=tasks)
     return formats.read(data.root, ignore=ignore, strict=strict) if ignore else data
 
 

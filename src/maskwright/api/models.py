@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from maskwright.core.errors import MaskwrightError
 from maskwright.core.files import find_checkpoint
+from maskwright.core.sample import Task
 from maskwright.core.telling import Note, no_note
+from maskwright.jobs import tasks_of
 from maskwright.refine import Refinement
-from maskwright.runtimes import BUNDLED, Predictor, load
+from maskwright.runtimes import BUNDLED, Predictor, bundled, load, read_bundle
 
 NONE = "none"
 """As a way to refine: switches off what a bundle's card asks for."""
@@ -43,6 +47,24 @@ def open_predictor(
 
         return checkpoint_predictor(path, threads)
     return load(path, threads=threads, runtime=runtime)  # type: ignore[arg-type]
+
+
+def tasks_of_model(model: Predictor | Path | str) -> frozenset[Task]:
+    """What a model answers, by its card; nothing where it is none, or can't be opened."""
+    if isinstance(model, Predictor):
+        return tasks_of(model.card.tasks)
+    if not is_model(Path(model)):
+        return frozenset()
+    with contextlib.suppress(MaskwrightError):  # whoever opens it says what is wrong
+        path = find_checkpoint(Path(model))
+        if path.suffix == ".safetensors":
+            from maskwright.architectures import read_card
+
+            return tasks_of(read_card(path).tasks)
+        return tasks_of(
+            read_bundle(bundled(str(path)) if str(path) in BUNDLED else path).card.tasks
+        )
+    return frozenset()
 
 
 def refine_answers(

@@ -345,7 +345,7 @@ def build(name: str, classes: int, **overrides: Any) -> Network:
 
     Args:
         name: a key of `ARCHITECTURES`.
-        classes: K, 2 or more, background included.
+        classes: K; 2 or more, background included, where every pixel gets one.
         overrides: attributes of the architecture's configuration, such as `dropout=0.0`; lists
             stand for tuples, as JSON has no tuples.
 
@@ -355,8 +355,8 @@ def build(name: str, classes: int, **overrides: Any) -> Network:
     """
     entry = architecture(name)
     sizes = config_values(type(entry.config), {"classes": classes, **overrides}, name)
-    if sizes["classes"] < 2:
-        raise ConfigError(
-            f"{name}: expected 2 classes or more, background included, got {classes}."
-        )
+    fewest = 2 if "semantic" in entry.card.tasks else 1
+    if sizes["classes"] < fewest:
+        told = "2 classes or more, background included" if fewest == 2 else "a class or more"
+        raise ConfigError(f"{name}: expected {told}, got {classes}.")
     return entry.network(dataclasses.replace(entry.config, **sizes))

@@ -131,7 +131,7 @@ def train_all(
     if jobs < 1:
         raise ConfigError(f"expected at least one job, got {jobs}.")
     names = find_candidates(models)
-    dataset = formats.read(data)
+    dataset = formats.read(data, tasks=architecture(names[0]).card.tasks)
     size = size or suggest_size(dataset)
     threads = max(1, machine.usable_cores() // jobs) if threads is None else threads
     machine.thread_count(threads)

@@ -22,6 +22,7 @@ from pathlib import Path
 
 import maskwright.formats as formats
 import maskwright.jobs as jobs
+from maskwright.architectures import architecture
 from maskwright.benchmarks.memory import peak_mib
 from maskwright.core import machine
 from maskwright.core.errors import MaskwrightError
@@ -152,7 +153,7 @@ def run_trial(folder: Path, data: Path, config: TrainConfig) -> TrialResult:
         MaskwrightError: as `train` and `resume`.
         KeyboardInterrupt: Ctrl-C ended the training, whose state is kept.
     """
-    dataset = formats.read(data)
+    dataset = formats.read(data, tasks=architecture(config.architecture).card.tasks)
     run, progress = RunFolder(folder / "training", overwrite=True), Terminal(every=20)
     if run.resumable:
         result = resume(dataset, run.path, progress=progress)

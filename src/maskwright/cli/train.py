@@ -180,6 +180,7 @@ def go_on(data: Path | None, out: Path, given: Mapping[str, Any]) -> None:
         ConfigError: no run lies there, or the options or the data are others than the run's.
     """
     import maskwright.formats as formats
+    from maskwright.architectures import architecture
     from maskwright.cli.console import console
     from maskwright.training import DEFAULT_LOGS, RunFolder, Terminal, resume
 
@@ -189,10 +190,11 @@ def go_on(data: Path | None, out: Path, given: Mapping[str, Any]) -> None:
         settings, {name: v for name, v in given.items() if name not in ("device", "log")}
     )
     root = Path(settings["data"]) if data is None else data
-    dataset = formats.read(root)
+    tasks = architecture(settings["architecture"]).card.tasks
+    dataset = formats.read(root, tasks=tasks)
     left = [name for name in dataset.classes.names if name not in settings["classes"]]
     if left:  # by --ignore, when the run was started
-        dataset = formats.read(root, ignore=left)
+        dataset = formats.read(root, ignore=left, tasks=tasks)
     _tell(resume(dataset, out, device=device, progress=Terminal(console), logs=logs))
 
 

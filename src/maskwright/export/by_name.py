@@ -19,7 +19,7 @@ from maskwright.core.telling import Bars, Note, no_bar, no_note
 from maskwright.export.bundle import ExportReport
 from maskwright.export.checkpoint import export_checkpoint, export_checkpoint_precise
 from maskwright.export.precision import PrecisionReport
-from maskwright.jobs import find_inputs
+from maskwright.jobs import find_inputs, tasks_of
 from maskwright.refine import Refinement
 
 DEFAULT_OUT = Path("model.mask")
@@ -96,7 +96,11 @@ def export(
     }
     if images is not None:
         return export_checkpoint(weights, out, _photos(images, weights, count), **common)
-    dataset = data if isinstance(data, Dataset) else formats.read(data or Path())
+    dataset = (
+        data
+        if isinstance(data, Dataset)
+        else formats.read(data or Path(), tasks=read_card(weights).tasks)
+    )
     for told in dataset.notes:
         note(told)
     with bar("scoring") as progress:

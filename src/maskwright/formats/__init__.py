@@ -6,13 +6,13 @@ detects the layout and says in `Dataset.notes` what it saw.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from maskwright.core.errors import ConfigError, DataError
-from maskwright.core.sample import Dataset, Sample
+from maskwright.core.sample import Dataset, Sample, Task
 from maskwright.formats import (
     cityscapes,
     class_folders,
@@ -65,6 +65,7 @@ def read(
     ignore: Iterable[str] = (),
     strict: bool = True,
     options: object = None,
+    tasks: Collection[Task] = (),
 ) -> Dataset:
     """Read a labelled set, whatever its format.
 
@@ -76,6 +77,8 @@ def read(
             other. Else every sample is kept, and a faulty one raises when it is read; `jobs.check`
             collects those faults.
         options: of the format, such as `YoloOptions(vertices="edge")`, or a mapping of them.
+        tasks: what it is read for: where it holds several formats, the one that can hold most of
+            these.
 
     Returns:
         The set; `notes` says which layout was seen and what was decided.
@@ -98,7 +101,7 @@ def read(
             f"{root} has no layout that is known; found {what_is_in(root)}. "
             f"Expected one of\n{layouts}"
         )
-    chosen = next(iter(seen))
+    chosen = max(seen, key=lambda name: len(FORMATS[name].tasks & {*tasks}))
     dataset = FORMATS[chosen].read(root, ignore, strict, options_for(chosen, options))
     notes = [f"{root} is read as {chosen}: {seen.pop(chosen)}."]
     notes += [f"It also holds {why}; read it with format {name!r}." for name, why in seen.items()]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import maskwright.formats as formats
+from maskwright.architectures import architecture
 from maskwright.core.files import refuse_output
 from maskwright.core.pixels import RGB, Pixels
 from maskwright.core.sample import Dataset, with_pixels
@@ -83,7 +84,7 @@ def train(
     else:
         source = data.root if isinstance(data, Dataset) else data
         refuse_output(Path(out), "run", [Path(source), weights or None])
-        dataset = formats.read(source, ignore=ignored)
+        dataset = formats.read(source, ignore=ignored, tasks=architecture(named).card.tasks)
     if (channels, highest) != (RGB.channels, RGB.highest):
         dataset = with_pixels(dataset, Pixels(channels=channels, highest=highest))
     for told in dataset.notes:
