@@ -16,11 +16,11 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from maskwright.core.classes import Classes
 from maskwright.core.errors import ConfigError, DataError
-from maskwright.core.files import atomic_path, write_json, write_text
+from maskwright.core.files import atomic_path, flush, flushes_held, write_json, write_text
 from maskwright.core.locking import alone
 from maskwright.core.machine import usable_cores
 from maskwright.core.sample import Dataset, Sample
@@ -41,6 +41,8 @@ VOID = "void"
 
 _PARTS = ".parts"
 _FEW = 64  # images, below which starting processes costs more than it brings
+_TOGETHER = 8  # images, whose files reach the disk in one go
+_HELD_BYTES = 1 << 24  # of parts, whose entries are kept in memory
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,6 +77,14 @@ class _Job:
     target: Target
     uncovered: int
     skip_bad: bool
+
+
+class _Told(NamedTuple):
+    """What an image's part tells of it: its name as split/name, and losses as plain data."""
+
+    name: str
+    losses: tuple[Entry, ...]
+    remarks: tuple[Entry, ...]
 
 
 @alone("out")
@@ -143,13 +153,17 @@ def convert(
     finished = _open_plan(out, plan)
     if finished is not None:
         return finished
-    todo = [item for item in items if not _part(out, item[0]).is_file()]
+    todo = [item for item in items if not _is_done(out, item[0])]
     job = _Job(format=to, target=target, uncovered=uncovered, skip_bad=skip_bad)
     if workers is None:
         workers = min(8, usable_cores()) if len(todo) >= _FEW else 1
-    for done, _ in enumerate(run_in_order(partial(_convert_one, job), todo, workers), start=1):
-        if progress is not None:
-            progress(len(items) - len(todo) + done, len(items))
+    some = [todo[start : start + _TOGETHER] for start in range(0, len(todo), _TOGETHER)]
+    done = len(items) - len(todo)
+    for count in run_in_order(partial(_convert_some, job), some, workers, at_once=1):
+        for _ in range(count):
+            done += 1
+            if progress is not None:
+                progress(done, len(items))
     return _join(job, plan, len(items), len(todo))
 
 
@@ -230,10 +244,30 @@ def _only_leftovers(out: Path) -> bool:
     return inside <= {_PARTS} and all(path.name.endswith(".part") for path in files)
 
 
-def _convert_one(job: _Job, item: tuple[int, str, Sample]) -> None:
-    """Write one image and, last, its part."""
-    index, split, sample = item
-    note: dict[str, Any] = {"split": split, "name": sample.name}
+def _convert_some(job: _Job, items: Sequence[tuple[int, str, Sample]]) -> int:
+    """Write some images and, when their files have reached the disk, their parts.
+
+    A part itself need not: it costs the work of one image, where a crash has left it damaged.
+
+    Returns:
+        How many images they are.
+    """
+    notes: dict[int, Entry] = {}
+    with flushes_held() as files:
+        try:
+            for item in items:
+                notes[item[0]] = _convert_one(job, item)
+        finally:
+            flush(files)
+            for index, note in notes.items():
+                write_text(_part(job.target.root, index), compact_json(note), flushed=False)
+    return len(items)
+
+
+def _convert_one(job: _Job, item: tuple[int, str, Sample]) -> Entry:
+    """Write one image; what its part holds."""
+    _, split, sample = item
+    note: Entry = {"split": split, "name": sample.name}
     try:
         truth = renumbered(sample.read_truth(), job.target.classes)
         truth, losses = _fitted(truth, job, f"{split}/{sample.name}")
@@ -245,7 +279,7 @@ def _convert_one(job: _Job, item: tuple[int, str, Sample]) -> None:
         if not job.skip_bad:
             raise
         note["bad"] = str(error)
-    write_text(_part(job.target.root, index), compact_json(note))
+    return note
 
 
 def _fitted(truth: Segmentation, job: _Job, name: str) -> tuple[Segmentation, tuple[Loss, ...]]:
@@ -262,18 +296,21 @@ def _fitted(truth: Segmentation, job: _Job, name: str) -> tuple[Segmentation, tu
 
 
 class _Parts(Sequence[Entry]):
-    """The entries of a split, read from disk one by one."""
+    """The entries of a split: a first few in memory, the others read from disk one by one."""
 
-    def __init__(self, out: Path, indices: Sequence[int]) -> None:
-        self._out, self._indices = out, indices
+    def __init__(self, out: Path, indices: Sequence[int], held: Mapping[int, Entry]) -> None:
+        self._out, self._indices, self._held = out, indices, held
 
     def __len__(self) -> int:
         return len(self._indices)
 
     def __getitem__(self, place: Any) -> Any:
         if isinstance(place, slice):
-            return _Parts(self._out, self._indices[place])
-        entry: Entry = _note(self._out, self._indices[place])["entry"]
+            return _Parts(self._out, self._indices[place], self._held)
+        index = self._indices[place]
+        entry: Entry = (
+            self._held[index] if index in self._held else _note(self._out, index)["entry"]
+        )
         return entry
 
 
@@ -281,29 +318,37 @@ def _join(job: _Job, plan: dict[str, Any], count: int, made: int) -> Conversion:
     """Write the set's own files from the parts; the summary last."""
     out = job.target.root
     indices: dict[str, list[int]] = {split: [] for split in job.target.splits}
-    skipped = []
+    skipped: list[list[str]] = []
+    held: dict[int, Entry] = {}
+    told: dict[int, _Told] = {}
+    size = 0
     for index in range(count):
         note = _note(out, index)
+        name = f"{note['split']}/{note['name']}"
         if "bad" in note:
-            skipped.append([f"{note['split']}/{note['name']}", note["bad"]])
-        else:
-            indices[note["split"]].append(index)
+            skipped.append([name, note["bad"]])
+            continue
+        indices[note["split"]].append(index)
+        told[index] = _Told(name, tuple(note["losses"]), tuple(note["remarks"]))
+        size += _part(out, index).stat().st_size
+        if size <= _HELD_BYTES:
+            held[index] = note["entry"]
     if skipped and len(skipped) == count:
         raise DataError(f"none of {count} images could be used; the first: {skipped[0][1]}")
     of_set = FORMATS[job.format].finish_set(
-        job.target, {split: _Parts(out, own) for split, own in indices.items()}
+        job.target, {split: _Parts(out, own, held) for split, own in indices.items()}
     )
-    kept = [index for own in indices.values() for index in own]
-    told = [(WHOLE_SET, loss) for loss in of_set]
-    _write_losses(out, kept, told)
+    kept = [told[index] for own in indices.values() for index in own]
+    beyond = [(WHOLE_SET, loss) for loss in of_set]
+    _write_losses(out, kept, beyond)
     summary = {
         "plan": plan,
         "images": {split: len(own) for split, own in indices.items()},
         "skipped": skipped,
         "losses": list(
-            sentences(f"{job.format} can't hold ", chain(_losses(out, kept, "losses"), told))
+            sentences(f"{job.format} can't hold ", chain(_losses(kept, "losses"), beyond))
         ),
-        "remarks": list(sentences("", _losses(out, kept, "remarks"))),
+        "remarks": list(sentences("", _losses(kept, "remarks"))),
     }
     write_json(out / SUMMARY, summary)
     shutil.rmtree(out / _PARTS, ignore_errors=True)
@@ -323,21 +368,20 @@ def _finished(out: Path, made: int) -> Conversion:
     )
 
 
-def _losses(out: Path, indices: Sequence[int], *keys: str) -> Iterator[tuple[str, Loss]]:
-    for index in indices:
-        note = _note(out, index)
-        for loss in (loss for key in keys for loss in note[key]):
+def _losses(kept: Sequence[_Told], *keys: str) -> Iterator[tuple[str, Loss]]:
+    for one in kept:
+        for loss in (loss for key in keys for loss in getattr(one, key)):
             yield (
-                f"{note['split']}/{note['name']}",
+                one.name,
                 Loss(what=loss["what"], count=loss["count"], ious=tuple(loss["ious"])),
             )
 
 
-def _write_losses(out: Path, indices: Sequence[int], of_set: Sequence[tuple[str, Loss]]) -> None:
+def _write_losses(out: Path, kept: Sequence[_Told], of_set: Sequence[tuple[str, Loss]]) -> None:
     """A row for each thing that an image lost: its mean and lowest IoU where pixels changed."""
     with atomic_path(out / LOSSES) as temporary, temporary.open("w", encoding="utf-8") as file:
         file.write("image,lost,count,mean_iou,lowest_iou\n")
-        for name, loss in chain(_losses(out, indices, "losses", "remarks"), of_set):
+        for name, loss in chain(_losses(kept, "losses", "remarks"), of_set):
             ious = loss.ious
             mean, lowest = (
                 (f"{sum(ious) / len(ious):.6f}", f"{min(ious):.6f}") if ious else ("", "")
@@ -346,6 +390,14 @@ def _write_losses(out: Path, indices: Sequence[int], of_set: Sequence[tuple[str,
             what = loss.what.replace("{} ", "").replace("{{", "{").replace("}}", "}")
             csv.writer(row, lineterminator="\n").writerow([name, what, loss.count, mean, lowest])
             file.write(row.getvalue())
+
+
+def _is_done(out: Path, index: int) -> bool:
+    """Whether an image's part is there and whole: a crash of the machine may leave it empty."""
+    try:
+        return isinstance(_note(out, index), dict)
+    except DataError:
+        return False
 
 
 def _note(out: Path, index: int) -> dict[str, Any]:
