@@ -18,6 +18,7 @@ from maskwright.core.image import (
     IMAGE_SUFFIXES,
     encode_png,
     open_picture,
+    plain_jpeg_size,
     png_is_plain,
     read_bytes,
     read_image,
@@ -111,11 +112,14 @@ def image_sizes(path: Path) -> tuple[tuple[int, int], tuple[int, int]]:
     Raises:
         DataError: the file is missing or no image.
     """
+    plain = plain_jpeg_size(path)
+    if plain is not None:
+        return plain, plain
     try:
         with open_picture(path) as picture:
             stored = (picture.height, picture.width)
-            plain = picture.format == "PNG" and png_is_plain(path)
-            turned = not plain and picture.getexif().get(_EXIF_ORIENTATION, 1) != 1
+            whole = picture.format == "PNG" and png_is_plain(path)
+            turned = not whole and picture.getexif().get(_EXIF_ORIENTATION, 1) != 1
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         turned, stored = True, (0, 0)  # a format that Pillow lacks, or a fault for read_image
     if not turned:
