@@ -110,19 +110,16 @@ def _runs_of_texts(data: bytes, letters_each: list[int]) -> tuple[np.ndarray, np
     if letters.max() > 63 or not closing[begins[1:] - 1].all():
         return None
     ends = np.flatnonzero(closing)
-    starts = np.empty_like(ends)
-    starts[:1], starts[1:] = 0, ends[:-1] + 1
-    lengths = ends - starts
-    if lengths.max() > _MOST_LETTERS:
+    lengths = np.diff(ends, prepend=-1)
+    longest = int(lengths.max())
+    if longest > _MOST_LETTERS + 1:
         return None
-    numbers = (letters[starts] & 31).astype(np.int64)
-    group, more = 1, np.flatnonzero(lengths)
-    while len(more):
-        numbers[more] |= (letters[starts[more] + group] & 31).astype(np.int64) << (5 * group)
-        group += 1
-        more = more[lengths[more] >= group]
-    negative = np.flatnonzero(letters[ends] & 16)
-    numbers[negative] -= np.int64(1) << (5 * lengths[negative] + 5)
+    # The last letter's highest bit is the number's sign; those before it follow, highest first.
+    numbers = ((letters[ends] & 31) ^ 16).astype(np.int64) - 16
+    longer = np.flatnonzero(lengths > 1)
+    for back in range(1, longest):
+        numbers[longer] = (numbers[longer] << 5) | (letters[ends[longer] - back] & 31)
+        longer = longer[lengths[longer] > back + 1]
     first = np.searchsorted(ends, begins)
     _add_up(numbers, first)
     return numbers, first

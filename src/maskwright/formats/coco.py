@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from maskwright.core.classes import Classes
@@ -45,6 +45,7 @@ from maskwright.formats.coco_entries import (
     join_categories,
     load,
     names_by_id,
+    stem_of,
     unwrapped,
 )
 from maskwright.formats.coco_write import (
@@ -232,7 +233,8 @@ def _read_split(
             by_image[entry["image_id"]].append(entry)
     named = [image["file_name"] for image in images.values()]
     part = part.among(named)
-    missing = [name for name in named if not (part.images / name).is_file()]
+    home = part.images
+    missing = [name for name in named if not (home / name).is_file()]
     told = [fault for found in faults.values() for fault in found]
     reading.refuse(_together(part, told, missing))
     if faults[None]:
@@ -264,7 +266,7 @@ def _sample(
     extras = extras_of_image(entry)
     crowds = reading.options.crowds == "crowds"
     truth = partial(read_truth, kept, class_of, classes, size, image, part.file, extras, crowds)
-    name = PurePosixPath(entry["file_name"]).with_suffix("").as_posix()
+    name = stem_of(entry["file_name"])
     fault = f"{part.file}: {'; '.join(faults)}." if faults else ""
     return reading.sample(name, image, truth, tasks, fault)
 
