@@ -157,9 +157,9 @@ def boundary_spans(spans: Spans, chosen: np.ndarray, ratio: float = RATIO) -> Sp
 
 def _widths(sizes: np.ndarray, ratio: float) -> np.ndarray:
     """int64 [N]: `boundary_width` of images of these sizes [N, 2]."""
-    seen = [(height, width) for height, width in sizes.tolist()]
-    known = {size: boundary_width(size, ratio) for size in set(seen)}
-    return np.array([known[size] for size in seen], np.int64)
+    codes, inverse = np.unique(sizes[:, 0] << 32 | sizes[:, 1], return_inverse=True)
+    known = [boundary_width((code >> 32, code & 0xFFFFFFFF), ratio) for code in codes.tolist()]
+    return np.array(known, np.int64)[inverse]
 
 
 def _batches(which: np.ndarray, work: np.ndarray) -> list[np.ndarray]:
