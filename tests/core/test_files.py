@@ -178,7 +178,8 @@ def test_what_killed_programs_left_goes_and_what_others_write_stays(tmp_path):
 def test_files_whose_flush_is_held_stand_at_once_and_are_flushed_together(tmp_path, monkeypatch):
     flushed = []
     monkeypatch.setattr(os, "fsync", flushed.append)
-    with flushes_held() as files:
+    files = []
+    with flushes_held(files):
         write_bytes(tmp_path / "a", b"a")
         write_text(tmp_path / "b", "b")
         write_text(tmp_path / "c", "c", flushed=False)

@@ -224,16 +224,16 @@ _held: ContextVar[list[Path] | None] = ContextVar("held", default=None)
 
 
 @contextlib.contextmanager
-def flushes_held() -> Iterator[list[Path]]:
+def flushes_held(files: list[Path]) -> Iterator[None]:
     """Files that are written inside take their places before they have reached the disk.
 
-    Yields:
-        Their paths, as they come: `flush` them before anything tells that they are whole.
+    Args:
+        files: takes their paths, as they come: `flush` them before anything tells that they are
+            whole.
     """
-    files: list[Path] = []
     before = _held.set(files)
     try:
-        yield files
+        yield
     finally:
         _held.reset(before)
 

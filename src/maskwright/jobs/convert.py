@@ -12,7 +12,8 @@ import hashlib
 import io
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -35,6 +36,9 @@ from maskwright.jobs.workers import run_in_order
 
 SUMMARY, LOSSES = "conversion.json", "losses.csv"
 """Files beside the result: what was done (written last), and a row a loss."""
+
+_Item = tuple[int, str, Sample]
+"""An image's number, split and sample."""
 
 VOID = "void"
 """As a background's name: pixels that no object covers stay unlabelled."""
@@ -159,7 +163,7 @@ def convert(
         workers = min(8, usable_cores()) if len(todo) >= _FEW else 1
     some = [todo[start : start + _TOGETHER] for start in range(0, len(todo), _TOGETHER)]
     done = len(items) - len(todo)
-    for count in run_in_order(partial(_convert_some, job), some, workers, at_once=1):
+    for count in _convert_all(job, some, workers):
         for _ in range(count):
             done += 1
             if progress is not None:
@@ -190,7 +194,7 @@ def _samples(dataset: Dataset) -> Iterator[tuple[str, Sample]]:
             yield split, sample
 
 
-def _digest(items: Sequence[tuple[int, str, Sample]]) -> dict[str, Any]:
+def _digest(items: Sequence[_Item]) -> dict[str, Any]:
     names = "\n".join(f"{split}/{sample.name}" for _, split, sample in items)
     return {"count": len(items), "sha256": hashlib.sha256(names.encode()).hexdigest()}
 
@@ -244,27 +248,67 @@ def _only_leftovers(out: Path) -> bool:
     return inside <= {_PARTS} and all(path.name.endswith(".part") for path in files)
 
 
-def _convert_some(job: _Job, items: Sequence[tuple[int, str, Sample]]) -> int:
-    """Write some images and, when their files have reached the disk, their parts.
+@dataclass(slots=True)
+class _Batch:
+    """Images that are written: what their parts are to hold, by number, and their files."""
 
-    A part itself need not: it costs the work of one image, where a crash has left it damaged.
+    notes: dict[int, Entry] = field(default_factory=dict)
+    files: list[Path] = field(default_factory=list)
 
-    Returns:
-        How many images they are.
+
+def _convert_all(job: _Job, batches: Sequence[Sequence[_Item]], workers: int) -> Iterator[int]:
+    """Convert all; after each batch, how many images it has.
+
+    In one process the disk works on a batch while the next one is converted.
     """
-    notes: dict[int, Entry] = {}
-    with flushes_held() as files:
-        try:
-            for item in items:
-                notes[item[0]] = _convert_one(job, item)
-        finally:
-            flush(files)
-            for index, note in notes.items():
-                write_text(_part(job.target.root, index), compact_json(note), flushed=False)
+    if workers > 1 and len(batches) > 1:
+        yield from run_in_order(partial(_convert_some, job), batches, workers, at_once=1)
+        return
+    with ThreadPoolExecutor(1) as disk:
+        finishing: Future[None] | None = None
+        for number, items in enumerate(batches):
+            batch = _Batch()
+            try:
+                _write_some(job, items, batch)
+            finally:
+                if finishing is not None:
+                    finishing.result()
+                finishing = disk.submit(_finish_some, job, batch)
+            if number:
+                yield len(batches[number - 1])
+        if finishing is not None:
+            finishing.result()
+            yield len(batches[-1])
+
+
+def _convert_some(job: _Job, items: Sequence[_Item]) -> int:
+    """Convert some images; how many they are."""
+    batch = _Batch()
+    try:
+        _write_some(job, items, batch)
+    finally:
+        _finish_some(job, batch)
     return len(items)
 
 
-def _convert_one(job: _Job, item: tuple[int, str, Sample]) -> Entry:
+def _write_some(job: _Job, items: Sequence[_Item], batch: _Batch) -> None:
+    """Write some images; `batch` takes those that are done."""
+    with flushes_held(batch.files):
+        for item in items:
+            batch.notes[item[0]] = _convert_one(job, item)
+
+
+def _finish_some(job: _Job, batch: _Batch) -> None:
+    """Write the parts of some images when their files have reached the disk.
+
+    A part itself need not: it costs the work of one image, where a crash has left it damaged.
+    """
+    flush(batch.files)
+    for index, note in batch.notes.items():
+        write_text(_part(job.target.root, index), compact_json(note), flushed=False)
+
+
+def _convert_one(job: _Job, item: _Item) -> Entry:
     """Write one image; what its part holds."""
     _, split, sample = item
     note: Entry = {"split": split, "name": sample.name}
