@@ -1,8 +1,8 @@
 """Convert a labelled set to another format: image by image, in parallel, resumable, losses told.
 
-Each image is read, written and noted in a small file of its own, last, that marks it as done; the
-set's own files are joined from these notes. A call that was ended goes on where it stopped and
-ends in the same bytes, whatever the number of workers.
+Each image is read, written and, once its files have reached the disk, noted in a small file of its
+own that marks it as done; the set's own files are joined from these notes. A call that was ended
+goes on where it stopped and ends in the same bytes, whatever the number of workers.
 """
 
 from __future__ import annotations
