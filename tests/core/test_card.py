@@ -61,7 +61,11 @@ def test_only_cards_that_older_programs_would_misread_are_of_the_new_format():
     card = replace(CARD, postprocess=Postprocess(name="dense-crf"))
     assert card.to_dict()["format_version"] == 2
     card = replace(CARD, modifications=(Modification(name="keep-channels"),))
-    assert card.to_dict()["format_version"] == FORMAT_VERSION == 3
+    assert card.to_dict()["format_version"] == 3
+    for resize in (Resize(size=(8, 8), mode="pad"), Resize(size=(8, 8), border="mirror")):
+        card = replace(CARD, resize=resize)
+        assert card.to_dict()["format_version"] == FORMAT_VERSION
+        assert ModelCard.from_dict(card.to_dict()).resize == resize
 
 
 def test_a_newer_card_is_refused_with_both_versions():

@@ -18,7 +18,7 @@ from maskwright.core.resize import (
 
 SIDES = st.integers(1, 70)
 SIZES = st.tuples(SIDES, SIDES)
-MODES = st.sampled_from(["stretch", "letterbox"])
+MODES = st.sampled_from(["stretch", "letterbox", "pad"])
 
 
 def numbered(size, dtype=np.uint16):
@@ -86,7 +86,41 @@ def test_a_class_map_comes_back_as_sampled_twice(source, size, mode):
     np.testing.assert_array_equal(out, twice)
 
 
-@given(SIZES, st.integers(1, 4), MODES)
+@given(SIZES, SIZES)
+def test_padding_enlarges_no_image_and_shrinks_as_the_letterbox(source, size):
+    geometry = Resize(size=size, mode="pad").geometry(source)
+    if source[0] <= size[0] and source[1] <= size[1]:
+        assert geometry.content == source
+        assert geometry.offset == ((size[0] - source[0]) // 2, (size[1] - source[1]) // 2)
+    else:
+        assert geometry == Resize(size=size, mode="letterbox").geometry(source)
+
+
+@given(SIZES, SIZES, st.sampled_from(["letterbox", "pad"]), st.booleans())
+def test_a_mirrored_border_is_numpys_reflection(source, size, mode, buffered):
+    image = np.random.default_rng(0).integers(0, 256, (*source, 3), np.uint8)
+    resize = Resize(size=size, mode=mode, border="mirror", interpolation="nearest")
+    out = np.zeros((*size, 3), np.uint8) if buffered else None
+    found, geometry = resize.apply(image, out)
+    (top, left), content = geometry.offset, geometry.content
+    room = [(top, size[0] - content[0] - top), (left, size[1] - content[1] - left), (0, 0)]
+    inside = resize_nearest(image, content)
+    np.testing.assert_array_equal(found, np.pad(inside, room, mode="reflect"))
+
+
+def test_an_unknown_border_is_refused():
+    with pytest.raises(ConfigError, match="expected border fill or mirror, got 'wrap'"):
+        Resize(size=(4, 4), border="wrap")
+
+
+def test_a_plain_border_is_written_as_before():
+    plain = Resize(size=(4, 4), mode="letterbox")
+    assert "border" not in plain.to_dict()
+    for resize in (plain, Resize(size=(4, 4), mode="pad", border="mirror")):
+        assert Resize.from_dict(resize.to_dict()) == resize
+
+
+@given(SIZES, st.integers(1, 4), st.sampled_from(["stretch", "letterbox"]))
 def test_enlarging_by_a_whole_factor_loses_nothing(source, factor, mode):
     ids = numbered(source)
     size = (source[0] * factor, source[1] * factor)

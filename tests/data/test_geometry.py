@@ -136,10 +136,11 @@ def test_a_scaled_crop_is_a_window_of_the_resized_image(source, scaled, size, se
     np.testing.assert_array_equal(found.masks[0], cut(resize_nearest(mask, scaled), 0))
 
 
-@pytest.mark.parametrize("fit", ["stretch", "letterbox"])
+@pytest.mark.parametrize("fit", ["stretch", "letterbox", "pad"])
+@pytest.mark.parametrize("border", ["fill", "mirror"])
 @settings(deadline=None, max_examples=40)
 @given(source=SIZES, size=SIZES, seed=st.integers(0, 10**6))
-def test_without_augmentation_training_sees_what_deployment_sees(fit, source, size, seed):
+def test_without_augmentation_training_sees_what_deployment_sees(fit, border, source, size, seed):
     rng = np.random.default_rng(seed)
     mask = np.ones(source, np.uint8)
     example = Example(
@@ -152,8 +153,8 @@ def test_without_augmentation_training_sees_what_deployment_sees(fit, source, si
         objects_known=True,
     )
     keep_all = replace(NONE, smallest_box=0.0)
-    found = augment(example, Frame(size=size, fit=fit), keep_all, rng)
-    expected, geometry = Resize(size=size, mode=fit).apply(example.image)
+    found = augment(example, Frame(size=size, fit=fit, border=border), keep_all, rng)
+    expected, geometry = Resize(size=size, mode=fit, border=border).apply(example.image)
     np.testing.assert_array_equal(found.image, expected)
     (top, left), (height, width) = geometry.offset, geometry.content
     inner = (slice(top, top + height), slice(left, left + width))
@@ -181,6 +182,14 @@ def test_a_crop_at_native_scale_is_a_window_of_what_deployment_sees(fit):
     assert len(places) > 10
     if fit == "letterbox":  # the image fills rows 10 to 30: no crop is spent on the border
         assert {top for top, _ in places} <= set(range(10, 17))
+
+
+def test_a_turned_image_is_mirrored_beyond_its_edges():
+    example = noise(3, (30, 60))
+    room = np.pad(example.image, ((40, 40), (40, 40), (0, 0)), mode="reflect")
+    found = warp(example, np.array([[1.0, 0, -7], [0, 1, -5], [0, 0, 1]]), (31, 44), None, "mirror")
+    np.testing.assert_array_equal(found.image, room[35 : 35 + 31, 33 : 33 + 44])
+    assert (found.class_map[:5] == 255).all()
 
 
 def test_upside_down():

@@ -86,6 +86,38 @@ def test_what_was_drawn_is_written_again(tmp_path):
     assert any("the attributes of 1 objects" in text for text in to_yolo.losses)
 
 
+def test_what_cvat_tells_of_task_images_and_order_is_written_again(tmp_path):
+    for name in ("a", "b"):
+        save(tmp_path / f"set/images/{name}.png", picture(0))
+    box = '<box label="{}" xtl="1" ytl="1" xbr="9" ybr="9" z_order="{}"/>'
+    tag = '<tag label="crack"><attribute name="sure">no</attribute></tag>'
+    inner = "".join(
+        f'<image id="{number}" name="{name}.png" width="32" height="24">{own}</image>'
+        for number, name, own in ((17, "b", box.format("spot", 2) + tag), (4, "a", ""))
+    )
+    labels = "".join(
+        f"<label><name>{name}</name><color>{colour}</color></label>"
+        for name, colour in (("spot", "#f80"), ("crack", "#010203"))
+    )
+    meta = f"<task><id>5</id><name>wall &amp; roof</name><labels>{labels}</labels></task>"
+    put(tmp_path / "set", inner, meta)
+    found = read(tmp_path / "set")
+    assert found.classes.colours == ((255, 136, 0), (1, 2, 3))
+    assert "1 attributes of image labels are left out." in found.notes
+    done = convert(found, tmp_path / "out", "cvat", workers=1)
+    assert done.losses == ()
+    assert "attributes of image labels are left out,1" in (tmp_path / "out/losses.csv").read_text()
+    root = ET.parse(tmp_path / "out/annotations.xml").getroot()
+    assert (root.findtext("meta/task/id"), root.findtext("meta/task/name")) == ("5", "wall & roof")
+    ids = {one.get("name"): one.get("id") for one in root.findall("image")}
+    assert ids == {"a.png": "4", "b.png": "17"}
+    assert root.find("image/box").get("z_order") == "2"
+    to_yolo = convert(found, tmp_path / "yolo", "yolo_boxes", workers=1)
+    told = " ".join(to_yolo.losses)
+    assert "id, name" in told
+    assert "'z_order' of 1 objects" in told
+
+
 def test_attributes_that_xml_cant_hold_are_counted(tmp_path):
     small = memory([np.ones(SIZE, bool)])
     (sample,) = small.splits["train"]

@@ -86,6 +86,37 @@ def test_what_was_drawn_is_written_again(tmp_path):
     assert any("the field 'flags' of 1 objects" in text for text in to_voc.losses)
 
 
+def test_flags_of_images_and_groups_of_one_shape_are_kept(tmp_path):
+    shapes = [
+        labelme_shape("rectangle", [[2, 2], [9, 9]], "spot") | {"group_id": 7},
+        labelme_shape("polygon", [[2, 2], [9, 2], [9, 9]], "crack") | {"group_id": 7},
+        labelme_shape("polygon", [[12, 2], [19, 2], [19, 9]], "spot"),
+        labelme_shape("polygon", [[12, 12], [19, 12], [19, 19]], "crack") | {"group_id": 1},
+        labelme_shape("polygon", [[22, 12], [29, 12], [29, 19]], "crack") | {"group_id": 1},
+    ]
+    save(tmp_path / "set/im0.png", picture(0))
+    put(tmp_path / "set", labelme_document(shapes) | {"flags": {"blurred": True, "night": False}})
+    done = convert(read(tmp_path / "set"), tmp_path / "out", "labelme", workers=1)
+    assert done.losses == ()
+    found = json.loads((tmp_path / "out/im0.json").read_text())
+    assert found["flags"] == {"blurred": True, "night": False}
+    assert [one["group_id"] for one in found["shapes"]] == [7, 7, None, 1, 1]
+    before, after = (read(tmp_path / at).splits["all"][0].read_truth() for at in ("set", "out"))
+    assert before.instances == after.instances
+    to_coco = convert(read(tmp_path / "set"), tmp_path / "coco", "coco", workers=1)
+    assert to_coco.losses == ()  # it holds any field
+    to_yolo = convert(read(tmp_path / "set"), tmp_path / "yolo", "yolo_seg", workers=1)
+    assert any("'group_id' of 3 objects" in text for text in to_yolo.losses)
+    assert any("'flags' of 1 images" in text for text in to_yolo.losses)
+
+
+def test_what_reading_left_out_is_listed_as_lost(tmp_path):
+    make("labelme", tmp_path / "set")
+    convert(read(tmp_path / "set"), tmp_path / "out", "labelme", workers=1)
+    rows = (tmp_path / "out/losses.csv").read_text().splitlines()
+    assert any("lines and points cover no area and are left out,1" in row for row in rows)
+
+
 def test_drawn_polygons_stay_what_they_are_in_coco(tmp_path):
     make("labelme", tmp_path / "set")
     convert(read(tmp_path / "set"), tmp_path / "out", "coco", workers=1)

@@ -127,6 +127,11 @@ def test_a_category_that_only_stands_above_is_left_out(tmp_path, categories, lef
     [
         ("images/training/a.png", "annotations/training/a.png", "train"),  # ADE20K
         ("img_dir/val/a.png", "ann_dir/val/a.png", "val"),  # MMSegmentation
+        (
+            "img_dir/val/bonn/a_1_leftImg8bit.png",
+            "ann_dir/val/bonn/a_1_gtFine_labelTrainIds.png",
+            "val",
+        ),  # Cityscapes in it
         ("train/a.png", "trainannot/a.png", "train"),  # CamVid
         ("test/a.png", "test_labels/a_L.png", "test"),  # CamVid on Kaggle
         ("train/a.jpg", "train/a_mask.png", "train"),  # Roboflow

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 from torchvision.models.detection._utils import BoxCoder
-from torchvision.ops import FeaturePyramidNetwork, batched_nms, nms
+from torchvision.ops import FeaturePyramidNetwork, nms
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from maskwright.export.operators import translations
@@ -48,8 +48,11 @@ def test_classes_suppress_their_own_alone():
     ids_BN = torch.arange(300).remainder(5).expand(2, -1)
     stays = kept_by_class(found_BN4, scores_BN, ids_BN, 0.4)
     for own, four, scores, ids in zip(stays, found_BN4, scores_BN, ids_BN):
-        wanted = batched_nms(four, scores, ids, 0.4)
-        assert set(own.nonzero()[:, 0].tolist()) == set(wanted.tolist())
+        wanted = set()  # torchvision's batched_nms mixes classes where coordinates are negative
+        for class_id in range(5):
+            (places,) = torch.where(ids == class_id)
+            wanted |= set(places[nms(four[places], scores[places], 0.4)].tolist())
+        assert set(own.nonzero()[:, 0].tolist()) == wanted
 
 
 class _Suppress(nn.Module):
@@ -65,7 +68,7 @@ def test_suppression_in_a_graph(count):
     found_BN4, scores_BN = boxes(count, batch=1)
     wanted = _Suppress()(found_BN4, scores_BN)
     program = torch.onnx.export(
-        _Suppress(),
+        _Suppress().eval(),
         (found_BN4, scores_BN),
         dynamo=True,
         opset_version=20,
@@ -85,7 +88,7 @@ def test_suppression_in_a_graph(count):
 
 def test_empty_slots_score_nothing():
     scores_BK, places_BK = best(torch.tensor([[0.2, 0.9]]), 4)
-    assert scores_BK.tolist() == pytest.approx([[0.9, 0.2, 0, 0]])
+    torch.testing.assert_close(scores_BK, torch.tensor([[0.9, 0.2, 0, 0]]))
     assert places_BK.tolist() == [[1, 0, 0, 0]]
     rows = rows_at(torch.arange(12).view(1, 2, 3, 2), places_BK)
     assert rows.shape == (1, 4, 3, 2)

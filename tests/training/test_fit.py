@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -12,9 +13,10 @@ from shapes import Listener, config, make_dataset, quick
 
 import maskwright.formats as formats
 from maskwright.architectures.checkpoint import load_checkpoint
+from maskwright.core import Classes, Dataset, Sample
 from maskwright.core.errors import ConfigError, DataError
 from maskwright.training import resume, train
-from maskwright.training.sizes import choose_fit
+from maskwright.training.sizes import choose_fit, suggest_size
 
 
 def chosen(sizes: list[tuple[int, int]], **settings) -> tuple[str, list[str]]:
@@ -37,6 +39,54 @@ def test_another_aspect_is_letterboxed_unless_asked_and_told():
     fit, (note,) = chosen(sizes, size=(32, 32), resize="stretch")
     assert fit == "stretch"
     assert "stretched, here and in use" in note
+
+
+def test_images_that_fit_are_not_enlarged_where_that_is_the_sets_scale():
+    sizes = [(60, 90)] * 8 + [(30, 40)] * 4 + [(120, 90)]
+    fit, (note,) = chosen(sizes, size=(64, 96))
+    assert fit == "pad"
+    assert "keep their pixels where they fit" in note
+    # too few of the pixels fit; all fit, but the input is far larger than what is shown
+    assert chosen([*sizes, (120, 90)], size=(64, 96))[0] == "letterbox"
+    assert chosen(sizes, size=(256, 256))[0] == "letterbox"
+
+
+def sized(*sizes: tuple[int, int]) -> Dataset:
+    samples = tuple(
+        Sample(
+            name=str(number),
+            image=np.zeros((*size, 3), np.uint8),
+            truth_of=lambda: None,
+            tasks=frozenset(),
+        )
+        for number, size in enumerate(sizes)
+    )
+    return Dataset(root=Path("x"), format="x", classes=Classes.of(["a"]), splits={"train": samples})
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [
+        ([(360, 480)] * 3 + [(100, 90), (200, 50)], (360, 480)),
+        ([(960, 999)] * 2, (504, 520)),
+        # 520x696 and what is smaller hold 84 % of the pixels, in multiples of 32
+        ([(520, 696)] * 10 + [(256, 256)] * 25 + [(768, 768)] * 2 + [(256, 320)] * 12
+         + [(360, 360)] * 9, (544, 704)),
+        # nothing below 640x640 would hold four fifths: the mean area at the median aspect
+        ([(1000, 2000), (2000, 1000), (700, 700), (600, 1200)], (416, 640)),
+    ],
+)  # fmt: skip
+def test_the_input_is_made_for_the_images(sizes, expected):
+    assert suggest_size(sized(*sizes)) == expected
+
+
+def test_class_maps_are_mirrored_around_and_what_is_set_stays(tmp_path):
+    dataset = make_dataset(tmp_path / "set")
+    for border, expected in (("auto", "mirror"), ("fill", "fill")):
+        train(quick(steps=1, border=border, resize="letterbox"), dataset, tmp_path / border)
+        card = load_checkpoint(tmp_path / border / "best.safetensors")[1]
+        assert (card.resize.border, card.resize.mode) == (expected, "letterbox")
+        assert json.loads((tmp_path / border / "config.json").read_text())["border"] == expected
 
 
 def test_the_card_ships_what_training_did(tmp_path):

@@ -55,7 +55,7 @@ def train(
     steps: Annotated[int | None, typer.Option(help="Instead of a budget.")] = None,
     size: Annotated[str, typer.Option(help="Network input, HEIGHTxWIDTH.")] = "",
     resize: Annotated[
-        str, typer.Option(help="How images come to it: stretch, letterbox or auto.")
+        str, typer.Option(help="How images come to it: stretch, letterbox, pad or auto.")
     ] = "auto",
     batch: Annotated[int, typer.Option(help="Images a step, of all processes.")] = 8,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",

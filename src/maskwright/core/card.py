@@ -13,10 +13,10 @@ from maskwright.core.pixels import RGB, Pixels
 from maskwright.core.resize import Resize
 from maskwright.core.sample import Task
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 """Raised when older programs could no longer read what newer ones write."""
 
-_PLAIN_VERSION, _POSTPROCESS_VERSION = 1, 2
+_PLAIN_VERSION, _POSTPROCESS_VERSION, _CHANGED_VERSION = 1, 2, 3
 """Of a card without what came later: programs that don't know of that answer as its author's did.
 """
 
@@ -132,8 +132,10 @@ class ModelCard:
 
     def _version(self) -> int:
         """The oldest format whose readers use such a card rightly."""
-        if self.modifications or self.pixels != RGB:
+        if self.resize.mode == "pad" or self.resize.border != "fill":
             return FORMAT_VERSION
+        if self.modifications or self.pixels != RGB:
+            return _CHANGED_VERSION
         return _PLAIN_VERSION if self.postprocess is None else _POSTPROCESS_VERSION
 
     @classmethod

@@ -7,12 +7,18 @@ OpenCV, so that what is scored is what is shipped.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import cv2
 import numpy as np
 
 from maskwright.core.errors import ConfigError
+
+Fit = Literal["stretch", "letterbox", "pad"]
+"""How an image comes to the input: see `Resize.mode`."""
+
+Border = Literal["fill", "mirror"]
+"""What lies around an image that doesn't fill the input: see `Resize.border`."""
 
 _INTERPOLATION = {
     "linear": cv2.INTER_LINEAR,
@@ -42,17 +48,21 @@ class Resize:
     Attributes:
         size: (height, width) of the input.
         mode: "stretch" fills the input and may change the aspect; "letterbox" keeps the aspect,
-            centres the image and pads with `fill`.
+            centres the image and pads with `fill`; "pad" does so, too, but enlarges no image:
+            one that is smaller than the input keeps its pixels.
         interpolation: "linear", "cubic" or "nearest".
         antialias: average over pixels (OpenCV's area mode) where the image shrinks in both
             directions; without it thin lines can vanish.
-        fill: value of the letterbox's border, in the image's own range (`Pixels.grey`).
+        border: what is padded: "fill", one value; or "mirror", the image turned over at its edge,
+            the outermost pixel once: to a network, that is more of the same.
+        fill: that value, in the image's own range (`Pixels.grey`).
     """
 
     size: tuple[int, int]
-    mode: Literal["stretch", "letterbox"] = "stretch"
+    mode: Fit = "stretch"
     interpolation: Literal["nearest", "linear", "cubic"] = "linear"
     antialias: bool = True
+    border: Border = "fill"
     fill: int = 114
 
     def __post_init__(self) -> None:
@@ -60,10 +70,14 @@ class Resize:
         if height < 1 or width < 1:
             raise ConfigError(f"expected a positive input size, got {height}x{width}.")
         known = {"nearest", *_INTERPOLATION}
-        if self.mode not in {"stretch", "letterbox"} or self.interpolation not in known:
+        if self.border not in get_args(Border):
             raise ConfigError(
-                f"expected mode stretch or letterbox and interpolation nearest, linear or cubic, "
-                f"got {self.mode!r} and {self.interpolation!r}."
+                f"expected border {' or '.join(get_args(Border))}, got {self.border!r}."
+            )
+        if self.mode not in get_args(Fit) or self.interpolation not in known:
+            raise ConfigError(
+                f"expected mode {', '.join(get_args(Fit))} and interpolation nearest, linear or "
+                f"cubic, got {self.mode!r} and {self.interpolation!r}."
             )
 
     def geometry(self, source: tuple[int, int]) -> Geometry:
@@ -71,6 +85,8 @@ class Resize:
         if self.mode == "stretch":
             return Geometry(source=source, content=self.size, offset=(0, 0))
         scale = min(self.size[0] / source[0], self.size[1] / source[1])
+        if self.mode == "pad":
+            scale = min(scale, 1.0)
         height = min(self.size[0], max(1, round(source[0] * scale)))
         width = min(self.size[1], max(1, round(source[1] * scale)))
         offset = ((self.size[0] - height) // 2, (self.size[1] - width) // 2)
@@ -94,10 +110,15 @@ class Resize:
             return self._scale(image, self.size, out), geometry
         if out is None:
             out = np.empty((*self.size, *image.shape[2:]), image.dtype)
-        out[...] = self.fill
+        if self.border == "fill":
+            out[...] = self.fill
         (top, left), (height, width) = geometry.offset, geometry.content
         content = out[top : top + height, left : left + width]
         self._scale(image, geometry.content, content)
+        if self.border == "mirror":
+            below, right = self.size[0] - height - top, self.size[1] - width - left
+            sides = (top, below, left, right)
+            cv2.copyMakeBorder(content, *sides, cv2.BORDER_REFLECT_101, dst=out)
         return out, geometry
 
     def _scale(
@@ -119,12 +140,30 @@ class Resize:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON; `from_dict` reads it back."""
-        return asdict(self) | {"size": list(self.size)}
+        plain = asdict(self) | {"size": list(self.size)}
+        if self.border == "fill":  # as programs wrote it that know of nothing else
+            del plain["border"]
+        return plain
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Resize:
         """Inverse of `to_dict`."""
         return cls(**(data | {"size": (int(data["size"][0]), int(data["size"][1]))}))
+
+
+def mirrored(places: np.ndarray, length: int) -> np.ndarray:
+    """Which pixel of a side each place shows where the image is mirrored beyond its edges.
+
+    Args:
+        places: integers, those of the image being 0..length - 1.
+        length: of the image's side.
+
+    Returns:
+        Integers 0..length - 1, as OpenCV's BORDER_REFLECT_101 has them.
+    """
+    period = max(1, 2 * (length - 1))
+    inside = places % period
+    return np.minimum(inside, period - inside) if length > 1 else np.zeros_like(places)
 
 
 def _by_channel(

@@ -92,6 +92,7 @@ class Dataset:
             other keys of a data.yaml. Formats of that family write it again.
         ids: whether the files number images and objects in a way that tells something: not just
             1, 2, 3 ... as any writer does.
+        left_out: what the reader found beside what it can hold, a phrase each -> how many.
         pixels: what the images are, as every sample tells it, too.
         notes: what the reader had to decide or guess, one sentence each, to be shown to the user.
     """
@@ -105,6 +106,7 @@ class Dataset:
     own_ids: Mapping[int, str] | None = None
     about: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     ids: bool = False
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     def split(self, *wanted: str) -> tuple[Sample, ...]:
         """The samples of the first split that exists among `wanted`.

@@ -9,19 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import cv2
 import numpy as np
 
 from maskwright.core.errors import ConfigError
-from maskwright.core.resize import Resize
+from maskwright.core.resize import Border, Fit, Resize
 from maskwright.data.colour import Colour, change_colour, draw_colour
 from maskwright.data.example import Example
 from maskwright.data.geometry import Placement, nearest_pixels, place, turned
-
-Fit = Literal["stretch", "letterbox"]
-"""How a whole image comes to the network's input; as `core.Resize.mode`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,11 +114,13 @@ class Frame:
         size: (height, width) of the network's input, which the whole image fills at scale 1.
         crop: (height, width) of what training sees of it; None is all of it.
         fit: how the image fills it.
+        border: what it shows around the image; see `core.Resize.border`.
     """
 
     size: tuple[int, int]
     crop: tuple[int, int] | None = None
     fit: Fit = "stretch"
+    border: Border = "fill"
 
     @property
     def cut(self) -> tuple[int, int]:
@@ -199,6 +197,7 @@ def draw_change(
             window=window,
             size=frame.cut,
             warp=warp,
+            border=frame.border,
             mirror=bool(mirror),
             upside_down=bool(upside_down),
         ),

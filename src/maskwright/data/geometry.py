@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from maskwright.core.pixels import RGB
-from maskwright.core.resize import Resize
+from maskwright.core.resize import Border, Resize, mirrored
 from maskwright.data.derived import DERIVED
 from maskwright.data.example import Example
 from maskwright.losses.targets import Need
@@ -31,6 +31,7 @@ class Placement:
         size: (height, width) of what is cut out.
         warp: float64 [3, 3], a homography from what is cut out to the scaled image, along pixel
             edges, in the place of a plain window; None leaves it out.
+        border: what an image shows beyond its edges: see `core.Resize.border`. Ids are void there.
         mirror: whether left and right change places, after that.
         upside_down: whether top and bottom do.
     """
@@ -39,6 +40,7 @@ class Placement:
     window: tuple[int, int]
     size: tuple[int, int]
     warp: np.ndarray | None = None
+    border: Border = "fill"
     mirror: bool = False
     upside_down: bool = False
 
@@ -46,9 +48,9 @@ class Placement:
 def place(example: Example, placement: Placement) -> Example:
     """Scale, cut out, mirror."""
     if placement.warp is None:
-        found = crop(example, placement.window, placement.size, placement.scaled)
+        found = crop(example, placement.window, placement.size, placement.scaled, placement.border)
     else:
-        found = warp(example, placement.warp, placement.size, placement.scaled)
+        found = warp(example, placement.warp, placement.size, placement.scaled, placement.border)
     if placement.mirror:
         found = flip(found)
     return flip(found, upside_down=True) if placement.upside_down else found
@@ -59,6 +61,7 @@ def crop(
     window: tuple[int, int],
     size: tuple[int, int],
     scaled: tuple[int, int] | None = None,
+    border: Border = "fill",
 ) -> Example:
     """Scale an example and cut a window out; beyond the image there is grey, void and no mask.
 
@@ -71,6 +74,7 @@ def crop(
         window: (top, left) in the scaled image; negative where it begins before it.
         size: (height, width) of the window.
         scaled: (height, width) that the image is scaled to; None leaves it as it is.
+        border: "mirror" for the image turned over at its edges in the place of grey.
     """
     (top, left), scaled = window, scaled or example.size
     y, x = max(top, 0), max(left, 0)
@@ -90,7 +94,13 @@ def crop(
     def ids(pixels: np.ndarray, fill: int) -> np.ndarray:
         return cut(_gather(pixels, own_rows, own_columns), fill)
 
-    image = _scaled_image(example, scaled)[y : y + len(rows), x : x + len(columns)]
+    image = _scaled_image(example, scaled)
+    if border == "mirror":
+        shown = [mirrored(np.arange(*span), end) for span, end in
+                 zip(((top, top + size[0]), (left, left + size[1])), scaled)]  # fmt: skip
+        image = image.take(shown[0], axis=0).take(shown[1], axis=1)
+    else:
+        image = cut(image[y : y + len(rows), x : x + len(columns)], example.pixels.grey)
     factor = np.array([scaled[1] / example.size[1], scaled[0] / example.size[0]] * 2)
     whole = example.boxes * factor.astype(np.float32) - np.array([left, top] * 2, np.float32)
     boxes = np.clip(whole, 0, np.array(size[::-1] * 2, np.float32))
@@ -98,7 +108,7 @@ def crop(
     _take_boxes(boxes, masks, (boxes != whole).any(axis=1))
     return replace(
         example,
-        image=cut(image, example.pixels.grey),
+        image=image,
         class_map=None if example.class_map is None else ids(example.class_map, example.void),
         boxes=boxes,
         masks=masks,
@@ -111,6 +121,7 @@ def warp(
     matrix: np.ndarray,
     size: tuple[int, int],
     scaled: tuple[int, int] | None = None,
+    border: Border = "fill",
 ) -> Example:
     """Scale an example and cut out by a homography; beyond the image there is grey, void, no mask.
 
@@ -122,6 +133,7 @@ def warp(
         matrix: float64 [3, 3], from the result to the scaled image, along pixel edges.
         size: (height, width) of the result.
         scaled: (height, width) that the image is scaled to; None leaves it as it is.
+        border: as of `crop`.
     """
     scaled = scaled or example.size
     to_source = _to_source(example, scaled) @ matrix
@@ -131,10 +143,10 @@ def warp(
 
     image, fill = _scaled_image(example, scaled), example.pixels.grey
     if image.shape[2] <= 4:
-        image = _warp(image, matrix, size, cv2.INTER_LINEAR, fill)
+        image = _warp(image, matrix, size, cv2.INTER_LINEAR, fill, border)
     else:  # more than OpenCV takes
         planes = [np.ascontiguousarray(image[..., i]) for i in range(image.shape[2])]
-        planes = [_warp(plane, matrix, size, cv2.INTER_LINEAR, fill) for plane in planes]
+        planes = [_warp(plane, matrix, size, cv2.INTER_LINEAR, fill, border) for plane in planes]
         image = np.stack(planes, axis=2)
     boxes = example.boxes.copy()
     for number in np.flatnonzero(~example.has_mask):
@@ -238,16 +250,24 @@ def _shift(x: float, y: float) -> np.ndarray:
 
 
 def _warp(
-    pixels: np.ndarray, matrix: np.ndarray, size: tuple[int, int], how: int, fill: int | None
+    pixels: np.ndarray,
+    matrix: np.ndarray,
+    size: tuple[int, int],
+    how: int,
+    fill: int | None,
+    border: Border = "fill",
 ) -> np.ndarray:
     """Cut out by a homography along pixel edges; without a fill, edges go on beyond."""
+    beyond = cv2.BORDER_REPLICATE if fill is None else cv2.BORDER_CONSTANT
+    if border == "mirror":
+        beyond = cv2.BORDER_REFLECT_101
     centres = _shift(-0.5, -0.5) @ matrix @ _shift(0.5, 0.5)  # OpenCV counts from pixels' middles
     return cv2.warpPerspective(
         pixels,
         centres,
         size[::-1],
         flags=how | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_REPLICATE if fill is None else cv2.BORDER_CONSTANT,
+        borderMode=beyond,
         borderValue=(fill or 0,) * 4,
     )
 

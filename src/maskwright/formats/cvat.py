@@ -37,6 +37,8 @@ FILE = "annotations.xml"
 
 _TELLING = re.compile(rb"<annotations[\s>]")
 _HEAD = 1 << 12
+_NUMBER = re.compile(r"[0-9]{1,15}")
+_MADE_ANEW = frozenset({"size", "subset"})
 _FRAME = re.compile(r"frame_(\d{1,12})")
 
 
@@ -77,6 +79,8 @@ def _scan(reading: Reading) -> tuple[Classes, Splits] | None:
     for split, file in homes.items():
         root = parse_xml(file, "annotations")
         listed.update(_labels(root))
+        if about := _about(root):
+            reading.about[split] = about
         for subset, sheet in _sheets(reading, root, file):
             told = split if split != folders.NO_SPLIT or subset == NO_SUBSET else subset
             sheets[told or folders.NO_SPLIT].append(sheet)
@@ -112,6 +116,16 @@ def _labels(root: ET.Element) -> dict[str, Colour | None]:
         if name and label.find("parent") is None:
             found[name] = colour_of(label.findtext("color"))
     return found
+
+
+def _about(root: ET.Element) -> dict[str, str]:
+    """What is told of the task, a text each: its name, owner, dates."""
+    task = root.find("meta/task")
+    return {
+        element.tag: element.text
+        for element in (() if task is None else task)
+        if not len(element) and element.text and element.tag not in _MADE_ANEW
+    }
 
 
 def _sheets(reading: Reading, root: ET.Element, file: Path) -> Iterator[tuple[str, Sheet]]:
@@ -152,11 +166,16 @@ def _of_image(element: ET.Element, file: Path, root: Path) -> Sheet:
         told: Counter[str] = Counter()
         found = tuple(_shapes(element, told))
         tags = tuple(tag.get("label", "") for tag in element.findall("tag"))
+        told["{} attributes of image labels are left out."] += len(element.findall("tag/attribute"))
         if "" in tags:
             raise DataError('a <tag> has no "label"; mend it.')
         fault = missing if image is None else ""
         size = _size(element)
-        return replace(sheet, size=size, shapes=found, labels=tags, told=told, fault=fault)
+        number = element.get("id", "")
+        extras = {"id": int(number)} if _NUMBER.fullmatch(number) else {}
+        return replace(
+            sheet, size=size, shapes=found, labels=tags, extras=extras, told=told, fault=fault
+        )
     except DataError as error:
         return replace(sheet, fault=f"{source}: {error}")
 
@@ -219,7 +238,7 @@ def _of_video(reading: Reading, root: ET.Element, file: Path) -> Iterator[Sheet]
         )
         reading.refuse(fault)
         reading.notes.append(f"{fault} Left out.")
-    reading.notes.extend(text.format(count) for text, count in told.items() if count)
+    reading.leave_out(told)
     size = root.find("meta//original_size")
     stated = None if size is None else _stated(size)
     for number, image in sorted(frames.files.items()):
@@ -286,7 +305,8 @@ FORMAT = Format(
     write_sample=write_sample,
     finish=finish,
     options=DrawingOptions,
-    holds=frozenset({"attributes"}),
+    holds=frozenset({"attributes", "z_order"}),
+    holds_of_images=frozenset({"id"}),
 )
 """See the top of this file. Objects become polygons, several of one group_id where a mask has
 several parts, or masks with `DrawingOptions(masks=True)`; those without a mask boxes; labels tags.

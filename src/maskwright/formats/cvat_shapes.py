@@ -29,6 +29,7 @@ LEFT_OUT = frozenset({"polyline", "points", "cuboid", "skeleton"})
 """What is drawn, but covers no area of the image."""
 
 _HEX = re.compile(r"#([0-9a-fA-F]{2})([0-9a-fA-F]{2})([0-9a-fA-F]{2})")
+_SHORT = re.compile(r"#([0-9a-fA-F])([0-9a-fA-F])([0-9a-fA-F])")
 
 
 def read_shape(element: ET.Element, label: str, told: Counter[str]) -> Shape | None:
@@ -54,13 +55,16 @@ def read_shape(element: ET.Element, label: str, told: Counter[str]) -> Shape | N
     # "occluded" is an attribute, as in CVAT's COCO files and in Pascal VOC's
     attributes: dict[str, Any] = {"occluded": True} if element.get("occluded") == "1" else {}
     attributes |= {one.get("name", ""): one.text or "" for one in element.findall("attribute")}
-    extras = {"attributes": attributes} if attributes else {}
+    extras: dict[str, Any] = {"attributes": attributes} if attributes else {}
+    if order := whole_of(element, "z_order", 0):
+        extras["z_order"] = order
     return replace(read(element, label, told), extras=extras)
 
 
 def colour_of(text: str | None) -> Colour | None:
-    """ "#ff8000" -> RGB; None for anything else."""
-    match = _HEX.fullmatch((text or "").strip())
+    """ "#ff8000" or "#f80" -> RGB; None for anything else."""
+    told = _SHORT.sub(r"#\1\1\2\2\3\3", text.strip()) if text and len(text.strip()) == 4 else text
+    match = _HEX.fullmatch((told or "").strip())
     return (int(match[1], 16), int(match[2], 16), int(match[3], 16)) if match else None
 
 

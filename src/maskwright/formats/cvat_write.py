@@ -48,6 +48,9 @@ def write_sample(target: Target, split: str, sample: Sample, truth: Segmentation
         "height": height,
         "elements": [ET.tostring(one, encoding="unicode") for one in elements],
     }
+    number = truth.extras.get("id")
+    if isinstance(number, int) and not isinstance(number, bool) and number >= 0:
+        entry["id"] = number
     attributes = [one.instance.extras.get("attributes", {}) for one in drawings]
     odd = sum(
         not isinstance(own, dict) or not all(map(_is_plain, own, own.values()))
@@ -70,13 +73,17 @@ def finish(target: Target, entries: Mapping[str, Sequence[Entry]]) -> None:
 
 
 def _write(path: Path, target: Target, entries: Mapping[str, Sequence[Entry]]) -> None:
-    numbers = count()
+    stated = [entry.get("id") for own in entries.values() for entry in own]
+    kept = None not in stated and len(set(stated)) == len(stated)
+    numbers = iter(stated) if kept else count()
     with path.open("w", encoding="utf-8") as file:
         file.write(
             '<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n<version>1.1</version>\n'
         )
         total = sum(len(own) for own in entries.values())
-        file.write(f"<meta><task><size>{total}</size>{_labels(target.classes)}</task></meta>\n")
+        about = "".join(_about(target, entries))
+        labels = _labels(target.classes)
+        file.write(f"<meta><task>{about}<size>{total}</size>{labels}</task></meta>\n")
         for split, own in entries.items():
             subset = "" if target.alone else f" subset={quoteattr(split)}"
             for entry in own:
@@ -87,6 +94,15 @@ def _write(path: Path, target: Target, entries: Mapping[str, Sequence[Entry]]) -
                 file.writelines(f"{element}\n" for element in entry["elements"])
                 file.write("</image>\n")
         file.write("</annotations>\n")
+
+
+def _about(target: Target, entries: Mapping[str, Sequence[Entry]]) -> Iterator[str]:
+    """What CVAT's own file told of the task; of several, the first."""
+    told = target.about_of(next(iter(entries), ""), "cvat")
+    for key, value in told.items():
+        element = ET.Element(key)
+        element.text = str(value)
+        yield ET.tostring(element, encoding="unicode")
 
 
 def _labels(classes: Classes) -> str:
@@ -104,7 +120,13 @@ def _elements(one: Drawing, names: Sequence[str]) -> Iterator[ET.Element]:
     told = one.instance.extras.get("attributes")
     attributes = {**told} if isinstance(told, dict) else {}
     occluded = str(int(attributes.pop("occluded", 0) in (1, "1", "true")))
-    common = {"label": names[one.instance.class_id], "source": "manual", "occluded": occluded}
+    order = one.instance.extras.get("z_order", 0)
+    common = {
+        "label": names[one.instance.class_id],
+        "source": "manual",
+        "occluded": occluded,
+        "z_order": str(order) if isinstance(order, int) else "0",
+    }
     for element in _drawn(one, common):
         for key, value in attributes.items():
             if _is_plain(key, value):
@@ -131,16 +153,16 @@ def _drawn(one: Drawing, common: dict[str, str]) -> Iterator[ET.Element]:
         yield ET.Element("mask", common | {
             "rle": ", ".join(map(str, runs_of(pixels))),
             "left": str(left), "top": str(top),
-            "width": str(right - left), "height": str(bottom - top), "z_order": "0",
+            "width": str(right - left), "height": str(bottom - top),
         })  # fmt: skip
     elif one.kind == "box":
         edges = [f"{edge:.4f}".rstrip("0").rstrip(".") for edge in one.instance.box_xyxy]
         places = dict(zip(("xtl", "ytl", "xbr", "ybr"), edges))
-        yield ET.Element("box", common | places | {"z_order": "0"})
+        yield ET.Element("box", common | places)
     for polygon in one.polygons:
         points = ";".join(f"{_number(x)},{_number(y)}" for x, y in polygon.tolist())
         group = {"group_id": str(one.group)} if one.group else {}
-        yield ET.Element("polygon", common | {"points": points, "z_order": "0"} | group)
+        yield ET.Element("polygon", common | {"points": points} | group)
 
 
 def _number(value: float) -> str:

@@ -8,6 +8,7 @@ are stated here, once.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
@@ -57,6 +58,7 @@ class Reading:
         strict: whether the first fault refuses the whole set.
         options: of the format.
         notes: takes a sentence for each thing that was decided.
+        left_out: takes what is drawn or told and can't be held, a phrase each -> how many.
         about: takes what the set's own file of a split tells beside: see `Dataset.about`.
         own_ids: takes what the files' ids mean: see `Dataset.own_ids`; left empty where they are
             those of the classes.
@@ -69,7 +71,19 @@ class Reading:
     notes: list[str]
     own_ids: dict[int, str] = field(default_factory=dict)
     about: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    left_out: Counter[str] = field(default_factory=Counter)
     numbered: set[bool] = field(default_factory=set)  # whether a file's ids tell something
+
+    def leave_out(self, counts: Mapping[str, int]) -> None:
+        """Count what isn't kept, and tell it.
+
+        Args:
+            counts: a sentence with "{}" -> how many things it concerns; 0 tells nothing.
+        """
+        for text, count in counts.items():
+            if count:
+                self.notes.append(text.format(count))
+                self.left_out[text.replace("{} ", "").removesuffix(".")] += count
 
     def refuse(self, fault: str) -> None:
         """Refuse the set for a fault ("" is none), unless reading is lenient.
@@ -183,6 +197,7 @@ class Format:
             own_ids=reading.own_ids or None,
             about=reading.about,
             ids=True in reading.numbered,
+            left_out=dict(reading.left_out),
         )
 
     def write(

@@ -212,9 +212,9 @@ def _filled(sheet: Sheet, document: Fields) -> Sheet:
             shape = _shape(entry, told)
         if shape is not None:
             found.append(replace(shape, called=f"shape {number}"))
-    told["{} images have flags, which are not kept."] += _has_flags(document)
+    extras = {"flags": document["flags"]} if _has_flags(document) else {}
     size = fields.size_of(document, "imageHeight", "imageWidth")
-    return replace(sheet, shapes=tuple(found), size=size, told=told)
+    return replace(sheet, shapes=tuple(found), size=size, extras=extras, told=told)
 
 
 def _has_flags(entry: Fields) -> bool:
@@ -235,7 +235,10 @@ def _shape(entry: Fields, told: Counter[str]) -> Shape | None:
     extras = {"flags": entry["flags"]} if _has_flags(entry) else {}
     if isinstance(entry.get("description"), str) and entry["description"]:
         extras["description"] = entry["description"]
-    return replace(read(label, points, entry), group=_group(entry), extras=extras)
+    group = _group(entry)
+    if group is not None:
+        extras["group_id"] = group
+    return replace(read(label, points, entry), group=group, extras=extras)
 
 
 def _group(entry: Fields) -> int | None:
@@ -307,7 +310,8 @@ FORMAT = Format(
     write_sample=write_sample,
     finish=finish,
     options=DrawingOptions,
-    holds=frozenset({"flags", "description"}),
+    holds=frozenset({"flags", "description", "group_id"}),
+    holds_of_images=frozenset({"flags"}),
 )
 """See the top of this file. Objects become polygons, several of one group_id where a mask has
 several parts, or masks with `DrawingOptions(masks=True)`; objects without a mask rectangles."""

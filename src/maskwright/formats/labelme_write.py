@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -43,8 +44,12 @@ def write_sample(target: Target, split: str, sample: Sample, truth: Segmentation
     height, width = truth.size
     document: dict[str, Any] = {
         "version": _VERSION,
-        "flags": {},
-        "shapes": [shape for one in drawings for shape in _shapes(one, target.classes.names)],
+        "flags": truth.extras["flags"] if isinstance(truth.extras.get("flags"), dict) else {},
+        "shapes": [
+            shape
+            for one, group in zip(drawings, _groups(drawings))
+            for shape in _shapes(one, target.classes.names, group)
+        ],
         "imagePath": image.name,
         "imageData": None,
         "imageHeight": height,
@@ -66,7 +71,23 @@ def finish(target: Target, entries: Mapping[str, Sequence[Entry]]) -> None:
     write_text(target.root / "labels.txt", "".join(f"{name}\n" for name in target.classes.names))
 
 
-def _shapes(one: Drawing, names: Sequence[str]) -> Iterator[dict[str, Any]]:
+def _groups(drawings: Sequence[Drawing]) -> list[int | None]:
+    """The group of each object: its own where no other of its class has it, else a new number."""
+    own = [one.instance.extras.get("group_id") for one in drawings]
+    stated = [
+        group if isinstance(group, int) and not isinstance(group, bool) else None for group in own
+    ]
+    uses = Counter((one.instance.class_id, group) for one, group in zip(drawings, stated))
+    new = max((group for group in stated if group is not None), default=0)
+    return [
+        group
+        if group is not None and uses[one.instance.class_id, group] == 1
+        else (max(new, 0) + one.group if one.group else None)
+        for one, group in zip(drawings, stated)
+    ]
+
+
+def _shapes(one: Drawing, names: Sequence[str], group: int | None) -> Iterator[dict[str, Any]]:
     label, extras = names[one.instance.class_id], one.instance.extras
     told = {
         "flags": extras["flags"] if isinstance(extras.get("flags"), dict) else {},
@@ -75,13 +96,13 @@ def _shapes(one: Drawing, names: Sequence[str]) -> Iterator[dict[str, Any]]:
     if one.kind == "mask" and one.instance.mask is not None:
         (left, top, right, bottom), pixels = window_of(one.instance.mask)
         points = [[left, top], [right - 1, bottom - 1]]
-        yield _shape(label, "mask", points) | told | {"mask": _png(pixels)}
+        yield _shape(label, "mask", points, group) | told | {"mask": _png(pixels)}
     elif one.kind == "box":
         edges = [round(float(edge), 4) for edge in one.instance.box_xyxy]
-        yield _shape(label, "rectangle", [edges[:2], edges[2:]]) | told
+        yield _shape(label, "rectangle", [edges[:2], edges[2:]], group) | told
     for polygon in one.polygons:
         corners = [[_number(value) for value in pair] for pair in polygon.tolist()]
-        yield _shape(label, "polygon", corners, one.group or None) | told
+        yield _shape(label, "polygon", corners, group) | told
 
 
 def _shape(label: str, kind: str, points: Any, group: int | None = None) -> dict[str, Any]:

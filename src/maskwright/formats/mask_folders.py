@@ -4,6 +4,7 @@ reads them.
     train/images + train/masks, images/train + masks/train, images + masks      ours and many others
     images/training + annotations/training                                      ADE20K
     img_dir/train + ann_dir/train                                               MMSegmentation
+      with a_leftImg8bit.png and a_gtFine_labelTrainIds.png                     its Cityscapes
     train + trainannot, train + train_labels                                    CamVid
     train/a.jpg beside train/a_mask.png                                         Roboflow
 """
@@ -21,6 +22,12 @@ MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp")
 
 NAME_ENDINGS = ("_mask", "_masks", "_label", "_labels", "_gt", "_seg", "_L", "_annotation")
 """What a mask's name may have behind that of its image."""
+
+EXCHANGED_ENDINGS = (
+    ("_leftImg8bit", "_gtFine_labelTrainIds"),
+    ("_leftImg8bit", "_gtCoarse_labelTrainIds"),
+)
+"""(of an image's name, of its mask's)."""
 
 _PAIRS = (
     ("images", "masks"),
@@ -97,9 +104,14 @@ def masks_of(place: Place, images: Iterable[str]) -> dict[str, Path]:
 
 def _stem(name: str, images: Iterable[str]) -> str:
     """A mask's name without its ending, where an image is called so."""
-    endings = (end for end in NAME_ENDINGS if name.endswith(end))
+    endings = [("", end) for end in NAME_ENDINGS]
     known = images if isinstance(images, set | dict) else set(images)
-    return next((s for end in endings if (s := name.removesuffix(end)) in known), name)
+    stems = (
+        name.removesuffix(end) + own
+        for own, end in (*endings, *EXCHANGED_ENDINGS)
+        if name.endswith(end)
+    )
+    return next((stem for stem in stems if stem in known), name)
 
 
 def _of_pair(root: Path, images: str, masks: str) -> dict[str, Place]:

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -40,6 +41,7 @@ class Sheet:
         size: (height, width) as the file states it.
         shapes: what was drawn; None where objects weren't labelled.
         labels: classes of the whole image; None where they weren't labelled.
+        extras: what the file tells of the image beside, as `Segmentation.extras`.
         told: a sentence with "{}" -> how many things it concerns.
         fault: what is wrong, or "".
     """
@@ -50,6 +52,7 @@ class Sheet:
     size: Size | None = None
     shapes: tuple[Shape, ...] | None = ()
     labels: tuple[str, ...] | None = None
+    extras: Mapping[str, Any] = field(default_factory=dict)
     told: Mapping[str, int] = field(default_factory=dict)
     fault: str = ""
 
@@ -81,7 +84,7 @@ def assemble(
     for own in every.values():
         for sheet in own:
             counts.update(sheet.told)
-    reading.notes.extend(text.format(count) for text, count in counts.items() if count)
+    reading.leave_out(counts)
     classes = _classes(reading, [s for own in every.values() for s in own], listed, source)
     class_of = {name: i for i, name in enumerate(classes.names)}
     with_masks = any(
@@ -122,7 +125,9 @@ def read_truth(sheet: Sheet, class_of: Mapping[str, int], classes: Classes) -> S
     if sheet.labels is not None:
         ids = sorted({class_of[name] for name in sheet.labels if name in class_of})
         labels = tuple(Label(class_id=i) for i in ids)
-    return Segmentation(size=size, classes=classes, instances=instances, labels=labels)
+    return Segmentation(
+        size=size, classes=classes, instances=instances, labels=labels, extras=sheet.extras
+    )
 
 
 def find_image(places: Sequence[Path], names: Sequence[str], root: Path) -> Path | None:

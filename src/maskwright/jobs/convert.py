@@ -168,7 +168,7 @@ def convert(
             done += 1
             if progress is not None:
                 progress(done, len(items))
-    return _join(job, plan, len(items), len(todo))
+    return _join(job, plan, dataset.left_out, (len(items), len(todo)))
 
 
 def _with_background(dataset: Dataset, to: str, name: str) -> tuple[Dataset, Classes, int]:
@@ -358,9 +358,18 @@ class _Parts(Sequence[Entry]):
         return entry
 
 
-def _join(job: _Job, plan: dict[str, Any], count: int, made: int) -> Conversion:
-    """Write the set's own files from the parts; the summary last."""
-    out = job.target.root
+def _join(
+    job: _Job, plan: dict[str, Any], left_out: Mapping[str, int], counts: tuple[int, int]
+) -> Conversion:
+    """Write the set's own files from the parts; the summary last.
+
+    Args:
+        job: with where to write.
+        plan: of the conversion.
+        left_out: what reading left out already: see `Dataset.left_out`.
+        counts: of all images, and of those that this call made.
+    """
+    (count, made), out = counts, job.target.root
     indices: dict[str, list[int]] = {split: [] for split in job.target.splits}
     skipped: list[list[str]] = []
     held: dict[int, Entry] = {}
@@ -384,7 +393,8 @@ def _join(job: _Job, plan: dict[str, Any], count: int, made: int) -> Conversion:
     )
     kept = [told[index] for own in indices.values() for index in own]
     beyond = [(WHOLE_SET, loss) for loss in of_set]
-    _write_losses(out, kept, beyond)
+    read = [(WHOLE_SET, Loss(what=what, count=many)) for what, many in left_out.items()]
+    _write_losses(out, kept, [*beyond, *read])
     summary = {
         "plan": plan,
         "images": {split: len(own) for split, own in indices.items()},

@@ -19,7 +19,8 @@ _CHOICES = {
     "optimiser": ("adamw", "sgd"),
     "schedule": ("poly", "cosine"),
     "precision": ("auto", "fp32", "bf16", "fp16"),
-    "resize": ("auto", "stretch", "letterbox"),
+    "resize": ("auto", "stretch", "letterbox", "pad"),
+    "border": ("auto", "fill", "mirror"),
 }
 _LOWEST = {
     "batch": 1, "accumulate": 1, "evaluate_every": 1, "workers": 0, "patience": 0, "seed": 0,
@@ -38,7 +39,10 @@ class TrainConfig:
         crop: (height, width) of what training sees of an image that fills `size`: cut out at its
             scale, smaller than what ships; None is all of it.
         resize: how an image comes to `size`, in training and afterwards: "stretch" may change its
-            aspect, "letterbox" keeps it and pads; "auto" stretches where that changes little.
+            aspect, "letterbox" keeps it and pads, "pad" does so and enlarges none; "auto" stretches
+            where that changes little, and enlarges none where nearly all fit.
+        border: what is padded around it: "fill", grey; "mirror", the image turned over at its edge;
+            "auto" mirrors for class maps, and fills where objects would be seen twice.
         batch: images a step, of all processes together.
         accumulate: steps whose gradients are summed before the weights change.
         budget: wall-clock seconds for everything, turned into steps once; or
@@ -83,7 +87,8 @@ class TrainConfig:
     options: Mapping[str, Any] = field(default_factory=dict)
     size: tuple[int, int] = (256, 256)
     crop: tuple[int, int] | None = None
-    resize: Literal["auto", "stretch", "letterbox"] = "auto"
+    resize: Literal["auto", "stretch", "letterbox", "pad"] = "auto"
+    border: Literal["auto", "fill", "mirror"] = "auto"
     batch: int = 8
     accumulate: int = 1
     budget: float | None = None
