@@ -170,18 +170,23 @@ def _row(fields: Sequence[str], class_ids: Collection[int], scored: bool) -> Row
 
 
 def _numbers(fields: Sequence[str]) -> list[float]:
-    numbers = []
-    for field in fields:
-        try:
-            number = float(field)
-        except ValueError:
-            number = math.nan
-        if not math.isfinite(number):
-            raise DataError(
-                f"expected finite numbers with spaces between them, got {field[:40]!r}; mend it."
-            )
-        numbers.append(number)
-    return numbers
+    try:
+        numbers = list(map(float, fields))
+        if all(map(math.isfinite, numbers)):
+            return numbers
+    except ValueError:
+        pass
+    wrong = next(field for field in fields if not _is_finite(field))
+    raise DataError(
+        f"expected finite numbers with spaces between them, got {wrong[:40]!r}; mend it."
+    )
+
+
+def _is_finite(field: str) -> bool:
+    try:
+        return math.isfinite(float(field))
+    except ValueError:
+        return False
 
 
 def _class_id(number: float, class_ids: Collection[int]) -> int:

@@ -59,8 +59,9 @@ def bands_of_columns(
     own = columns.whose[:, None] * columns.stride + np.stack([columns.begin, columns.end], axis=1)
     ends = np.sort(np.concatenate([own.ravel(), stays]))
     column = ends // columns.stride
-    row = ends - column * columns.stride
-    found = (columns.number[column] * columns.height[column] + row).reshape(-1, 2)
+    # A column's first row stands elsewhere in its image than here.
+    moved = columns.number * columns.height - np.arange(len(columns.number)) * columns.stride
+    found = (ends + moved[column]).reshape(-1, 2)
     per_column = np.bincount(column[::2], minlength=len(columns.number))
     return found, np.add.reduceat(per_column, columns.first)
 
@@ -119,7 +120,7 @@ class _Columns:
         place = np.arange(len(heads)) - self.first[self.mask]
         last = np.append(self.first[1:], len(heads))[self.mask] - 1 - self.first[self.mask]
         lowest, highest = np.zeros((2, len(heads)), np.int64)
-        for one in np.unique(self.reach).tolist():
+        for one in np.unique(self.reach[self.first]).tolist():
             inside = (self.reach == one) & (place >= one) & (place <= last - one)
             at = np.flatnonzero(inside)
             lowest[at] = _sliding(np.maximum, begin, 2 * one + 1)[at - one] + one
@@ -144,7 +145,7 @@ def _grown_gaps(columns: _Columns) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     heads = np.flatnonzero(np.append(True, ~linked)[: len(lane)])
     lengths = np.diff(np.append(heads, len(lane)))
     found = [np.zeros((3, 0), np.int64)]
-    for one in np.unique(reach).tolist():
+    for one in np.unique(columns.reach[columns.first]).tolist():
         chains = np.flatnonzero(reach[heads] == one)
         members = ragged(heads[chains], lengths[chains])
         # 2 reach free places before and behind each chain, so that a window sees one chain only.
