@@ -25,6 +25,7 @@ from maskwright.core.classes import Classes
 from maskwright.core.errors import DataError, MaskwrightError
 from maskwright.core.mask import Mask
 from maskwright.core.mask_lists import masks_from_coco
+from maskwright.core.polygon_lists import masks_from_polygons
 from maskwright.core.sample import Sample, Task
 from maskwright.core.segmentation import Instance, Segmentation
 from maskwright.formats import coco_files, folders
@@ -149,7 +150,11 @@ def read_truth(
     else:
         folders.check_size(f"the entry in {source}", size, image)
     kept = [annotation for annotation in annotations if annotation["category_id"] in class_of]
-    masks = masks_from_coco([unwrapped(annotation.get("segmentation")) for annotation in kept])
+    coded = [unwrapped(annotation.get("segmentation")) for annotation in kept]
+    masks = [
+        drawn if mask is None else mask
+        for mask, drawn in zip(masks_from_coco(coded), masks_from_polygons(coded, size))
+    ]
     instances = tuple(
         _instance(annotation, class_of[annotation["category_id"]], size, source, mask, crowds)
         for annotation, mask in zip(kept, masks)
