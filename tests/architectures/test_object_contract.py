@@ -128,6 +128,12 @@ def test_two_images_are_learnt(name):
     images_B3HW, targets, truths = scenes()
     groups = torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=0.0)
     for number in range(600):
+        if number == 200:
+            # two images at stride 32 are eight values a channel: what their own statistics make of
+            # them is not what the running ones do, and in a deep network that adds up
+            for module in network.modules():
+                if isinstance(module, torch.nn.BatchNorm2d):
+                    module.eval()
         groups.zero_grad()
         step(images_B3HW, targets)["total"].backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 10.0)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import math
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +20,7 @@ from typing import Any
 import families_attention
 import families_classic
 import families_encoder
+import families_objects
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -92,6 +94,12 @@ def full(golden: Golden) -> list[str]:
     dropped = _drop_what_never_runs(golden, network, weights)
     wrong = _mismatches(network, weights)
     unused = sum(tensor.numel() for name, tensor in meta.items() if found.unused in name)
+    # numbers that never change, which the reference keeps as a parameter
+    unused += sum(
+        math.prod(entry["shape"])
+        for entry in golden["state_dict"]
+        if entry.get("kept") and entry["name"].endswith(".weight")
+    )
     want = golden["parameters"] - unused - dropped
     have = sum(parameter.numel() for parameter in network.parameters())
     return wrong if want == have else [*wrong, f"parameters: expected {want}, got {have}"]
@@ -333,6 +341,10 @@ FAMILIES: dict[str, Family] = {
     **{
         pattern: Family(from_reference=from_reference, build=build, run=run)
         for pattern, (from_reference, build, run) in families_attention.PORTS.items()
+    },
+    **{
+        pattern: Family(from_reference=from_reference, build=build, run=run)
+        for pattern, (from_reference, build, run) in families_objects.PORTS.items()
     },
     r"FCN(8|16|32)s(AtOnce)?": Family(
         from_reference=fcn.CARD.from_reference,

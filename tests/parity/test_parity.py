@@ -44,6 +44,12 @@ NAMES = (
     "dilation-context-basic-cityscapes",
     "dilation-context-large-voc",
     "dilation8-camvid-vgg16",
+    "maskrcnn-resnet50-fpn-tv",
+    "maskrcnn-resnet50-fpn-v2-tv",
+    "yolov8n",
+    "yolov8n-seg",
+    "yolov8s-seg",
+    "yolo11n-seg",
 )
 
 

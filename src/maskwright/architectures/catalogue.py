@@ -20,12 +20,14 @@ from maskwright.architectures import (
     fully_connected,
     hrnetv2,
     lraspp,
+    maskrcnn,
     ocr,
     pspnet,
     segformer,
     segnet,
     sliding_window,
     unet,
+    yolov8,
 )
 from maskwright.architectures.contract import Architecture, Network
 from maskwright.architectures.encoders import RESNETS, hrnet, vgg
@@ -282,6 +284,29 @@ _NAIVE = {
     ),
 }
 
+_MASKRCNNS = {
+    f"maskrcnn-{name}": Architecture(
+        network=maskrcnn.MaskRCNN,
+        config=settings,
+        card=maskrcnn.CARD,
+        tiny=maskrcnn.tiny,
+        input_size=(800, 1088),
+    )
+    for name, settings in maskrcnn.VARIANTS.items()
+}
+
+_YOLOS = {
+    name + ending: Architecture(
+        network=yolov8.YOLOv8,
+        config=config if ending else dataclasses.replace(config, prototypes=0),
+        card=yolov8.CARD if ending else yolov8.BOX_CARD,
+        tiny=(yolov8.tiny_later if config.later else yolov8.tiny) if ending else yolov8.tiny_boxes,
+        input_size=(640, 640),
+    )
+    for name, config in yolov8.VARIANTS.items()
+    for ending in ("-seg", "")
+}
+
 ARCHITECTURES: dict[str, Architecture] = {
     **_UNETS,
     **_BISENETS,
@@ -298,6 +323,8 @@ ARCHITECTURES: dict[str, Architecture] = {
     **_SEGNETS,
     **_DILATIONS,
     **_NAIVE,
+    **_MASKRCNNS,
+    **_YOLOS,
 }
 """Name -> class, sizes, card. Nothing is built before it is asked for."""
 

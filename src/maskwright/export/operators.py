@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from onnxscript import opset18
 
-import maskwright.layers.suppression  # noqa: F401 (registers the operation)
+from maskwright.layers.suppression import kept
 
 _OP: Any = opset18  # whose stubs refuse the numbers that it takes
 _NO_LIMIT = 0x7FFFFFFFFFFFFFFF
@@ -17,7 +16,7 @@ _FLOAT = 1  # onnx.TensorProto.FLOAT
 
 def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
     """torch operation -> the function that writes its nodes."""
-    return {torch.ops.maskwright.kept.default: _kept}
+    return {kept._opoverload: _kept}
 
 
 def _kept(boxes_BN4: Any, scores_BN: Any, threshold: float) -> Any:

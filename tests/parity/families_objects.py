@@ -1,0 +1,171 @@
+"""Networks that answer with objects: Mask R-CNN, YOLOv8, YOLO11.
+
+Sizes are read from the golden's shapes; what no shape tells, from `about`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from maskwright.architectures import maskrcnn, yolov8, yolov8_losses
+from maskwright.architectures.contract import Network
+from maskwright.architectures.encoders import RESNETS
+from maskwright.layers.regions import pool_regions
+
+Golden = Mapping[str, Any]
+Weights = dict[str, Tensor]
+
+
+def _count(weights: Weights, prefix: str) -> int:
+    """How many numbered children a name has: 3 for prefix.0 to prefix.2."""
+    rest = (name[len(prefix) + 1 :] for name in weights if name.startswith(f"{prefix}."))
+    return len({part.split(".")[0] for part in rest})
+
+
+def _widths(weights: Weights, prefix: str) -> tuple[int, ...]:
+    """C of each of a sequence of convolutions."""
+    count = _count(weights, prefix)
+    return tuple(weights[f"{prefix}.{i}.conv.weight"].shape[0] for i in range(count))
+
+
+def _resnet(weights: Weights) -> str:
+    depths = tuple(_count(weights, f"encoder.layer{stage}") for stage in (1, 2, 3, 4))
+    bottleneck = "encoder.layer1.0.conv3.weight" in weights
+    return next(
+        name
+        for name, sizes in RESNETS.items()
+        if (sizes.depths, sizes.bottleneck) == (depths, bottleneck)
+    )
+
+
+# Mask R-CNN
+
+
+def build_maskrcnn(golden: Golden, weights: Weights) -> Network:
+    layers = sorted(
+        int(name.split(".")[2])
+        for name in weights
+        if name.startswith("box_head.layers.") and name.endswith(".weight")
+    )
+    return maskrcnn.MaskRCNN(
+        maskrcnn.MaskRCNNConfig(
+            classes=weights["box_head.scores.weight"].shape[0] - 1,
+            encoder=_resnet(weights),
+            encoder_width=weights["encoder.conv1.weight"].shape[0] / 64,
+            width=weights["pyramid.smooth.0.conv.weight"].shape[0],
+            proposal_convs=_count(weights, "proposer.convs"),
+            box_convs=_widths(weights, "box_head.convs"),
+            box_layers=tuple(weights[f"box_head.layers.{i}.weight"].shape[0] for i in layers),
+            mask_convs=_widths(weights, "mask_head.convs"),
+            mask_width=weights["mask_head.enlarge.weight"].shape[1],
+            norm="pyramid.smooth.0.norm.weight" in weights,
+        )
+    )
+
+
+def run_maskrcnn(
+    network: Network, golden: Golden, images_B3HW: Tensor, places_N4: Tensor
+) -> dict[str, Tensor]:
+    """Every part in the reference's order, on the golden's own regions."""
+    assert isinstance(network, maskrcnn.MaskRCNN)
+    every = network.encoder(images_B3HW)
+    features = network.pyramid([every[level] for level in network.levels])
+    names = [*map(str, range(len(features) - 1)), "pool"]
+    outputs = {f"fpn.{name}": one for name, one in zip(names, features)}
+    for number, one in enumerate(features):
+        objectness, deltas = network.proposer(one)
+        outputs |= {f"rpn_objectness.{number}": objectness, f"rpn_deltas.{number}": deltas}
+    height, width = images_B3HW.shape[-2:]
+    x, y = (places_N4[:, 0] + 1) / 2 * width, (places_N4[:, 1] + 1) / 2 * height
+    half_w, half_h = ((places_N4[:, i] + 1) / 4 * side + 8 for i, side in ((2, width), (3, height)))
+    corners = [x - half_w / 2, y - half_h / 2, x + half_w / 2, y + half_h / 2]
+    boxes_N4 = maskrcnn.clip_boxes(torch.stack(corners, dim=1), (height, width))
+    regions = pool_regions(features[:-1], boxes_N4[None], maskrcnn.STRIDES, maskrcnn.BOX_SIDE)
+    described = network.box_head.describe(regions)
+    logits, offsets = network.box_head(described)
+    for_masks = pool_regions(features[:-1], boxes_N4[None], maskrcnn.STRIDES, maskrcnn.MASK_SIDE)
+    return outputs | {
+        "anchors": network(images_B3HW)["anchors_N4"],
+        "proposals": boxes_N4,
+        "box_roi": regions,
+        "box_feature": described,
+        "class_logits": logits,
+        "box_deltas": offsets,
+        "mask_roi": for_masks,
+        "mask_logits": network.mask_head(for_masks),
+    }
+
+
+# YOLOv8 and YOLO11
+
+
+def _out(weights: Weights, name: str) -> int:
+    return weights[f"{name}.conv.weight"].shape[0]
+
+
+def build_yolov8(golden: Golden, weights: Weights) -> Network:
+    blocks = [*(f"stages.{i}" for i in range(4)), "neck.ups.0", "neck.ups.1", "neck.outs.0",
+              "neck.outs.1"]  # fmt: skip
+    outs = [_out(weights, f"{block}.merge") for block in blocks]
+    later = "attend.split.conv.weight" in weights
+    nested = tuple(f"{block}.steps.0.merge.conv.weight" in weights for block in blocks)
+    masks = "heads.prototypes.first.conv.weight" in weights
+    prefix = "heads.classes.0.0.1" if later else "heads.classes.0.0"
+    return yolov8.YOLOv8(
+        yolov8.YOLOv8Config(
+            classes=weights["heads.classes.0.2.weight"].shape[0],
+            widths=tuple(_out(weights, f"downs.{i}") for i in range(5)),
+            stage_widths=tuple(outs[:4]),
+            depths=tuple(_count(weights, f"{block}.steps") for block in blocks[:4]),
+            neck_widths=tuple(outs[4:]),
+            neck_depth=_count(weights, "neck.ups.0.steps"),
+            inner=tuple(
+                _out(weights, f"{block}.split") / 2 / out for block, out in zip(blocks[:2], outs)
+            ),
+            nested=nested if later else (),
+            attention=_count(weights, "attend.blocks") if later else 0,
+            steps=weights["heads.boxes.0.2.weight"].shape[0] // 4,
+            prototypes=_out(weights, "heads.prototypes.third") if masks else 0,
+            prototype_width=_out(weights, "heads.prototypes.first") if masks else 64,
+            box_width=_out(weights, "heads.boxes.0.0"),
+            class_width=_out(weights, prefix),
+            mask_width=_out(weights, "heads.coefficients.0.0") if masks else 0,
+        )
+    )
+
+
+def run_yolov8(network: Network, golden: Golden, images_B3HW: Tensor) -> dict[str, Tensor]:
+    assert isinstance(network, yolov8.YOLOv8)
+    features = network.features(images_B3HW)
+    raw = network.heads(features)
+    boxes_BA4 = yolov8_losses.decode(raw)
+    low, high = boxes_BA4.chunk(2, dim=-1)
+    parts = [(low + high) / 2, high - low, raw["class_logits_BAK"].sigmoid()]
+    outputs = {
+        "raw.boxes": raw["sides_BA4R"].flatten(2).transpose(1, 2),
+        "raw.scores": raw["class_logits_BAK"].transpose(1, 2),
+        **{f"raw.feats.{level}": one for level, one in enumerate(features)},
+    }
+    if "coefficients_BAP" in raw:
+        parts.append(raw["coefficients_BAP"])
+        outputs |= {
+            "raw.mask_coefficient": raw["coefficients_BAP"].transpose(1, 2),
+            "raw.proto": raw["prototypes_BPhw"],
+            "proto": raw["prototypes_BPhw"],
+        }
+    return outputs | {"decoded": torch.cat(parts, dim=-1).transpose(1, 2)}
+
+
+PORTS: dict[str, tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]] = {
+    r"maskrcnn_resnet\d+_fpn.*": (maskrcnn.CARD.from_reference, build_maskrcnn, run_maskrcnn),
+    r"ultralytics\.nn\.tasks\.(Detection|Segmentation)Model": (
+        yolov8.CARD.from_reference,
+        build_yolov8,
+        run_yolov8,
+    ),
+}
+"""Pattern of the reference class -> from_reference, build, run."""
