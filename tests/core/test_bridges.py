@@ -40,6 +40,7 @@ def _joined(loops: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
 def few(request, monkeypatch):
     """With a queue, and without."""
     monkeypatch.setattr(bridges, "_FEW_POINTS", request.param)
+    monkeypatch.setattr(bridges, "_FEW_LOOPS", request.param)
     return request.param
 
 

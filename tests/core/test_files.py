@@ -13,7 +13,14 @@ from pathlib import Path
 import pytest
 
 from maskwright.core.errors import MaskwrightError
-from maskwright.core.files import atomic_path, write_bytes, write_json, write_text
+from maskwright.core.files import (
+    atomic_path,
+    flush,
+    flushes_held,
+    write_bytes,
+    write_json,
+    write_text,
+)
 
 
 @pytest.fixture
@@ -166,3 +173,25 @@ def test_what_killed_programs_left_goes_and_what_others_write_stays(tmp_path):
         program.communicate("")
         assert program.returncode == 0
     assert {path.name for path in tmp_path.iterdir()} == {".mine.part", "b.json", "c.json"}
+
+
+def test_files_whose_flush_is_held_stand_at_once_and_are_flushed_together(tmp_path, monkeypatch):
+    flushed = []
+    monkeypatch.setattr(os, "fsync", flushed.append)
+    files = []
+    with flushes_held(files):
+        write_bytes(tmp_path / "a", b"a")
+        write_text(tmp_path / "b", "b")
+        write_text(tmp_path / "c", "c", flushed=False)
+        assert (tmp_path / "a").read_bytes() == b"a"
+    assert files == [tmp_path / "a", tmp_path / "b"]
+    assert not flushed
+    flush(files)
+    assert len(flushed) == 2
+    write_bytes(tmp_path / "d", b"d")
+    write_bytes(tmp_path / "e", b"e", flushed=False)
+    assert len(flushed) == 3
+    flush([])
+    monkeypatch.setattr(os, "fsync", full_disk)
+    with pytest.raises(MaskwrightError, match="a: No space left"):
+        flush(files)

@@ -17,6 +17,7 @@ from maskwright.core.image import (
     eight_bits,
     encode_png,
     open_picture,
+    plain_jpeg_size,
     read_image,
     read_index_png,
     strips,
@@ -315,3 +316,41 @@ def test_sizes_come_from_the_head_alone(tmp_path, monkeypatch):
     assert image_sizes(behind) == (read_image(behind).shape[:2], (7, 5))
     monkeypatch.setattr(PngImageFile, "load", lambda _: pytest.fail("the pixels were decoded"))
     assert image_sizes(plain) == ((7, 5), (7, 5))
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"comment": b"seen"}, {"grey": 1}])
+def test_the_size_of_a_plain_jpeg_is_what_pillow_tells(tmp_path, options):
+    """Damage it anywhere in its head: where it still tells a size, Pillow tells the same."""
+    grey = options.pop("grey", False)
+    path, rng = tmp_path / "photo.jpg", np.random.default_rng(0)
+    Image.fromarray(PHOTO[..., 0] if grey else PHOTO).save(path, **options)
+    whole, told = path.read_bytes(), 0
+    assert plain_jpeg_size(path) == (20, 30)
+    for number in range(400):
+        data = bytearray(whole)
+        if number % 4 == 3:
+            data = data[: rng.integers(2, 700)]
+        data[rng.integers(0, min(700, len(data)))] = rng.integers(0, 256)
+        path.write_bytes(data)
+        found = plain_jpeg_size(path)
+        if found is not None:
+            told += 1
+            with open_picture(path) as picture:
+                assert (picture.height, picture.width) == found
+                assert not picture.getexif()
+    assert 100 < told < 400
+
+
+def test_jpegs_that_carry_more_are_left_to_pillow(tmp_path):
+    path = tmp_path / "photo.jpg"
+    turned = Image.Exif()
+    turned[274] = 6
+    Image.fromarray(PHOTO).save(path, exif=turned)
+    assert plain_jpeg_size(path) is None
+    assert image_sizes(path) == ((30, 20), (20, 30))
+    Image.fromarray(PHOTO).save(path, icc_profile=b"x" * 5000)
+    assert plain_jpeg_size(path) is None
+    assert image_sizes(path) == ((20, 30), (20, 30))
+    assert plain_jpeg_size(tmp_path / "none.jpg") is None
+    Image.fromarray(PHOTO).save(tmp_path / "photo.png")
+    assert plain_jpeg_size(tmp_path / "photo.png") is None

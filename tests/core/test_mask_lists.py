@@ -16,7 +16,9 @@ from maskwright.core.mask_lists import (
     masks_from_coco,
     masks_of_windows,
     masks_to_coco,
+    runs_from_coco,
     turned_window,
+    windows_of_masks,
 )
 
 SHAPES = npst.array_shapes(min_dims=2, max_dims=2, max_side=9)
@@ -96,3 +98,34 @@ def test_windows_equal_the_whole_frame(data: st.DataObject, pixels: np.ndarray) 
         whole[-1][top:bottom, left:right] = pixels[top:bottom, left:right]
     found = masks_of_windows(windows, corners, (height, width))
     assert found == [Mask.encode(one) for one in whole]
+
+
+@given(PIXELS)
+def test_masks_are_painted_into_their_boxes(many: list[np.ndarray]) -> None:
+    filled = [pixels for pixels in many if pixels.any()]
+    masks = [Mask.encode(pixels) for pixels in filled]
+    for mask, pixels, (window, left, top) in zip(masks, filled, windows_of_masks(masks)):
+        assert mask.box_xyxy == (left, top, left + window.shape[1], top + window.shape[0])
+        assert window.flags.c_contiguous
+        inside = pixels[top : top + window.shape[0], left : left + window.shape[1]]
+        np.testing.assert_array_equal(window, inside)
+    assert len(list(windows_of_masks(masks))) == len(masks)
+
+
+@settings(deadline=None)
+@given(SHAPES.flatmap(lambda s: st.lists(npst.arrays(np.bool_, s), min_size=1, max_size=4)))
+def test_runs_of_one_image_are_those_of_its_masks(many: list[np.ndarray]) -> None:
+    coded, size = [_coded(pixels) for pixels in many], many[0].shape
+    found = runs_from_coco(coded, size)
+    assert found is not None
+    runs, first = found
+    for pixels, begin, end in zip(many, first, first[1:]):
+        np.testing.assert_array_equal(runs[begin:end], Mask.encode(pixels).runs)
+    others: list[Any] = [
+        None, [[0, 0, 2, 0, 2, 2]], {"size": [*size], "counts": [1]}, {"size": [*size]}, {},
+        {"size": [*size], "counts": ""}, {"size": [*size], "counts": "é"}, "text",
+        {"size": [*size], "counts": "P"}, {"size": [size[0], size[1] + 1], "counts": "0"},
+    ]  # fmt: skip
+    for other in others:
+        assert runs_from_coco([*coded, other], size) is None
+    assert runs_from_coco([], size) is None

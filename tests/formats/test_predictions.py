@@ -8,6 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pycocotools.coco import COCO
 from small_sets import CLASSES, dataset, ids, mask_folder, picture, save
 
@@ -22,7 +24,19 @@ from maskwright.core import (
     Sample,
     Segmentation,
 )
-from maskwright.formats import coco, index_masks, panoptic, read, read_predictions, voc, yolo
+from maskwright.core.object_arrays import ObjectArrays
+from maskwright.formats import (
+    coco,
+    coco_entries,
+    coco_results,
+    index_masks,
+    panoptic,
+    read,
+    read_predictions,
+    voc,
+    yolo,
+)
+from maskwright.formats.coco_entries import Known
 from maskwright.formats.predictions import match_names
 
 SIZE = (24, 32)
@@ -347,3 +361,47 @@ def test_a_set_of_any_format_serves_as_predictions(tmp_path):
         read_predictions(
             tmp_path / "voc", replace(truth, classes=Classes.of(["x"])), truth.splits["val"]
         )
+
+
+VALUES = {
+    "image_id": [1, 1, 1, "a", 2.0, True, None, [1]],
+    "category_id": [1, 1, 1, 2, 1.0, True, "1", None, 7],
+    "score": [0.5, 0.5, 1, None, float("nan"), float("inf"), "0.5", 10**400, True],
+    "bbox": [[1, 2, 3, 4.5], [1.0, 2.0, 3.0, 4.0], None, [1, 2, -3, 4], [1, 2, 3], [1, 2, 3, "4"],
+             [1, 2, float("nan"), 4], 5],
+    "segmentation": [{"size": [1, 1], "counts": "01"}, [[0, 0, 1, 0, 1, 1]], None, []],
+    "iscrowd": [None, None, None, 0, 1, 2, "0"],
+}  # fmt: skip
+ENTRY = st.fixed_dictionaries({}, optional={k: st.sampled_from(v) for k, v in VALUES.items()})
+
+
+@settings(max_examples=500)
+@given(st.lists(ENTRY | st.sampled_from([None, 3]), max_size=3), st.integers(0, 3))
+def test_columns_pass_nothing_that_the_entries_one_by_one_would_not(entries, plain):
+    good = {"image_id": 1, "category_id": 2, "score": 0.5, "bbox": [0, 0, 1.5, 2]}
+    content, categories = [good] * plain + entries, {1: 0, 2: 1}
+    faults = [coco_entries.fault_of(entry, Known(categories=categories)) for entry in content]
+    assert not (coco_results._are_whole(content, categories) and any(faults))
+    assert coco_results._are_whole([good] * max(1, plain), categories)
+
+
+@pytest.mark.parametrize("boxes", [True, False])
+def test_results_as_arrays_are_those_one_by_one(tmp_path, boxes):
+    truth = as_coco(tmp_path)
+    entries = results(truth, tmp_path)
+    for entry in entries:
+        entry.pop("bbox", None)
+        if boxes:
+            entry["bbox"] = [1, 2.5, 3, 4]
+    file = tmp_path / "results.json"
+    whole = []
+    for more in ({}, {"iscrowd": 1}):  # a crowd among them, and they come one by one
+        file.write_text(json.dumps([*entries, entries[0] | more]))
+        samples = truth.splits["all"]
+        found = found_in(read_predictions(file, truth, samples), samples)
+        assert isinstance(found[0].instances, tuple if more else ObjectArrays)
+        whole.append(
+            [one.instances[: len(one.instances) - (i == 0)] for i, one in enumerate(found)]
+        )
+    assert [tuple(one) for one in whole[0]] == [tuple(one) for one in whole[1]]
+    assert len(whole[0][0]) == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -17,7 +18,7 @@ from shared import shared_path
 from small_sets import dataset, exif, ids, mask_folder, picture, save
 
 from maskwright import formats
-from maskwright.core import ConfigError, DataError
+from maskwright.core import ConfigError, DataError, MaskwrightError
 from maskwright.formats import FORMATS, WRITABLE
 from maskwright.jobs import convert
 
@@ -108,6 +109,46 @@ def test_killed_with_two_workers_and_started_again(tmp_path):
     convert(source, tmp_path / "whole", "coco", workers=1)
     assert contents(out) == contents(tmp_path / "whole")
     assert not list(out.rglob("*.part"))
+
+
+def test_a_part_that_a_crash_has_damaged_is_made_anew(source, tmp_path, monkeypatch):
+    convert(source, tmp_path / "whole", "yolo_seg", workers=1)
+    with monkeypatch.context() as patch:
+        end_after(patch, "yolo_seg", 5)
+        with pytest.raises(Ended):
+            convert(source, tmp_path / "out", "yolo_seg", workers=1)
+    parts = sorted(tmp_path.glob("out/.parts/*/*.json"))
+    assert len(parts) == 5
+    parts[0].write_bytes(b"")
+    parts[1].write_bytes(bytes(parts[1].stat().st_size))
+    parts[2].write_bytes(parts[2].read_bytes()[:-9])
+    labels = sorted(tmp_path.glob("out/labels/*/*.txt"))
+    labels[1].write_bytes(b"")
+    done = convert(source, tmp_path / "out", "yolo_seg", workers=1)
+    assert done.made == 5
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+def test_no_part_tells_of_files_that_have_not_reached_the_disk(source, tmp_path, monkeypatch):
+    flushed = []
+    sync = os.fsync
+
+    def fsync(handle):
+        file = Path(f"/proc/self/fd/{handle}").readlink()
+        if "images" in file.parts:
+            assert not list(tmp_path.glob("out/.parts/*/*.json"))
+            flushed.append(file.name)
+            if len(flushed) == 3:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+        sync(handle)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fsync)
+        with pytest.raises(MaskwrightError, match="could not write"):
+            convert(source, tmp_path / "out", "yolo_seg", workers=1)
+    assert not list(tmp_path.glob("out/.parts/*/*.json"))
+    assert len(flushed) >= 3
+    assert convert(source, tmp_path / "out", "yolo_seg", workers=1).made == 7
 
 
 def test_other_settings_do_not_mix(source, tmp_path):

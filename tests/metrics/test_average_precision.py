@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import pickle
+from dataclasses import replace
 
 import ap_peers as peers
 import numpy as np
@@ -16,6 +17,7 @@ from shared import shared_path
 
 from maskwright.core import Classes, Instance, Mask, Segmentation
 from maskwright.core.errors import ConfigError, DataError
+from maskwright.core.object_arrays import ObjectArrays
 from maskwright.metrics import AveragePrecision, Objects, Spans, average_precision, boundary_mask
 from maskwright.metrics.matching import mask_intersections
 from maskwright.metrics.protocols import PROTOCOLS, protocol_of
@@ -446,3 +448,43 @@ def test_what_does_not_fit_is_told():
         total.scores().ap_of(iou=0.52)
     with pytest.raises(ConfigError, match="got 7"):
         total.scores().ar_of(limit=7)
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_objects_as_arrays_give_the_same_numbers_too(told):
+    truths, predictions = peers.generated(3)
+    arrays = [replace(one, instances=as_arrays(one, told)) for one in predictions]
+    assert sum(len(one.instances) for one in arrays) > 100
+    kinds = ("boxes", "masks", "boundary")
+    for masks in (True, False):
+        ours, theirs = (
+            Objects.of(list(enumerate(images)), masks=masks) for images in (arrays, predictions)
+        )
+        for column in ("image", "class_id", "box_xywh", "score", "crowd", "area"):
+            np.testing.assert_array_equal(getattr(ours, column), getattr(theirs, column))
+        assert (ours.spans is None) is (theirs.spans is None) is not masks
+        for column in ("edges", "first", "size") if masks else ():
+            left, right = getattr(ours.spans, column), getattr(theirs.spans, column)
+            assert left.dtype == right.dtype
+            np.testing.assert_array_equal(left, right)
+    mixed = [one if n % 3 else other for n, (one, other) in enumerate(zip(predictions, arrays))]
+    whole = scored(truths, predictions, kinds)
+    for images in (arrays, mixed):
+        total = scored(truths, images, kinds)
+        for kind in kinds:
+            stats = total.scores(kind=kind).coco_stats
+            np.testing.assert_array_equal(stats, whole.scores(kind=kind).coco_stats)
+
+
+def as_arrays(content, told):
+    masks = [one.mask for one in content.instances]
+    if not masks:
+        return ()
+    return ObjectArrays(
+        size=content.size,
+        class_id=np.array([one.class_id for one in content.instances]),
+        score=np.array([one.score for one in content.instances]),
+        runs=np.concatenate([mask.runs for mask in masks]),
+        first=np.append(0, np.cumsum([len(mask.runs) for mask in masks])),
+        told_boxes=np.array([one.box_xyxy for one in content.instances]) if told else None,
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import cv2
 import numpy as np
 import pytest
 from drawn_maps import CLASSES, cut, map_pairs
@@ -150,4 +151,28 @@ def test_bands_of_many_masks_are_those_of_each(many, ratio):
         for begin, end in found.edges[found.first[number] : found.first[number + 1]].tolist():
             pixels[begin:end] = True
         band = scipys_band(many[index], boundary_width(many[index].shape, ratio))
+        np.testing.assert_array_equal(pixels.reshape(many[index].shape[::-1]).T, band)
+
+
+def test_bands_of_drawn_masks_are_those_of_their_pixels():
+    """Convex ones, which have one stretch a column, and others, in images of two sizes."""
+    rng = np.random.default_rng(0)
+    many = []
+    for size in ((90, 120), (200, 60)) * 6:
+        canvas = np.zeros(size, np.uint8)
+        x, y = (int(place) for place in rng.integers(0, 60, 2))
+        first, second = (int(radius) for radius in rng.integers(3, 60, 2))
+        cv2.ellipse(canvas, (x, y), (first, second), float(rng.uniform(0, 90)), 0, 360, 1, -1)
+        many += [canvas > 0, canvas == 0, np.roll(canvas, 30, axis=1) > 0]
+        many.append((canvas > 0) & (rng.random(size) < 0.99))
+    coded = [Mask.encode(pixels) for pixels in many]
+    chosen = rng.permutation(len(coded))
+    found = boundary_spans(Spans.of_masks(coded), chosen)
+    for number, index in enumerate(chosen.tolist()):
+        pixels = np.zeros(many[index].size, bool)
+        for begin, end in found.edges[found.first[number] : found.first[number + 1]].tolist():
+            assert not pixels[begin:end].any()
+            assert begin < end
+            pixels[begin:end] = True
+        band = scipys_band(many[index], boundary_width(many[index].shape))
         np.testing.assert_array_equal(pixels.reshape(many[index].shape[::-1]).T, band)

@@ -1,9 +1,9 @@
 """The shortest bridges between closed lines on a grid: a minimum spanning tree (R. C. Prim, 1957).
 
 Most lines of a dense mask lie a few pixels apart. Neighbours so near are found once, by looking
-around each point, and wait in a queue. Only where the queue is empty are all points looked at: one
-by one where they are few, else by a distance transform of what is joined. The bridges are those of
-comparing every point with every other, equal lengths included.
+around each point, and wait in a queue. Where it is empty, or lines are few, all points are looked
+at: one by one where they are few, else by a distance transform of what is joined. The bridges are
+those of comparing every point with every other, equal lengths included.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ import numpy as np
 
 _FEW_POINTS = 1000
 """So many are compared with each other before a queue is filled."""
+
+_FEW_LOOPS = 16
+"""So many are joined sooner by an image of the distances for each than the queue is filled."""
 
 _RADII = (8, 5, 3, 2)
 _MOST_NEIGHBOURS = 20  # of a point, if all points lay evenly
@@ -35,7 +38,8 @@ def shortest_bridges(points: np.ndarray, firsts: np.ndarray) -> list[tuple[int, 
     lengths = np.diff(firsts)
     owner = np.repeat(np.arange(len(lengths)), lengths)
     far_search = _FarSearch(points, owner)
-    queue = _Queue(points, owner) if len(points) > _FEW_POINTS else None
+    dense = len(points) > _FEW_POINTS and len(lengths) > _FEW_LOOPS
+    queue = _Queue(points, owner) if dense else None
     links: list[tuple[int, int]] = []
     newest = 0
     while len(links) < len(lengths) - 1:

@@ -12,7 +12,8 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -182,7 +183,9 @@ _swept: set[Path] = set()
 
 
 @contextlib.contextmanager
-def atomic_path(path: Path | str, keep_suffix: bool = False) -> Iterator[Path]:
+def atomic_path(
+    path: Path | str, keep_suffix: bool = False, flushed: bool = True
+) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it takes `path`'s place in one step.
 
     If the block raises, or the process dies, whatever stood at `path` before is untouched.
@@ -190,27 +193,72 @@ def atomic_path(path: Path | str, keep_suffix: bool = False) -> Iterator[Path]:
     Args:
         path: to write.
         keep_suffix: the temporary path ends as `path` does, for writers that choose by that.
+        flushed: whether it must have reached the disk before it takes its place. Else a crash of
+            the whole machine may leave it empty: for what is known again then, and made anew.
 
     Raises:
         MaskwrightError: the folder can't be written or the disk is full.
     """
-    path = Path(path)
+    path, held = Path(path), _held.get()
     temporary, handle = None, -1
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _sweep(path.parent)
         temporary, handle = _temporary(path, ".part" + (path.suffix if keep_suffix else ""))
         yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
+        if flushed and held is None:
+            _flush(temporary)
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
+        if flushed and held is not None:
+            held.append(path)
     except OSError as error:
         raise could_not_write(path, error, " What stood there before is unchanged.") from error
     finally:
         if temporary is not None:
             os.close(handle)
             temporary.unlink(missing_ok=True)
+
+
+_held: ContextVar[list[Path] | None] = ContextVar("held", default=None)
+
+
+@contextlib.contextmanager
+def flushes_held(files: list[Path]) -> Iterator[None]:
+    """Files that are written inside take their places before they have reached the disk.
+
+    Args:
+        files: takes their paths, as they come: `flush` them before anything tells that they are
+            whole.
+    """
+    before = _held.set(files)
+    try:
+        yield
+    finally:
+        _held.reset(before)
+
+
+def flush(files: Sequence[Path]) -> None:
+    """Wait until files have reached the disk: all at once, which takes little longer than one.
+
+    Raises:
+        MaskwrightError: the disk is full, or at fault.
+    """
+    from concurrent.futures import ThreadPoolExecutor  # no command needs it to start
+
+    if not files:
+        return
+    with ThreadPoolExecutor(min(16, len(files))) as pool:
+        for file, done in [(file, pool.submit(_flush, file)) for file in files]:
+            try:
+                done.result()
+            except OSError as error:
+                raise could_not_write(file, error) from error
+
+
+def _flush(file: Path) -> None:
+    with file.open("rb") as written:
+        os.fsync(written.fileno())
 
 
 def _temporary(path: Path, suffix: str) -> tuple[Path, int]:
@@ -226,7 +274,7 @@ def _temporary(path: Path, suffix: str) -> tuple[Path, int]:
 
 def _sweep(folder: Path) -> None:
     """Remove what killed programs left half-written in a folder; once a process."""
-    folder = folder.resolve()
+    folder = folder.absolute()  # `resolve` takes longer than all else that is done here
     if not LOCKS or folder in _swept:
         return
     _swept.add(folder)
@@ -237,15 +285,15 @@ def _sweep(folder: Path) -> None:
                     path.unlink()
 
 
-def write_bytes(path: Path | str, data: bytes) -> None:
-    """Write `data` to `path` atomically."""
-    with atomic_path(path) as temporary:
+def write_bytes(path: Path | str, data: bytes, flushed: bool = True) -> None:
+    """Write `data` to `path` atomically; `flushed` as of `atomic_path`."""
+    with atomic_path(path, flushed=flushed) as temporary:
         temporary.write_bytes(data)
 
 
-def write_text(path: Path | str, text: str) -> None:
-    """Write `text` to `path` as UTF-8, atomically."""
-    write_bytes(path, text.encode())
+def write_text(path: Path | str, text: str, flushed: bool = True) -> None:
+    """Write `text` to `path` as UTF-8, atomically; `flushed` as of `atomic_path`."""
+    write_bytes(path, text.encode(), flushed)
 
 
 def write_json(path: Path | str, value: Any) -> None:

@@ -228,6 +228,42 @@ def decode_bytes(data: bytes, flags: int, path: Path | str) -> np.ndarray:
     return pixels
 
 
+_HEAD = 4096  # bytes, in which JPEGs that carry no data of other kinds tell their size
+
+
+def plain_jpeg_size(path: Path | str) -> tuple[int, int] | None:
+    """(height, width) of a JPEG that carries nothing beside its picture, by its first bytes.
+
+    Several times as fast as Pillow. None where there is EXIF data, anything unusual or damaged, or
+    no JPEG: Pillow is to tell.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            head = file.read(_HEAD)
+    except OSError:
+        return None
+    size, place = None, 2
+    while head[:2] == b"\xff\xd8" and place + 4 <= len(head) and head[place] == 0xFF:
+        kind, length = head[place + 1], int.from_bytes(head[place + 2 : place + 4], "big")
+        inside = head[place + 4 : place + 2 + length]
+        if length < 2 or len(inside) != length - 2:
+            return None
+        if kind in (0xC0, 0xC1, 0xC2):  # the frame: bits, height, width, components
+            good = len(inside) > 6 and inside[0] == 8 and inside[5] in (1, 3, 4)
+            if size is not None or not good or len(inside) != 6 + 3 * inside[5]:
+                return None
+            size = int.from_bytes(inside[1:3], "big"), int.from_bytes(inside[3:5], "big")
+        elif kind == 0xDA:  # the scan, with which the pixels begin
+            return size if size is not None and min(size) > 0 else None
+        elif kind == 0xDB:  # tables of quantisation, of 8 bits
+            if len(inside) % 65 or any(first >= 16 for first in inside[::65]):
+                return None
+        elif kind not in (0xC4, 0xDD, 0xFE) and (kind != 0xE0 or len(inside) < 14):
+            return None
+        place += 2 + length
+    return None
+
+
 def png_is_plain(path: Path | str) -> bool:
     """Whether a PNG is whole and has no EXIF data, by the heads of its chunks alone.
 

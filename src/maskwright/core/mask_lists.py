@@ -8,7 +8,7 @@ Legend: N masks; `first` int64 [N + 1]: mask i owns the places first[i] to first
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -41,7 +41,7 @@ def masks_from_coco(coded: Sequence[Any]) -> list[Mask | None]:
         data = [text.encode("ascii") if isinstance(text, str) else text for text in texts]
     except UnicodeEncodeError:
         return found
-    decoded = _runs_of_texts(data)
+    decoded = _runs_of_texts(b"".join(data), [*map(len, data)])
     if decoded is None:
         return found
     runs, first = decoded
@@ -51,6 +51,36 @@ def masks_from_coco(coded: Sequence[Any]) -> list[Mask | None]:
         own = packed[ends[number] : ends[number + 1]]
         found[at[number]] = Mask(size=sizes[number], packed=own)
     return found
+
+
+def runs_from_coco(
+    coded: Sequence[Any], size: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """The run lengths of many masks of one image in COCO's compressed form.
+
+    Args:
+        coded: of N objects, whatever a file holds.
+        size: (height, width) of the image.
+
+    Returns:
+        Run lengths uint32 of all masks, each as `Mask.runs`, and `first`; None where any is
+        something else, damaged or of another size: `Mask.from_coco` tells which.
+    """
+    try:
+        texts = [one["counts"] for one in coded]
+        wanted = list(size)
+        same = all(one["size"] == wanted for one in coded)
+        if not same or set(map(type, texts)) != {str} or not all(texts):
+            return None
+        joined = "".join(texts).encode("ascii")
+    except (KeyError, IndexError, TypeError, UnicodeEncodeError):
+        return None
+    decoded = _runs_of_texts(joined, [*map(len, texts)])
+    if decoded is None:
+        return None
+    runs, first = decoded
+    whole = _whole(runs, first, np.full(len(texts), size[0] * size[1]))
+    return (runs.astype(np.uint32), first) if whole.all() else None
 
 
 def _is_compressed(coded: Any) -> bool:
@@ -64,26 +94,32 @@ def _is_compressed(coded: Any) -> bool:
     return whole and height > 0 and 0 < height * width < 2**32
 
 
-def _runs_of_texts(data: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray] | None:
-    """The numbers int64 of all texts, none empty, and where each one's begin; None: a fault."""
-    letters = np.frombuffer(b"".join(data), np.uint8) - np.uint8(48)
-    begins = _offsets(np.fromiter(map(len, data), np.int64, len(data)))
+def _runs_of_texts(data: bytes, letters_each: list[int]) -> tuple[np.ndarray, np.ndarray] | None:
+    """The numbers int64 of texts, one after the other, and where each text's begin.
+
+    Args:
+        data: the texts, none empty.
+        letters_each: how long each is.
+
+    Returns:
+        None where there is a fault.
+    """
+    letters = np.frombuffer(data, np.uint8) - np.uint8(48)
+    begins = _offsets(np.array(letters_each, np.int64))
     closing = letters < 32
-    if (letters > 63).any() or not closing[begins[1:] - 1].all():
+    if letters.max() > 63 or not closing[begins[1:] - 1].all():
         return None
     ends = np.flatnonzero(closing)
-    starts = np.empty_like(ends)
-    starts[:1], starts[1:] = 0, ends[:-1] + 1
-    lengths = ends - starts
+    lengths = np.diff(ends, prepend=-1)
     longest = int(lengths.max())
-    if longest > _MOST_LETTERS:
+    if longest > _MOST_LETTERS + 1:
         return None
-    numbers = (letters[starts] & 31).astype(np.int64)
-    for group in range(1, longest + 1):
-        more = np.flatnonzero(lengths >= group)
-        numbers[more] |= (letters[starts[more] + group] & 31).astype(np.int64) << (5 * group)
-    negative = np.flatnonzero(letters[ends] & 16)
-    numbers[negative] -= np.int64(1) << (5 * lengths[negative] + 5)
+    # The last letter's highest bit is the number's sign; those before it follow, highest first.
+    numbers = ((letters[ends] & 31) ^ 16).astype(np.int64) - 16
+    longer = np.flatnonzero(lengths > 1)
+    for back in range(1, longest):
+        numbers[longer] = (numbers[longer] << 5) | (letters[ends[longer] - back] & 31)
+        longer = longer[lengths[longer] > back + 1]
     first = np.searchsorted(ends, begins)
     _add_up(numbers, first)
     return numbers, first
@@ -153,18 +189,67 @@ def boxes_of(masks: Sequence[Mask]) -> np.ndarray:
     """float64 [N, 4]: the boxes of masks, left, top, right, bottom, as `Mask.box_xyxy`."""
     boxes = np.zeros((len(masks), 4))
     filled = [number for number, mask in enumerate(masks) if len(mask.packed) > 4]
-    if not filled:
-        return boxes
-    chosen = [masks[number] for number in filled]
-    runs, first = spans_runs(chosen)
-    size = np.array([mask.size for mask in chosen], np.int64)
+    if filled:
+        edges, first, heights = _edges_of([masks[number] for number in filled])
+        boxes[filled] = bounds_of_spans(edges, first, heights)
+    return boxes
+
+
+def _edges_of(masks: Sequence[Mask]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Where the stretches of masks, none empty, begin and end, [S, 2]; `first`; heights [N]."""
+    runs, first = spans_runs(masks)
     begins = first[:-1]
     ends = np.cumsum(runs, dtype=np.int64)
     before = np.where(begins > 0, ends[2 * begins - 1], 0)
-    counts = np.diff(first)
-    edges = (ends - np.repeat(before, 2 * counts)).reshape(-1, 2)
-    boxes[filled] = bounds_of_spans(edges, first, size[:, 0])
-    return boxes
+    edges = (ends - np.repeat(before, 2 * np.diff(first))).reshape(-1, 2)
+    return edges, first, np.array([mask.size[0] for mask in masks], np.int64)
+
+
+def windows_of_masks(masks: Sequence[Mask]) -> Iterator[tuple[np.ndarray, int, int]]:
+    """The pixels of masks, none empty, inside their boxes; painted together, some at a time.
+
+    Yields:
+        bool [h, w], contiguous; left and top of the box.
+    """
+    if not masks:
+        return
+    edges, first, heights = _edges_of(masks)
+    boxes = bounds_of_spans(edges, first, heights)
+    widths, steps = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1] + 1
+    batch = (np.cumsum(widths * steps) - 1) // _PIXELS_AT_ONCE
+    for some in np.split(np.arange(len(masks)), np.flatnonzero(np.diff(batch)) + 1):
+        own = edges[first[some[0]] : first[some[-1] + 1]]
+        painted, begins = paint_windows(own, np.diff(first)[some], boxes[some], heights[some])
+        for number, low, high in zip(some.tolist(), begins.tolist(), begins[1:].tolist()):
+            turned = painted[low:high].reshape(widths[number], steps[number])[:, :-1]
+            window = cv2.transpose(np.ascontiguousarray(turned)).view(np.bool_)
+            yield window, int(boxes[number, 0]), int(boxes[number, 1])
+
+
+def paint_windows(
+    edges: np.ndarray, counts: np.ndarray, boxes: np.ndarray, heights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Paint masks, none empty, into their boxes, turned so that columns are contiguous.
+
+    Args:
+        edges: int64 [S, 2], where the stretches of all masks begin, and one behind their last.
+        counts: int64 [N], stretches of each mask.
+        boxes: int64 [N, 4], left, top, right, bottom of each.
+        heights: int64 [N], of their images.
+
+    Returns:
+        uint8 {0, 1}: of each mask [w, h + 1], a place below each column that is to be set to 0,
+        and one more behind them all; int64 [N + 1], where each begins.
+    """
+    steps = boxes[:, 3] - boxes[:, 1] + 1
+    begins = _offsets((boxes[:, 2] - boxes[:, 0]) * steps)
+    height, left, top = np.repeat(np.stack([heights, boxes[:, 0], boxes[:, 1]]), counts, axis=1)
+    step, begin = np.repeat(steps, counts), np.repeat(begins[:-1], counts)
+    flat = np.zeros(begins[-1] + 1, np.int8)
+    for places, behind, value in ((edges[:, 0], 0, 1), (edges[:, 1] - 1, 1, -1)):
+        column, row = np.divmod(places, height)
+        flat[begin + (column - left) * step + row - top + behind] = value
+    return np.cumsum(flat, dtype=np.int8).view(np.uint8), begins
 
 
 def bounds_of_spans(edges: np.ndarray, first: np.ndarray, heights: np.ndarray) -> np.ndarray:
@@ -176,9 +261,12 @@ def bounds_of_spans(edges: np.ndarray, first: np.ndarray, heights: np.ndarray) -
         heights: int64 [N], of the masks' images.
     """
     begins = first[:-1]
-    height = np.repeat(heights, np.diff(first))
-    left, top = np.divmod(edges[:, 0], height)
-    right, bottom = np.divmod(edges[:, 1] - 1, height)
+    starts, lasts = edges[:, 0].copy(), edges[:, 1] - 1
+    height: Any = heights[0].astype(edges.dtype)
+    if (heights != height).any():  # dividing by one number is several times as fast
+        height = np.repeat(heights, np.diff(first))
+    left, right = starts // height, lasts // height
+    top, bottom = starts - left * height, lasts - right * height
     around = np.logical_or.reduceat(left != right, begins)  # touches both ends of a column
     return np.stack(
         [

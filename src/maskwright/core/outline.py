@@ -135,10 +135,13 @@ def _walks(across: list[int], down: list[int]) -> list[list[int]]:
 
 def _without_midpoints(points: np.ndarray) -> np.ndarray:
     """The same closed line without repeated points and those amid a straight stretch."""
-    moved = (points != np.roll(points, 1, axis=0)).any(axis=1)
-    points = points[moved] if moved.any() else points[:1]
-    came, goes = points - np.roll(points, 1, axis=0), np.roll(points, -1, axis=0) - points
-    turns = came[:, 0] * goes[:, 1] != came[:, 1] * goes[:, 0]
-    turns |= (came * goes).sum(axis=1) <= 0
+    came = np.diff(points, axis=0, prepend=points[-1:])
+    moved = (came[:, 0] != 0) | (came[:, 1] != 0)
+    if not moved.all():
+        points = points[moved] if moved.any() else points[:1]
+        came = np.diff(points, axis=0, prepend=points[-1:])
+    (came_x, came_y), (goes_x, goes_y) = came.T, np.concatenate([came[1:], came[:1]]).T
+    turns = came_x * goes_y != came_y * goes_x
+    turns |= came_x * goes_x + came_y * goes_y <= 0
     kept: np.ndarray = points[turns]
     return kept

@@ -6,6 +6,7 @@ Every picture is uint8 RGB [H, W, 3].
 from __future__ import annotations
 
 import colorsys
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -24,7 +25,7 @@ def paint(
     classes: Classes,
     *,
     semantic: np.ndarray | None = None,
-    instances: tuple[Instance, ...] | None = None,
+    instances: Sequence[Instance] | None = None,
     panoptic: Panoptic | None = None,
     labels: tuple[Label, ...] | None = None,
     opacity: float = 0.5,
@@ -132,7 +133,7 @@ def _draw_panoptic(
     _tint(picture, ids, table, opacity, outline)
 
 
-def _colours_of(instances: tuple[Instance, ...], classes: Classes) -> list[Colour]:
+def _colours_of(instances: Sequence[Instance], classes: Classes) -> list[Colour]:
     # A track keeps its shade from frame to frame; without tracks, shades go by order in the class.
     seen: dict[int, int] = {}
     colours = []
@@ -201,7 +202,7 @@ def _pixels_of(instance: Instance, shape: tuple[int, ...]) -> Rectangle:
 def _draw_labels(
     picture: np.ndarray,
     classes: Classes,
-    instances: tuple[Instance, ...],
+    instances: Sequence[Instance],
     labels: tuple[Label, ...],
     colours: list[Colour],
 ) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ Plain = dict[str, Any]
 def plain_parts(
     semantic: np.ndarray | None,
     void: int,
-    instances: tuple[Instance, ...] | None,
+    instances: Sequence[Instance] | None,
     panoptic: Panoptic | None,
     labels: tuple[Label, ...] | None,
 ) -> Plain:
@@ -58,7 +58,7 @@ def parts_of_plain(data: Mapping[str, Any], size: tuple[int, int], void: int) ->
     }
 
 
-def plain_objects(instances: tuple[Instance, ...], names: tuple[str, ...]) -> list[Plain]:
+def plain_objects(instances: Sequence[Instance], names: tuple[str, ...]) -> list[Plain]:
     """Objects for people: class by name, score, box xyxy, mask as COCO's run lengths.
 
     What an object has no value for is left out; a track's id stands under "track".

@@ -36,10 +36,49 @@ def polygon_toggles(polygon: Sequence[float] | np.ndarray, size: tuple[int, int]
     corners = _corners(polygon, size)
     waiting: list[np.ndarray] = []
     for x, y in _walks(corners, size):
-        waiting.append(_crossings(x, y, size))
+        steps = np.flatnonzero(x[1:] != x[:-1])
+        _, column, row = _crossings(x, y, steps, *size)
+        waiting.append(column * size[0] + row)
         if sum(map(len, waiting[1:])) > _WAITING:
             waiting = [_cancelled(waiting, size)]
     return _cancelled(waiting, size)
+
+
+def crossings_of_polygons(
+    corners: np.ndarray, first: np.ndarray, sizes: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Where the outlines of many polygons toggle pixels: a polygon's number, a column and a row.
+
+    Pixels toggle down the columns, as in `polygon_toggles`; what stands there an even number of
+    times cancels. A row may be the height: the column's end.
+
+    Args:
+        corners: float64 [C, 2], x and y in pixel edges, finite and near their images.
+        first: int64 [N + 1]: polygon i owns the corners first[i] to first[i + 1].
+        sizes: int64 [N, 2], (height, width) of the images; what lies outside is cut off.
+
+    Returns:
+        int64 each, in any order.
+    """
+    begin = np.trunc(_FINER * corners + 0.5).astype(np.int64)
+    following = np.arange(1, len(begin) + 1)
+    filled = np.flatnonzero(np.diff(first))
+    following[first[filled + 1] - 1] = first[filled]
+    end = begin[following]
+    owner = np.repeat(np.arange(len(sizes)), np.diff(first))
+    lengths = np.abs(end - begin).max(axis=1, initial=0) + 1
+    part = (np.cumsum(lengths) - 1) // _WALKED_AT_ONCE
+    found, last = [], np.empty((3, 0), np.int64)
+    for some in np.split(np.arange(len(begin)), np.flatnonzero(np.diff(part)) + 1):
+        walk = np.stack([*_outline(begin[some], end[some]), np.repeat(owner[some], lengths[some])])
+        x, y, whose = np.concatenate([last, walk], axis=1)
+        last = walk[:, -1:]
+        steps = np.flatnonzero((x[1:] != x[:-1]) & (whose[1:] == whose[:-1]))
+        height, width = sizes[whose[steps]].T
+        inside, column, row = _crossings(x, y, steps, height, width)
+        found.append((whose[steps[inside]], column, row))
+    whose, column, row = (np.concatenate(one) for one in zip(*found))
+    return whose, column, row
 
 
 def _cancelled(toggles: list[np.ndarray], size: tuple[int, int]) -> np.ndarray:
@@ -66,23 +105,37 @@ def _walks(corners: np.ndarray, size: tuple[int, int]) -> Iterator[tuple[np.ndar
     starts = [0, *(np.flatnonzero(np.diff(part)) + 1).tolist()] if len(part) else []
     last: tuple[np.ndarray, np.ndarray] = np.empty(0, np.int64), np.empty(0, np.int64)
     for start, end in zip(starts, [*starts[1:], len(lengths)]):
-        x, y = _outline(corners[start : end + 1])
+        x, y = _outline(corners[start:end], corners[start + 1 : end + 1])
         yield np.concatenate([last[0], x]), np.concatenate([last[1], y])
         last = x[-1:], y[-1:]
 
 
-def _crossings(x: np.ndarray, y: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Where a walk toggles pixels, int64, in any order and with repeats."""
-    height, width = size
-    steps = np.flatnonzero(x[1:] != x[:-1])
+def _crossings(
+    x: np.ndarray,
+    y: np.ndarray,
+    steps: np.ndarray,
+    height: np.ndarray | int,
+    width: np.ndarray | int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Where a walk toggles pixels, in any order and with repeats.
+
+    Args:
+        x, y: of the walk's points.
+        steps: after which of them x changes.
+        height, width: of the image, or at each step.
+
+    Returns:
+        Which of the steps they are, their columns, their rows.
+    """
     column = np.minimum(x[steps], x[steps + 1])
     # A step from 5k + 2 to 5k + 3 crosses the middle of column k.
-    steps, column = steps[column % _FINER == 2], column[column % _FINER == 2] // _FINER
-    inside = (column >= 0) & (column < width)
-    steps, column = steps[inside], column[inside]
+    middle, column = column % _FINER == 2, column // _FINER
+    kept = np.flatnonzero(middle & (column >= 0) & (column < width))
+    steps, column = steps[kept], column[kept]
+    lowest = height[kept] if isinstance(height, np.ndarray) else height
     upper = np.minimum(y[steps], y[steps + 1])
-    row = np.ceil(np.clip((upper + 0.5) / _FINER - 0.5, 0, height)).astype(np.int64)
-    return np.asarray(column * height + row)
+    row = np.ceil(np.clip((upper + 0.5) / _FINER - 0.5, 0, lowest)).astype(np.int64)
+    return kept, column, row
 
 
 def _corners(polygon: Sequence[float] | np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -108,9 +161,8 @@ def _corners(polygon: Sequence[float] | np.ndarray, size: tuple[int, int]) -> np
     return np.concatenate([corners, corners[:1]])
 
 
-def _outline(corners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _outline(start: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     # x and y of every point of the walk, int64; each edge brings both its ends.
-    start, end = corners[:-1], corners[1:]
     extent = np.abs(end - start)
     wide = extent[:, 0] >= extent[:, 1]
     length = extent.max(axis=1, initial=0)

@@ -6,7 +6,7 @@ import base64
 import html
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from maskwright.core.classes import Classes
 from maskwright.core.errors import ConfigError, DataError, MaskwrightError
 from maskwright.core.files import write_bytes, write_text
 from maskwright.core.image import encode_png, write_image
+from maskwright.core.object_arrays import ObjectArrays
 from maskwright.core.paint import paint
 from maskwright.core.palette import index_png
 from maskwright.core.parts import Instance, Label, Panoptic
@@ -43,7 +44,7 @@ class Segmentation:
         size: (height, width) of the image.
         classes: names and colours that every id here refers to.
         semantic: class ids [H, W], uint8 with void 255 (uint16 with void 65535 above 255 classes).
-        instances: the objects.
+        instances: the objects: a tuple, or `ObjectArrays` as a sequence of them.
         panoptic: segment ids where a file brought them.
         labels: classes of the image as a whole.
         extras: what the annotation file tells of the image beyond these, as plain JSON data ("id",
@@ -57,7 +58,7 @@ class Segmentation:
     size: tuple[int, int]
     classes: Classes
     semantic: np.ndarray | None = None
-    instances: tuple[Instance, ...] | None = None
+    instances: Sequence[Instance] | None = None
     panoptic: Panoptic | None = None
     labels: tuple[Label, ...] | None = None
     times: dict[str, float] = field(default_factory=dict)
@@ -66,17 +67,25 @@ class Segmentation:
     def __post_init__(self) -> None:
         if self.semantic is not None:
             self._check_semantic(self.semantic)
-        for number, instance in enumerate(self.instances or ()):
+        self._check_objects(self.instances or ())
+        for label in self.labels or ():
+            self._check_class("an image label", label.class_id)
+        if self.panoptic is not None:
+            self._check_panoptic(self.panoptic)
+
+    def _check_objects(self, objects: Sequence[Instance]) -> None:
+        if isinstance(objects, ObjectArrays):
+            known = (objects.class_id >= 0) & (objects.class_id < len(self.classes))
+            if objects.size == self.size and known.all():
+                return
+        for number, instance in enumerate(objects):
             if instance.mask is not None and instance.mask.size != self.size:
                 raise DataError(
                     f"expected the mask of instance {number} to have the image's size "
                     f"{self.size}, got {instance.mask.size} (height, width)."
                 )
-            self._check_class(f"instance {number}", instance.class_id)
-        for label in self.labels or ():
-            self._check_class("an image label", label.class_id)
-        if self.panoptic is not None:
-            self._check_panoptic(self.panoptic)
+            if not 0 <= instance.class_id < len(self.classes):
+                self._check_class(f"instance {number}", instance.class_id)
 
     def _check_class(self, what: str, class_id: int) -> None:
         if not 0 <= class_id < len(self.classes):

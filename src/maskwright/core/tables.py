@@ -5,6 +5,7 @@ A row is (part, class, pixels, share, score, left, top, right, bottom); None whe
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -63,7 +64,7 @@ def region_rows(
 def object_rows(
     size: tuple[int, int],
     classes: Classes,
-    instances: tuple[Instance, ...] | None,
+    instances: Sequence[Instance] | None,
     labels: tuple[Label, ...] | None,
 ) -> list[Row]:
     """A row for each object, and for each label of the whole image."""

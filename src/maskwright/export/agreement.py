@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from maskwright.core.errors import ConfigError
@@ -48,13 +50,13 @@ def compared_things(answer: Segmentation) -> str:
     return " and ".join(name for name, part in parts.items() if part is not None)
 
 
-def _object_agreement(left: tuple[Instance, ...], right: tuple[Instance, ...]) -> float:
+def _object_agreement(left: Sequence[Instance], right: Sequence[Instance]) -> float:
     if not left and not right:
         return 1.0
     return 2 * _matches(left, right) / (len(left) + len(right))
 
 
-def _matches(left: tuple[Instance, ...], right: tuple[Instance, ...]) -> int:
+def _matches(left: Sequence[Instance], right: Sequence[Instance]) -> int:
     """How many pairs of one class lie on each other; above an IoU of 0.5 no third one can."""
     rows, columns = np.array(
         [

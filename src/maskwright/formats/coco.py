@@ -18,13 +18,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from maskwright.core.classes import Classes
 from maskwright.core.errors import DataError, MaskwrightError
 from maskwright.core.mask import Mask
 from maskwright.core.mask_lists import masks_from_coco
+from maskwright.core.polygon_lists import masks_from_polygons
 from maskwright.core.sample import Sample, Task
 from maskwright.core.segmentation import Instance, Segmentation
 from maskwright.formats import coco_files, folders
@@ -45,6 +46,7 @@ from maskwright.formats.coco_entries import (
     join_categories,
     load,
     names_by_id,
+    stem_of,
     unwrapped,
 )
 from maskwright.formats.coco_write import (
@@ -148,7 +150,11 @@ def read_truth(
     else:
         folders.check_size(f"the entry in {source}", size, image)
     kept = [annotation for annotation in annotations if annotation["category_id"] in class_of]
-    masks = masks_from_coco([unwrapped(annotation.get("segmentation")) for annotation in kept])
+    coded = [unwrapped(annotation.get("segmentation")) for annotation in kept]
+    masks = [
+        drawn if mask is None else mask
+        for mask, drawn in zip(masks_from_coco(coded), masks_from_polygons(coded, size))
+    ]
     instances = tuple(
         _instance(annotation, class_of[annotation["category_id"]], size, source, mask, crowds)
         for annotation, mask in zip(kept, masks)
@@ -232,7 +238,8 @@ def _read_split(
             by_image[entry["image_id"]].append(entry)
     named = [image["file_name"] for image in images.values()]
     part = part.among(named)
-    missing = [name for name in named if not (part.images / name).is_file()]
+    home = part.images
+    missing = [name for name in named if not (home / name).is_file()]
     told = [fault for found in faults.values() for fault in found]
     reading.refuse(_together(part, told, missing))
     if faults[None]:
@@ -264,7 +271,7 @@ def _sample(
     extras = extras_of_image(entry)
     crowds = reading.options.crowds == "crowds"
     truth = partial(read_truth, kept, class_of, classes, size, image, part.file, extras, crowds)
-    name = PurePosixPath(entry["file_name"]).with_suffix("").as_posix()
+    name = stem_of(entry["file_name"])
     fault = f"{part.file}: {'; '.join(faults)}." if faults else ""
     return reading.sample(name, image, truth, tasks, fault)
 

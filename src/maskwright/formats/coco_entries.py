@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeGuard
 
@@ -347,6 +348,7 @@ def is_finite(value: object) -> TypeGuard[int | float]:
         return False
 
 
+@lru_cache(1 << 16)
 def stem_of(name: str) -> str:
     """A file's path without suffix."""
     return PurePosixPath(name).with_suffix("").as_posix() if PurePosixPath(name).name else ""

@@ -12,15 +12,20 @@ Reference: cocodataset.org, "Results Format".
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from maskwright.core.classes import Classes
 from maskwright.core.errors import DataError, MaskwrightError
 from maskwright.core.mask import Mask
-from maskwright.core.mask_lists import boxes_of, masks_from_coco
+from maskwright.core.mask_lists import boxes_of, masks_from_coco, runs_from_coco
+from maskwright.core.object_arrays import ObjectArrays
 from maskwright.core.sample import Dataset, Sample
 from maskwright.core.segmentation import Instance, Segmentation
 from maskwright.formats import coco_entries, coco_files
@@ -89,16 +94,54 @@ def read_image(
     Raises:
         DataError: a mask is malformed, or of another size.
     """
-    kept = [
-        entry for entry in entries if results.class_of[entry["category_id"]] != results.classes.void
-    ]
-    masks = masks_from_coco([unwrapped(entry.get("segmentation")) for entry in kept])
-    boxes = boxes_where_none(kept, masks)
-    instances = tuple(
-        _instance(entry, results.class_of[entry["category_id"]], size, file, sample, mask, box)
-        for entry, mask, box in zip(kept, masks, boxes)
-    )
+    ids = [results.class_of[entry["category_id"]] for entry in entries]
+    kept, class_ids = entries, ids
+    if results.classes.void in ids:
+        wanted = [place for place, i in enumerate(ids) if i != results.classes.void]
+        kept, class_ids = [entries[place] for place in wanted], [ids[place] for place in wanted]
+    instances: Sequence[Instance] | None = _together(kept, class_ids, size)
+    if instances is None:
+        masks = masks_from_coco([unwrapped(entry.get("segmentation")) for entry in kept])
+        boxes = boxes_where_none(kept, masks)
+        instances = tuple(
+            _instance(entry, class_id, size, file, sample, mask, box)
+            for entry, class_id, mask, box in zip(kept, class_ids, masks, boxes)
+        )
     return Segmentation(size=size, classes=results.classes, instances=instances)
+
+
+def _together(
+    entries: Sequence[Entry], class_ids: Sequence[int], size: tuple[int, int]
+) -> ObjectArrays | None:
+    """The objects as arrays, as detectors' answers are: compressed run lengths, none a crowd.
+
+    Args:
+        entries: checked.
+        class_ids: of each.
+        size: (height, width) of the image.
+
+    Returns:
+        None where any is something else, or has a fault: `_instance` tells which.
+    """
+    boxes = [entry.get("bbox") for entry in entries]
+    bare = boxes.count(None)
+    if bare not in (0, len(boxes)) or any(entry.get("iscrowd") for entry in entries):
+        return None
+    found = runs_from_coco([unwrapped(entry.get("segmentation")) for entry in entries], size)
+    if found is None:
+        return None
+    told = None if bare else np.array(boxes, np.float64)
+    if told is not None:
+        told[:, 2:] += told[:, :2]
+    scores = [entry.get("score") for entry in entries]
+    return ObjectArrays(
+        size=size,
+        class_id=np.array(class_ids, np.int64),
+        score=np.array([1.0 if score is None else score for score in scores], np.float64),
+        runs=found[0],
+        first=found[1],
+        told_boxes=told,
+    )
 
 
 def boxes_where_none(
@@ -168,8 +211,9 @@ def _results(
     class_of, notes = _categories(file, content, dataset, meant)
     known = Known(categories=class_of)
     entries: dict[str, list[Entry]] = {}
+    whole = _are_whole(content, class_of)
     for number, entry in enumerate(content):
-        fault = fault_of(entry, known)
+        fault = "" if whole else fault_of(entry, known)
         if fault:
             raise DataError(f"{file}: entry {number} {fault}.")
         name = names.get(entry["image_id"])
@@ -187,6 +231,36 @@ def _results(
         covers_set=True,
         notes=notes + _unscored(file, content),
     )
+
+
+def _are_whole(content: Sequence[Entry], categories: Mapping[int, int]) -> bool:
+    """Whether no entry has a fault, seen column by column; False where `fault_of` is to tell."""
+
+    def column(key: str) -> list[Any]:
+        return [entry.get(key) for entry in content]
+
+    if {*map(type, content)} != {dict} or not {*map(type, column("image_id"))} <= {int, str}:
+        return False
+    ids, boxes = column("category_id"), column("bbox")
+    if {*map(type, ids)} != {int} or not categories.keys() >= {*ids}:
+        return False
+    if {*map(type, column("iscrowd"))} != {type(None)} or not _are_finite(column("score")):
+        return False
+    if {*map(type, boxes)} == {type(None)}:
+        return all(column("segmentation"))
+    if {*map(type, boxes)} != {list} or {*map(len, boxes)} != {4}:
+        return False
+    sides = chain.from_iterable([box[2:] for box in boxes])
+    return _are_finite(chain.from_iterable(boxes)) and min(sides) >= 0
+
+
+def _are_finite(values: Iterable[Any]) -> bool:
+    """Whether all are finite numbers."""
+    known = list(values)
+    try:
+        return {*map(type, known)} <= {int, float} and all(map(math.isfinite, known))
+    except OverflowError:  # a whole number too long for a float
+        return False
 
 
 def _annotations(file: Path, document: coco_entries.Document, meant: AnswerClasses) -> Results:

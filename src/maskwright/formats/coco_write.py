@@ -25,6 +25,7 @@ from maskwright.core.mask import Mask
 from maskwright.core.mask_lists import masks_to_coco
 from maskwright.core.outline import outline
 from maskwright.core.parts import Instance
+from maskwright.core.polygon_lists import masks_from_polygons
 from maskwright.core.sample import Sample
 from maskwright.core.segmentation import Segmentation
 from maskwright.formats import folders
@@ -282,8 +283,13 @@ def _area(instance: Instance, of_box: float) -> float:
 
 
 def _with_masks(instances: Sequence[Instance], polygons: bool) -> list[Entry]:
-    """The annotations; masks that stay run lengths are coded together, which is fast."""
-    drawn = [None if one.mask is None else _polygons(one, one.mask, polygons) for one in instances]
+    """The annotations; masks are coded together, and polygons filled together, which is fast."""
+    size = next((one.mask.size for one in instances if one.mask is not None), (1, 1))
+    filled = masks_from_polygons([one.extras.get("segmentation") for one in instances], size)
+    drawn = [
+        None if one.mask is None else _polygons(one, one.mask, polygons, again)
+        for one, again in zip(instances, filled, strict=True)
+    ]
     plain = [
         one.mask
         for one, drawing in zip(instances, drawn, strict=True)
@@ -299,24 +305,33 @@ def _with_masks(instances: Sequence[Instance], polygons: bool) -> list[Entry]:
     return entries
 
 
-def _polygons(instance: Instance, mask: Mask, polygons: bool) -> Any:
+def _polygons(instance: Instance, mask: Mask, polygons: bool, filled: Mask | None) -> Any:
     """The polygons that the mask came from, if it is still theirs, or those that are asked for."""
-    if stated := stated_polygons(instance, mask):
+    if stated := stated_polygons(instance, mask, filled):
         return stated
     return edge_polygons(mask) if polygons and not instance.crowd and mask.area > 0 else None
 
 
-def stated_polygons(instance: Instance, mask: Mask) -> list[list[float]]:
-    """The polygons that an object's mask came from, if it is still theirs; else none."""
+def stated_polygons(
+    instance: Instance, mask: Mask, filled: Mask | None = None
+) -> list[list[float]]:
+    """The polygons that an object's mask came from, if it is still theirs; else none.
+
+    Args:
+        instance: whose extras may tell them.
+        mask: its mask.
+        filled: that of the polygons, if it is known.
+    """
     stated = instance.extras.get("segmentation")
     if not isinstance(stated, list) or not all(
         isinstance(each, list) and len(each) >= _LEAST for each in stated
     ):
         return []
     try:
-        return stated if Mask.from_polygons(stated, mask.size) == mask else []
+        again = Mask.from_polygons(stated, mask.size) if filled is None else filled
     except DataError:
         return []
+    return stated if again == mask else []
 
 
 def _annotation(instance: Instance, segmentation: Any) -> Entry:

@@ -34,7 +34,8 @@ from maskwright.formats.answer_classes import AnswerClasses
 from maskwright.formats.class_ids import IdTable, read_classes
 from maskwright.formats.recast import recast
 from maskwright.formats.yolo_files import YoloOptions
-from maskwright.formats.yolo_rows import read_instance, read_rows
+from maskwright.formats.yolo_polygons import read_instances
+from maskwright.formats.yolo_rows import read_rows
 
 Reader = Callable[[Sample, tuple[int, int]], Segmentation]
 """(sample, its (height, width)) -> what was found in it."""
@@ -299,11 +300,11 @@ def _yolo(
     unscored = sum(row.score is None for found in rows.values() for row in found)
 
     def reader(sample: Sample, size: tuple[int, int], *, name: str) -> Segmentation:
+        kept = [row for row in rows[name] if meant.by_id[row.class_id] != classes.void]
+        class_ids = [meant.by_id[row.class_id] for row in kept]
         instances = tuple(
             replace(found, score=1.0 if found.score is None else found.score)
-            for row in rows[name]
-            if (class_id := meant.by_id[row.class_id]) != classes.void
-            for found in (read_instance(row, class_id, size, vertices),)
+            for found in read_instances(kept, class_ids, size, vertices)
         )
         return Segmentation(size=size, classes=classes, instances=instances)
 

@@ -166,7 +166,7 @@ def with_panoptic(truth: Segmentation, name: str) -> tuple[Segmentation, tuple[L
     return replace(truth, panoptic=panoptic), told + changed_map(truth, panoptic)
 
 
-def _objects_of(truth: Segmentation, name: str) -> tuple[Instance, ...]:
+def _objects_of(truth: Segmentation, name: str) -> Sequence[Instance]:
     """The objects, where they are all that there is."""
     if truth.instances is None:
         only = "image labels only" if truth.labels is not None else "nothing labelled"

@@ -27,6 +27,7 @@ from maskwright.formats import folders, text_files, yolo_files, yolo_rows
 from maskwright.formats.class_ids import kept_ranks, subset
 from maskwright.formats.format import Format, Reading, Splits
 from maskwright.formats.yolo_files import Description, Pair, YoloOptions
+from maskwright.formats.yolo_polygons import read_instances
 from maskwright.formats.yolo_write import finish, finish_boxes, write_sample, write_sample_boxes
 
 SEG_LAYOUT = (
@@ -88,13 +89,14 @@ def read_truth(label: Path, image: Path, table: _Table) -> Segmentation:
     Raises:
         DataError: a faulty row, or an image that can't be read.
     """
-    rows = yolo_rows.read_rows(label, table.known, table.keypoints)
-    size = folders.image_sizes(image)[0]
-    instances = tuple(
-        yolo_rows.read_instance(row, table.class_of[row.class_id], size, table.vertices)
-        for row in rows
+    rows = [
+        row
+        for row in yolo_rows.read_rows(label, table.known, table.keypoints)
         if row.class_id in table.class_of
-    )
+    ]
+    size = folders.image_sizes(image)[0]
+    class_ids = [table.class_of[row.class_id] for row in rows]
+    instances = read_instances(rows, class_ids, size, table.vertices)
     return Segmentation(size=size, classes=table.classes, instances=instances)
 
 

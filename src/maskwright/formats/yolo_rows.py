@@ -12,19 +12,15 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from maskwright.core.errors import DataError
-from maskwright.core.mask import Mask
-from maskwright.core.outline import Vertices, fill_centres, outline
-from maskwright.core.parts import Instance
 from maskwright.formats.text_files import read_text
 
 _FARTHEST = 2.0  # image widths; beyond, a number is no share but a pixel
-_CENTRE_SHIFT = 0.05  # pixels
 _BOX_FIELDS = 5
 
 
@@ -113,98 +109,6 @@ def _posed(fields: Sequence[str], class_ids: Collection[int], keypoints: tuple[i
     return replace(box, keypoints=found if each == 3 else np.hstack([found, visible]))
 
 
-def _extras(row: Row, sides: np.ndarray) -> dict[str, Any]:
-    """Key points as COCO states them: x, y in pixels and 0, 1 or 2."""
-    if row.keypoints is None:
-        return {}
-    points = np.hstack([row.keypoints[:, :2] * sides, row.keypoints[:, 2:]]).round(3)
-    seen = int((row.keypoints[:, 2] > 0).sum())
-    return {"keypoints": points.ravel().tolist(), "num_keypoints": seen}
-
-
-def read_instance(
-    row: Row, class_id: int, size: tuple[int, int], vertices: Vertices | None
-) -> Instance:
-    """A row as an object in pixels.
-
-    Args:
-        row: of the file.
-        class_id: of the data set.
-        size: (height, width) of the image.
-        vertices: what a polygon's corner means; None reads the box around the polygon only.
-
-    Raises:
-        DataError: a polygon that can't be filled.
-    """
-    sides = np.array([size[1], size[0]], np.float64)
-    mask = None
-    if not row.is_polygon:
-        low = (row.shares[:2] - row.shares[2:] / 2) * sides
-        high = (row.shares[:2] + row.shares[2:] / 2) * sides
-    elif vertices is None:
-        low, high = row.shares.min(axis=0) * sides, row.shares.max(axis=0) * sides
-    else:
-        corners = row.shares * sides
-        mask = (
-            Mask.from_polygons([corners], size)
-            if vertices == "edge"
-            else Mask.encode(fill_centres(np.rint(corners).astype(np.int64), size))
-        )
-        low, high = np.array(mask.box_xyxy[:2]), np.array(mask.box_xyxy[2:])
-    left, top, right, bottom = np.concatenate([low, high]).round(4).tolist()
-    return Instance(
-        class_id=class_id,
-        box_xyxy=(left, top, right, bottom),
-        mask=mask,
-        score=row.score,
-        extras=_extras(row, sides),
-    )
-
-
-def polygon_row(mask: Mask, vertices: Vertices) -> tuple[np.ndarray, float]:
-    """A mask as the numbers of a polygon row, and the IoU with it of what the reader gets back.
-
-    Args:
-        mask: with at least one pixel.
-        vertices: what a corner is to mean. On "centre" a twentieth of a pixel is added, so that
-            readers that cut decimals off find the same pixels as those that round.
-
-    Returns:
-        Shares float64 [N, 2] with N >= 3, and the IoU.
-    """
-    left, top, right, bottom = (int(edge) for edge in mask.box_xyxy)
-    window = mask.crop((left, top, right, bottom)).decode()
-    corners = outline(window, vertices)
-    iou = 1.0
-    if vertices == "centre":
-        iou = float(window.sum() / max(1, (window | fill_centres(corners, window.shape)).sum()))
-    while len(corners) < 3:  # a point or a line: fewer corners would be read as a box
-        corners = np.concatenate([corners, corners[-1:]])
-    shift = _CENTRE_SHIFT if vertices == "centre" else 0.0
-    height, width = mask.size
-    placed = corners + np.array([left + shift, top + shift])
-    return placed / np.array([width, height]), iou
-
-
-def iou_elsewhere(mask: Mask, shares: np.ndarray, vertices: Vertices) -> float:
-    """The IoU of a mask with what a reader of the other convention makes of its row.
-
-    Args:
-        mask: that the row was made of.
-        shares: of the row, float64 [N, 2].
-        vertices: that the row was made for.
-    """
-    height, width = mask.size
-    left, top, right, bottom = (int(edge) for edge in mask.box_xyxy)
-    right, bottom = min(right + 1, width), min(bottom + 1, height)  # a centre fills its pixel
-    window = mask.crop((left, top, right, bottom))
-    corners = shares * np.array([width, height]) - np.array([left, top])
-    if vertices == "edge":
-        pixels = fill_centres(np.rint(corners).astype(np.int64), window.size)
-        return window.iou(Mask.encode(pixels))
-    return window.iou(Mask.from_polygons([corners], window.size))
-
-
 def box_row(box_xyxy: Sequence[float], size: tuple[int, int]) -> np.ndarray:
     """A box in pixels as the numbers of a box row: shares float64 [4]."""
     left, top, right, bottom = box_xyxy
@@ -221,8 +125,13 @@ def box_row(box_xyxy: Sequence[float], size: tuple[int, int]) -> np.ndarray:
 
 def text_of(class_id: int, shares: np.ndarray, score: float | None) -> str:
     """One line of a label file."""
-    numbers = [f"{share:.7f}".rstrip("0").rstrip(".") for share in shares.ravel()]
+    numbers = [_share_text(s) if s else f"{s:.0f}" for s in shares.ravel().tolist()]
     return " ".join([str(class_id), *numbers, *([] if score is None else [f"{score:.6f}"])])
+
+
+@lru_cache(1 << 16)  # corners lie on pixels: a few thousand shares stand for all of a set
+def _share_text(share: float) -> str:  # but 0, which equals -0
+    return f"{share:.7f}".rstrip("0").rstrip(".")
 
 
 def _row(fields: Sequence[str], class_ids: Collection[int], scored: bool) -> Row:
@@ -261,18 +170,23 @@ def _row(fields: Sequence[str], class_ids: Collection[int], scored: bool) -> Row
 
 
 def _numbers(fields: Sequence[str]) -> list[float]:
-    numbers = []
-    for field in fields:
-        try:
-            number = float(field)
-        except ValueError:
-            number = math.nan
-        if not math.isfinite(number):
-            raise DataError(
-                f"expected finite numbers with spaces between them, got {field[:40]!r}; mend it."
-            )
-        numbers.append(number)
-    return numbers
+    try:
+        numbers = list(map(float, fields))
+        if all(map(math.isfinite, numbers)):
+            return numbers
+    except ValueError:
+        pass
+    wrong = next(field for field in fields if not _is_finite(field))
+    raise DataError(
+        f"expected finite numbers with spaces between them, got {wrong[:40]!r}; mend it."
+    )
+
+
+def _is_finite(field: str) -> bool:
+    try:
+        return math.isfinite(float(field))
+    except ValueError:
+        return False
 
 
 def _class_id(number: float, class_ids: Collection[int]) -> int:

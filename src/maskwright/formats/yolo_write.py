@@ -18,6 +18,7 @@ from maskwright.core.sample import Sample
 from maskwright.core.segmentation import Segmentation
 from maskwright.formats import folders, yolo_files, yolo_rows
 from maskwright.formats.writing import Entry, Loss, Target, Written, lost, require_objects
+from maskwright.formats.yolo_polygons import polygon_rows
 
 _OUTSIDE = "the parts of {} boxes outside their images"
 _ELSEWHERE = {
@@ -129,16 +130,17 @@ def _lines(
         counts[_LEFT_OUT] = len(instances) - len(kept)
         instances = kept
     scored = all(instance.score is not None for instance in instances)
-    lines, changed, cut, elsewhere = [], [], [], []
+    masks = [one.mask for one in instances if one.mask is not None and _is_drawn(one)]
+    polygons = [] if vertices is None else polygon_rows(masks, vertices)
+    rows = iter(polygons)
+    lines, cut = [], []
     for instance in instances:
         _count(instance, scored, vertices, counts)
         box, iou = _inside(instance.box_xyxy, truth.size)
-        shares = yolo_rows.box_row(box, truth.size)
-        if vertices is not None and instance.mask is not None and _is_drawn(instance):
-            shares, iou = yolo_rows.polygon_row(instance.mask, vertices)
-            changed += [iou] if iou < 1 else []
-            elsewhere.append(yolo_rows.iou_elsewhere(instance.mask, shares, vertices))
+        if vertices is not None and _is_drawn(instance):
+            shares = next(rows).shares
         else:
+            shares = yolo_rows.box_row(box, truth.size)
             cut += [iou] if iou < 1 else []
             if boxes == "rectangle":
                 counts["that {} objects are boxes without a mask, now rectangles"] += 1
@@ -146,12 +148,13 @@ def _lines(
         score = instance.score if scored else None
         lines.append(yolo_rows.text_of(instance.class_id, shares, score) + "\n")
     losses = lost(counts)
+    changed = tuple(one.iou for one in polygons if one.iou < 1)
     if cut:
         losses += (Loss(what=_OUTSIDE, count=len(cut), ious=tuple(cut)),)
     if changed:
-        losses += (Loss(what=_BRIDGES, count=len(changed), ious=tuple(changed)),)
+        losses += (Loss(what=_BRIDGES, count=len(changed), ious=changed),)
     remarks: tuple[Loss, ...] = ()
-    if vertices is not None and (others := tuple(iou for iou in elsewhere if iou < 1)):
+    if others := tuple(one.iou_elsewhere for one in polygons if one.iou_elsewhere < 1):
         what = _ELSEWHERE["edge" if vertices == "centre" else "centre"]
         remarks = (Loss(what=what, count=len(others), ious=others),)
     drawn = sum(map(_is_drawn, instances))
@@ -171,7 +174,7 @@ def _rectangle(
     """A box as the numbers of a polygon row that fills the pixels inside; a box row if none is."""
     left, top, right, bottom = box
     mask = Mask.from_polygons([[left, top, right, top, right, bottom, left, bottom]], size)
-    return yolo_rows.polygon_row(mask, vertices)[0] if mask.area else yolo_rows.box_row(box, size)
+    return polygon_rows([mask], vertices)[0].shares if mask.area else yolo_rows.box_row(box, size)
 
 
 def _inside(

@@ -1,8 +1,8 @@
 """Convert a labelled set to another format: image by image, in parallel, resumable, losses told.
 
-Each image is read, written and noted in a small file of its own, last, that marks it as done; the
-set's own files are joined from these notes. A call that was ended goes on where it stopped and
-ends in the same bytes, whatever the number of workers.
+Each image is read, written and, once its files have reached the disk, noted in a small file of its
+own that marks it as done; the set's own files are joined from these notes. A call that was ended
+goes on where it stopped and ends in the same bytes, whatever the number of workers.
 """
 
 from __future__ import annotations
@@ -12,15 +12,16 @@ import hashlib
 import io
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from maskwright.core.classes import Classes
 from maskwright.core.errors import ConfigError, DataError
-from maskwright.core.files import atomic_path, write_json, write_text
+from maskwright.core.files import atomic_path, flush, flushes_held, write_json, write_text
 from maskwright.core.locking import alone
 from maskwright.core.machine import usable_cores
 from maskwright.core.sample import Dataset, Sample
@@ -36,11 +37,16 @@ from maskwright.jobs.workers import run_in_order
 SUMMARY, LOSSES = "conversion.json", "losses.csv"
 """Files beside the result: what was done (written last), and a row a loss."""
 
+_Item = tuple[int, str, Sample]
+"""An image's number, split and sample."""
+
 VOID = "void"
 """As a background's name: pixels that no object covers stay unlabelled."""
 
 _PARTS = ".parts"
 _FEW = 64  # images, below which starting processes costs more than it brings
+_TOGETHER = 8  # images, whose files reach the disk in one go
+_HELD_BYTES = 1 << 24  # of parts, whose entries are kept in memory
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,6 +81,14 @@ class _Job:
     target: Target
     uncovered: int
     skip_bad: bool
+
+
+class _Told(NamedTuple):
+    """What an image's part tells of it: its name as split/name, and losses as plain data."""
+
+    name: str
+    losses: tuple[Entry, ...]
+    remarks: tuple[Entry, ...]
 
 
 @alone("out")
@@ -143,13 +157,17 @@ def convert(
     finished = _open_plan(out, plan)
     if finished is not None:
         return finished
-    todo = [item for item in items if not _part(out, item[0]).is_file()]
+    todo = [item for item in items if not _is_done(out, item[0])]
     job = _Job(format=to, target=target, uncovered=uncovered, skip_bad=skip_bad)
     if workers is None:
         workers = min(8, usable_cores()) if len(todo) >= _FEW else 1
-    for done, _ in enumerate(run_in_order(partial(_convert_one, job), todo, workers), start=1):
-        if progress is not None:
-            progress(len(items) - len(todo) + done, len(items))
+    some = [todo[start : start + _TOGETHER] for start in range(0, len(todo), _TOGETHER)]
+    done = len(items) - len(todo)
+    for count in _convert_all(job, some, workers):
+        for _ in range(count):
+            done += 1
+            if progress is not None:
+                progress(done, len(items))
     return _join(job, plan, dataset.left_out, (len(items), len(todo)))
 
 
@@ -176,7 +194,7 @@ def _samples(dataset: Dataset) -> Iterator[tuple[str, Sample]]:
             yield split, sample
 
 
-def _digest(items: Sequence[tuple[int, str, Sample]]) -> dict[str, Any]:
+def _digest(items: Sequence[_Item]) -> dict[str, Any]:
     names = "\n".join(f"{split}/{sample.name}" for _, split, sample in items)
     return {"count": len(items), "sha256": hashlib.sha256(names.encode()).hexdigest()}
 
@@ -230,10 +248,70 @@ def _only_leftovers(out: Path) -> bool:
     return inside <= {_PARTS} and all(path.name.endswith(".part") for path in files)
 
 
-def _convert_one(job: _Job, item: tuple[int, str, Sample]) -> None:
-    """Write one image and, last, its part."""
-    index, split, sample = item
-    note: dict[str, Any] = {"split": split, "name": sample.name}
+@dataclass(slots=True)
+class _Batch:
+    """Images that are written: what their parts are to hold, by number, and their files."""
+
+    notes: dict[int, Entry] = field(default_factory=dict)
+    files: list[Path] = field(default_factory=list)
+
+
+def _convert_all(job: _Job, batches: Sequence[Sequence[_Item]], workers: int) -> Iterator[int]:
+    """Convert all; after each batch, how many images it has.
+
+    In one process the disk works on a batch while the next one is converted.
+    """
+    if workers > 1 and len(batches) > 1:
+        yield from run_in_order(partial(_convert_some, job), batches, workers, at_once=1)
+        return
+    with ThreadPoolExecutor(1) as disk:
+        finishing: Future[None] | None = None
+        for number, items in enumerate(batches):
+            batch = _Batch()
+            try:
+                _write_some(job, items, batch)
+            finally:
+                if finishing is not None:
+                    finishing.result()
+                finishing = disk.submit(_finish_some, job, batch)
+            if number:
+                yield len(batches[number - 1])
+        if finishing is not None:
+            finishing.result()
+            yield len(batches[-1])
+
+
+def _convert_some(job: _Job, items: Sequence[_Item]) -> int:
+    """Convert some images; how many they are."""
+    batch = _Batch()
+    try:
+        _write_some(job, items, batch)
+    finally:
+        _finish_some(job, batch)
+    return len(items)
+
+
+def _write_some(job: _Job, items: Sequence[_Item], batch: _Batch) -> None:
+    """Write some images; `batch` takes those that are done."""
+    with flushes_held(batch.files):
+        for item in items:
+            batch.notes[item[0]] = _convert_one(job, item)
+
+
+def _finish_some(job: _Job, batch: _Batch) -> None:
+    """Write the parts of some images when their files have reached the disk.
+
+    A part itself need not: it costs the work of one image, where a crash has left it damaged.
+    """
+    flush(batch.files)
+    for index, note in batch.notes.items():
+        write_text(_part(job.target.root, index), compact_json(note), flushed=False)
+
+
+def _convert_one(job: _Job, item: _Item) -> Entry:
+    """Write one image; what its part holds."""
+    _, split, sample = item
+    note: Entry = {"split": split, "name": sample.name}
     try:
         truth = renumbered(sample.read_truth(), job.target.classes)
         truth, losses = _fitted(truth, job, f"{split}/{sample.name}")
@@ -245,7 +323,7 @@ def _convert_one(job: _Job, item: tuple[int, str, Sample]) -> None:
         if not job.skip_bad:
             raise
         note["bad"] = str(error)
-    write_text(_part(job.target.root, index), compact_json(note))
+    return note
 
 
 def _fitted(truth: Segmentation, job: _Job, name: str) -> tuple[Segmentation, tuple[Loss, ...]]:
@@ -262,18 +340,21 @@ def _fitted(truth: Segmentation, job: _Job, name: str) -> tuple[Segmentation, tu
 
 
 class _Parts(Sequence[Entry]):
-    """The entries of a split, read from disk one by one."""
+    """The entries of a split: a first few in memory, the others read from disk one by one."""
 
-    def __init__(self, out: Path, indices: Sequence[int]) -> None:
-        self._out, self._indices = out, indices
+    def __init__(self, out: Path, indices: Sequence[int], held: Mapping[int, Entry]) -> None:
+        self._out, self._indices, self._held = out, indices, held
 
     def __len__(self) -> int:
         return len(self._indices)
 
     def __getitem__(self, place: Any) -> Any:
         if isinstance(place, slice):
-            return _Parts(self._out, self._indices[place])
-        entry: Entry = _note(self._out, self._indices[place])["entry"]
+            return _Parts(self._out, self._indices[place], self._held)
+        index = self._indices[place]
+        entry: Entry = (
+            self._held[index] if index in self._held else _note(self._out, index)["entry"]
+        )
         return entry
 
 
@@ -290,30 +371,38 @@ def _join(
     """
     (count, made), out = counts, job.target.root
     indices: dict[str, list[int]] = {split: [] for split in job.target.splits}
-    skipped = []
+    skipped: list[list[str]] = []
+    held: dict[int, Entry] = {}
+    told: dict[int, _Told] = {}
+    size = 0
     for index in range(count):
         note = _note(out, index)
+        name = f"{note['split']}/{note['name']}"
         if "bad" in note:
-            skipped.append([f"{note['split']}/{note['name']}", note["bad"]])
-        else:
-            indices[note["split"]].append(index)
+            skipped.append([name, note["bad"]])
+            continue
+        indices[note["split"]].append(index)
+        told[index] = _Told(name, tuple(note["losses"]), tuple(note["remarks"]))
+        size += _part(out, index).stat().st_size
+        if size <= _HELD_BYTES:
+            held[index] = note["entry"]
     if skipped and len(skipped) == count:
         raise DataError(f"none of {count} images could be used; the first: {skipped[0][1]}")
     of_set = FORMATS[job.format].finish_set(
-        job.target, {split: _Parts(out, own) for split, own in indices.items()}
+        job.target, {split: _Parts(out, own, held) for split, own in indices.items()}
     )
-    kept = [index for own in indices.values() for index in own]
-    told = [(WHOLE_SET, loss) for loss in of_set]
+    kept = [told[index] for own in indices.values() for index in own]
+    beyond = [(WHOLE_SET, loss) for loss in of_set]
     read = [(WHOLE_SET, Loss(what=what, count=many)) for what, many in left_out.items()]
-    _write_losses(out, kept, [*told, *read])
+    _write_losses(out, kept, [*beyond, *read])
     summary = {
         "plan": plan,
         "images": {split: len(own) for split, own in indices.items()},
         "skipped": skipped,
         "losses": list(
-            sentences(f"{job.format} can't hold ", chain(_losses(out, kept, "losses"), told))
+            sentences(f"{job.format} can't hold ", chain(_losses(kept, "losses"), beyond))
         ),
-        "remarks": list(sentences("", _losses(out, kept, "remarks"))),
+        "remarks": list(sentences("", _losses(kept, "remarks"))),
     }
     write_json(out / SUMMARY, summary)
     shutil.rmtree(out / _PARTS, ignore_errors=True)
@@ -333,21 +422,20 @@ def _finished(out: Path, made: int) -> Conversion:
     )
 
 
-def _losses(out: Path, indices: Sequence[int], *keys: str) -> Iterator[tuple[str, Loss]]:
-    for index in indices:
-        note = _note(out, index)
-        for loss in (loss for key in keys for loss in note[key]):
+def _losses(kept: Sequence[_Told], *keys: str) -> Iterator[tuple[str, Loss]]:
+    for one in kept:
+        for loss in (loss for key in keys for loss in getattr(one, key)):
             yield (
-                f"{note['split']}/{note['name']}",
+                one.name,
                 Loss(what=loss["what"], count=loss["count"], ious=tuple(loss["ious"])),
             )
 
 
-def _write_losses(out: Path, indices: Sequence[int], of_set: Sequence[tuple[str, Loss]]) -> None:
+def _write_losses(out: Path, kept: Sequence[_Told], of_set: Sequence[tuple[str, Loss]]) -> None:
     """A row for each thing that an image lost: its mean and lowest IoU where pixels changed."""
     with atomic_path(out / LOSSES) as temporary, temporary.open("w", encoding="utf-8") as file:
         file.write("image,lost,count,mean_iou,lowest_iou\n")
-        for name, loss in chain(_losses(out, indices, "losses", "remarks"), of_set):
+        for name, loss in chain(_losses(kept, "losses", "remarks"), of_set):
             ious = loss.ious
             mean, lowest = (
                 (f"{sum(ious) / len(ious):.6f}", f"{min(ious):.6f}") if ious else ("", "")
@@ -356,6 +444,14 @@ def _write_losses(out: Path, indices: Sequence[int], of_set: Sequence[tuple[str,
             what = loss.what.replace("{} ", "").replace("{{", "{").replace("}}", "}")
             csv.writer(row, lineterminator="\n").writerow([name, what, loss.count, mean, lowest])
             file.write(row.getvalue())
+
+
+def _is_done(out: Path, index: int) -> bool:
+    """Whether an image's part is there and whole: a crash of the machine may leave it empty."""
+    try:
+        return isinstance(_note(out, index), dict)
+    except DataError:
+        return False
 
 
 def _note(out: Path, index: int) -> dict[str, Any]:

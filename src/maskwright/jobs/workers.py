@@ -18,7 +18,7 @@ Result = TypeVar("Result")
 
 
 def run_in_order(
-    work: Callable[[Item], Result], items: Sequence[Item], workers: int
+    work: Callable[[Item], Result], items: Sequence[Item], workers: int, at_once: int = 8
 ) -> Iterator[Result]:
     """`work` on each item; with one worker in this process.
 
@@ -26,6 +26,7 @@ def run_in_order(
         work: picklable if workers > 1.
         items: what to work on, picklable then, too.
         workers: processes.
+        at_once: so many items, at most, go to a process and come back together.
 
     Raises:
         Exception: whatever `work` raises; the items after it may be done or not.
@@ -37,7 +38,7 @@ def run_in_order(
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
     try:
-        yield from pool.map(work, items, chunksize=min(8, -(-len(items) // workers)))
+        yield from pool.map(work, items, chunksize=min(at_once, -(-len(items) // workers)))
     finally:
         pool.shutdown(cancel_futures=True)
 

@@ -23,15 +23,16 @@ Legend: K classes, H W height and width.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 
 import cv2
 import numpy as np
 
 from maskwright.core.errors import ConfigError, DataError
 from maskwright.core.mask import Mask
-from maskwright.core.mask_lists import bounds_of_spans
+from maskwright.core.mask_lists import bounds_of_spans, paint_windows
 from maskwright.metrics.accumulator import Accumulator
+from maskwright.metrics.boundary_columns import bands_of_columns, lie_in_columns
 from maskwright.metrics.maps import check_settings, class_maps
 from maskwright.metrics.objects import Spans, ragged
 from maskwright.metrics.overlap import OverlapScores, count_overlaps, overlap_scores
@@ -39,7 +40,7 @@ from maskwright.metrics.overlap import OverlapScores, count_overlaps, overlap_sc
 RATIO = 0.02
 """Width of the band as a share of the image's diagonal (section 4 of the paper)."""
 
-_PIXELS_AT_ONCE = 1 << 18
+_WORK_AT_ONCE = 1 << 18  # pixels, or stretches
 _SQUARE = np.ones((3, 3), np.uint8)
 
 
@@ -110,6 +111,9 @@ def boundary_mask(mask: Mask, ratio: float = RATIO) -> Mask:
 def boundary_spans(spans: Spans, chosen: np.ndarray, ratio: float = RATIO) -> Spans:
     """The bands of many masks: the pixels of `boundary_mask` of each, found together.
 
+    Most are found by the ends of their stretches (`boundary_columns`), those whose stretches reach
+    around the ends of columns or leave columns free by their pixels.
+
     Args:
         spans: masks.
         chosen: int64 [N], which of them.
@@ -131,47 +135,50 @@ def boundary_spans(spans: Spans, chosen: np.ndarray, ratio: float = RATIO) -> Sp
     first = np.append(0, np.cumsum(counts[filled]))
     boxes = bounds_of_spans(own, first, sizes[:, 0])
     sides = np.stack([boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]])
-    squares = {size: _square_of(size, ratio) for size in set(map(tuple, sizes.tolist()))}
-    least = np.array([len(squares[size]) for size in map(tuple, sizes.tolist())])
-    thick = np.flatnonzero(sides.min(axis=0) >= least)  # the others are their own bands
-    batch = (np.cumsum(sides[0, thick] * (sides[1, thick] + 1)) - 1) // _PIXELS_AT_ONCE
-    found, parts = counts.copy(), []
-    for some in np.split(thick, np.flatnonzero(np.diff(batch)) + 1) if len(thick) else ():
-        stretches = own[ragged(first[some], np.diff(first)[some])]
-        part, found[filled[some]] = _bands(
-            stretches, np.diff(first)[some], boxes[some], sizes[some], squares
-        )
-        parts.append(part)
+    reach = _widths(sizes, ratio)
+    thin = sides.min(axis=0) <= 2 * reach  # they are their own bands
+    pixels = sides[0] * (sides[1] + 1)
+    grown = np.maximum(0, counts[filled] - sides[0]) * (4 * reach + 1)  # of gaps, at most
+    fitting = lie_in_columns(own, first, sizes[:, 0]) & (grown <= pixels)
+    ways = ((fitting, counts[filled] + grown, bands_of_columns), (~fitting, pixels, _painted_bands))
+    found, parts = counts.copy(), [(filled[thin], own[np.repeat(thin, counts[filled])])]
+    for which, work, bands_of in ways:
+        for some in _batches(np.flatnonzero(which & ~thin), work):
+            of_each = counts[filled[some]]
+            stretches = own[ragged(first[some], of_each)]
+            bands, found[filled[some]] = bands_of(stretches, of_each, sizes[some, 0], reach[some])
+            parts.append((filled[some], bands))
     edges = np.empty((found.sum(), 2), spans.edges.dtype)
-    is_thick = np.zeros(len(chosen), bool)
-    is_thick[filled[thick]] = True
-    edges[np.repeat(~is_thick, found)] = own[np.repeat(~is_thick[filled], counts[filled])]
-    if parts:
-        edges[np.repeat(is_thick, found)] = np.concatenate(parts)
-    return Spans(edges=edges, first=np.append(0, np.cumsum(found)), size=spans.size[chosen])
+    begins = np.append(0, np.cumsum(found))
+    for places, bands in parts:
+        edges[ragged(begins[places], found[places])] = bands
+    return Spans(edges=edges, first=begins, size=spans.size[chosen])
 
 
-def _bands(
-    edges: np.ndarray,
-    counts: np.ndarray,
-    boxes: np.ndarray,
-    sizes: np.ndarray,
-    squares: Mapping[tuple[int, ...], np.ndarray],
+def _widths(sizes: np.ndarray, ratio: float) -> np.ndarray:
+    """int64 [N]: `boundary_width` of images of these sizes [N, 2]."""
+    codes, inverse = np.unique(sizes[:, 0] << 32 | sizes[:, 1], return_inverse=True)
+    known = [boundary_width((code >> 32, code & 0xFFFFFFFF), ratio) for code in codes.tolist()]
+    return np.array(known, np.int64)[inverse]
+
+
+def _batches(which: np.ndarray, work: np.ndarray) -> list[np.ndarray]:
+    """Some of N masks in parts, none empty, whose work stays bounded."""
+    part = (np.cumsum(work[which]) - 1) // _WORK_AT_ONCE
+    return np.split(which, np.flatnonzero(np.diff(part)) + 1) if len(which) else []
+
+
+def _painted_bands(
+    edges: np.ndarray, counts: np.ndarray, heights: np.ndarray, reach: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The stretches int64 [S, 2] of the bands of masks, none thin, and how many each has."""
-    # Each mask is painted into its box, turned so that columns are contiguous, a 0 below each.
+    """As `bands_of_columns`, of any masks, by their pixels."""
+    boxes = bounds_of_spans(edges, np.append(0, np.cumsum(counts)), heights)
+    painted, begins = paint_windows(edges, counts, boxes, heights)
     widths, steps = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1] + 1
-    begins = np.append(0, np.cumsum(widths * steps))
-    heights, left, top = np.repeat(np.stack([sizes[:, 0], boxes[:, 0], boxes[:, 1]]), counts, 1)
-    step, begin = np.repeat(steps, counts), np.repeat(begins[:-1], counts)
-    flat = np.zeros(begins[-1] + 1, np.int8)
-    for places, behind, value in ((edges[:, 0], 0, 1), (edges[:, 1] - 1, 1, -1)):
-        column, row = np.divmod(places, heights)
-        flat[begin + (column - left) * step + row - top + behind] = value
-    painted = np.cumsum(flat, dtype=np.int8).view(np.uint8)
+    squares = {one: np.ones((2 * one + 1, 2 * one + 1), np.uint8) for one in set(reach.tolist())}
     windows = zip(begins.tolist(), begins[1:].tolist(), widths.tolist(), steps.tolist())
-    for (low, high, width, height), size in zip(windows, sizes.tolist()):
-        window, square = painted[low:high].reshape(width, height), squares[tuple(size)]
+    for (low, high, width, height), one in zip(windows, reach.tolist()):
+        window, square = painted[low:high].reshape(width, height), squares[one]
         window[:, -1] = 0
         inner = cv2.erode(window, square, borderType=cv2.BORDER_CONSTANT, borderValue=0)
         cv2.subtract(window, inner, window)
@@ -181,14 +188,8 @@ def _bands(
     of_each = np.diff(np.searchsorted(changes, begins))
     whose = np.repeat(np.arange(len(widths)), of_each)
     column, row = np.divmod(changes - begins[whose], steps[whose])
-    moved = (column + boxes[whose, 0]) * sizes[whose, 0] + row + boxes[whose, 1]
+    moved = (column + boxes[whose, 0]) * heights[whose] + row + boxes[whose, 1]
     return moved.reshape(-1, 2), of_each // 2
-
-
-def _square_of(size: tuple[int, ...], ratio: float) -> np.ndarray:
-    """What stays of a mask under this square is outside its band."""
-    side = 2 * boundary_width((size[0], size[1]), ratio) + 1
-    return np.ones((side, side), np.uint8)
 
 
 def boundary_iou(first_HW: np.ndarray, second_HW: np.ndarray, ratio: float = RATIO) -> float:

@@ -13,6 +13,8 @@ import numpy as np
 
 from maskwright.core.errors import DataError
 from maskwright.core.mask import Mask
+from maskwright.core.mask_lists import bounds_of_spans
+from maskwright.core.object_arrays import ObjectArrays
 from maskwright.core.parts import Instance
 from maskwright.core.segmentation import Segmentation
 
@@ -47,6 +49,17 @@ class Spans:
         return cls.of_pairs(np.frombuffer(b"".join(packed), "<u4"), first, size.reshape(-1, 2))
 
     @classmethod
+    def of_object_arrays(cls, parts: Sequence[ObjectArrays]) -> Spans:
+        """The spans of the masks of some images, one after the other."""
+        runs = np.concatenate([part.runs for part in parts])
+        counts = np.concatenate([np.diff(part.first) for part in parts])
+        ends = np.cumsum(counts)
+        kept = np.ones(len(runs), bool)
+        kept[ends[counts & 1 == 1] - 1] = False  # as in `of_masks`
+        size = np.repeat([part.size for part in parts], [len(part) for part in parts], axis=0)
+        return cls.of_pairs(runs[kept], _offsets(counts >> 1), size)
+
+    @classmethod
     def of_pairs(cls, pairs: np.ndarray, first: np.ndarray, size: np.ndarray) -> Spans:
         """From run lengths in pairs (zeros, ones), all masks one after the other.
 
@@ -76,6 +89,15 @@ class Spans:
     def areas(self) -> np.ndarray:
         """int64 [N], pixels of each mask."""
         return reduce_segments(np.add, self.lengths(), self.first, 0).astype(np.int64)
+
+    def boxes(self) -> np.ndarray:
+        """float64 [N, 4]: left, top, right, bottom as pixel edges; 0 for an empty mask."""
+        boxes = np.zeros((len(self.size), 4))
+        filled = np.flatnonzero(self.counts)
+        if len(filled):
+            first = np.append(self.first[filled], len(self.edges))
+            boxes[filled] = bounds_of_spans(self.edges, first, self.size[filled, 0])
+        return boxes
 
     def reach(self) -> tuple[np.ndarray, np.ndarray]:
         """int64 [N] twice: where each mask's first span begins and its last one ends; 0: empty."""
@@ -137,17 +159,21 @@ class Objects:
             DataError: an image whose instances are not known, a score or a box that is no number,
                 or areas that don't fit.
         """
-        found: list[Instance] = []
-        counts = []
+        parts: list[Sequence[Instance]] = []
         for number, content in images:
             if content.instances is None:
                 raise DataError(
                     f"image {number} tells no instances (None); expected a tuple, empty where "
                     "there are none."
                 )
-            found += content.instances
-            counts.append(len(content.instances))
-        numbers = np.array([number for number, _ in images], np.int64)
+            parts.append(content.instances)
+        counts = [len(part) for part in parts]
+        image = np.repeat(np.array([number for number, _ in images], np.int64), counts)
+        filled = [part for part in parts if len(part)]
+        arrays = [part for part in filled if isinstance(part, ObjectArrays)]
+        if arrays and len(arrays) == len(filled):
+            return cls._of_object_arrays(image, arrays, areas, masks)
+        found = list(chain.from_iterable(parts))
         count = len(found)
         own = [one.mask for one in found] if masks else []
         corners = chain.from_iterable([one.box_xyxy for one in found])
@@ -157,13 +183,36 @@ class Objects:
         if None in scores:
             scores = [1.0 if score is None else score for score in scores]
         return cls.of_arrays(
-            image=np.repeat(numbers, counts),
+            image=image,
             class_id=np.fromiter([one.class_id for one in found], np.int64, count),
             box_xywh=boxes,
             score=np.fromiter(scores, np.float64, count),
             crowd=np.fromiter([one.crowd for one in found], bool, count),
             area=areas,
             spans=Spans.of_masks(own) if any(own) else None,
+        )
+
+    @classmethod
+    def _of_object_arrays(
+        cls,
+        image: np.ndarray,
+        parts: Sequence[ObjectArrays],
+        areas: Sequence[float] | None,
+        masks: bool,
+    ) -> Objects:
+        """The same of images whose objects are arrays already."""
+        spans = Spans.of_object_arrays(parts) if masks else None
+        if spans is None or any(part.told_boxes is not None for part in parts):
+            boxes = np.concatenate([part.boxes for part in parts])
+        else:
+            boxes = spans.boxes()
+        return cls.of_arrays(
+            image=image,
+            class_id=np.concatenate([part.class_id for part in parts]),
+            box_xywh=np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1),
+            score=np.concatenate([part.score for part in parts]),
+            area=areas,
+            spans=spans,
         )
 
     @classmethod
