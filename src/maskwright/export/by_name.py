@@ -99,7 +99,7 @@ def export(
     dataset = (
         data
         if isinstance(data, Dataset)
-        else formats.read(data or Path(), tasks=read_card(weights).tasks)
+        else formats.read(data or Path(), tasks=tasks_of(read_card(weights).tasks))
     )
     for told in dataset.notes:
         note(told)
