@@ -1,19 +1,21 @@
-"""Networks that answer with objects: Mask R-CNN, YOLOv8, YOLO11.
+"""Networks that answer with objects: Mask R-CNN, YOLACT, YOLOv8, YOLO11.
 
 Sizes are read from the golden's shapes; what no shape tells, from `about`.
 """
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from maskwright.architectures import maskrcnn, yolov8, yolov8_losses
+from maskwright.architectures import maskrcnn, yolact, yolact_losses, yolov8, yolov8_losses
 from maskwright.architectures.contract import Network
 from maskwright.architectures.encoders import RESNETS
+from maskwright.layers.boxes import clip_boxes
 from maskwright.layers.regions import pool_regions
 
 Golden = Mapping[str, Any]
@@ -83,7 +85,7 @@ def run_maskrcnn(
     x, y = (places_N4[:, 0] + 1) / 2 * width, (places_N4[:, 1] + 1) / 2 * height
     half_w, half_h = ((places_N4[:, i] + 1) / 4 * side + 8 for i, side in ((2, width), (3, height)))
     corners = [x - half_w / 2, y - half_h / 2, x + half_w / 2, y + half_h / 2]
-    boxes_N4 = maskrcnn.clip_boxes(torch.stack(corners, dim=1), (height, width))
+    boxes_N4 = clip_boxes(torch.stack(corners, dim=1), (height, width))
     regions = pool_regions(features[:-1], boxes_N4[None], maskrcnn.STRIDES, maskrcnn.BOX_SIDE)
     described = network.box_head.describe(regions)
     logits, offsets = network.box_head(described)
@@ -98,6 +100,60 @@ def run_maskrcnn(
         "mask_roi": for_masks,
         "mask_logits": network.mask_head(for_masks),
     }
+
+
+# YOLACT
+
+
+def build_yolact(golden: Golden, weights: Weights) -> Network:
+    args = golden["about"]["args"]
+    scales = ast.literal_eval(args["pred_scales"])
+    aspects = ast.literal_eval(args["aspect"])[0][0]
+    darknet = "encoder.stem.conv.weight" in weights
+    moved = sorted(
+        int(name.split(".")[2])
+        for name in weights
+        if name.startswith("encoder.layer3.") and name.endswith(".moves.weight")
+    )
+    stem = "encoder.stem.conv.weight" if darknet else "encoder.conv1.weight"
+    return yolact.YOLACT(
+        yolact.YOLACTConfig(
+            classes=weights["areas.weight"].shape[0],
+            encoder="darknet53" if darknet else _resnet(weights),
+            encoder_width=weights[stem].shape[0] / (32 if darknet else 64),
+            deformable=moved[1] - moved[0] if moved else 0,
+            width=weights["head.shared.weight"].shape[0],
+            prior_scales=tuple(map(tuple, scales)),
+            prior_size=args["max_size"],
+            aspects=tuple(aspects),
+            square="plus" not in args["config"],
+            prototypes=weights["prototypes.10.weight"].shape[0],
+            scores_masks="scorer.0.weight" in weights,
+        )
+    )
+
+
+def run_yolact(
+    network: Network, golden: Golden, images_B3HW: Tensor, *masks: Tensor
+) -> dict[str, Tensor]:
+    assert isinstance(network, yolact.YOLACT)
+    features = network.features(images_B3HW)
+    raw = network(images_B3HW)
+    height, width = images_B3HW.shape[-2:]
+    low, high = (raw["priors_N4"] / images_B3HW.new_tensor([width, height] * 2)).chunk(2, dim=1)
+    outputs = {
+        "loc": raw["offsets_BN4"],
+        "conf": raw["class_logits_BNC"],
+        "mask": raw["coefficients_BNP"],
+        "priors": torch.cat([(low + high) / 2, high - low], dim=1),
+        "proto": raw["prototypes_BPhw"].permute(0, 2, 3, 1),
+        "segm": raw["area_logits_BKhw"],
+        **{f"fpn.{level}": one for level, one in enumerate(features)},
+    }
+    if masks:
+        assert network.scorer is not None
+        outputs["maskiou"] = yolact_losses.mask_ious(network.scorer, masks[0])
+    return outputs
 
 
 # YOLOv8 and YOLO11
@@ -162,6 +218,7 @@ def run_yolov8(network: Network, golden: Golden, images_B3HW: Tensor) -> dict[st
 
 PORTS: dict[str, tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]] = {
     r"maskrcnn_resnet\d+_fpn.*": (maskrcnn.CARD.from_reference, build_maskrcnn, run_maskrcnn),
+    r"Yolact": (yolact.CARD.from_reference, build_yolact, run_yolact),
     r"ultralytics\.nn\.tasks\.(Detection|Segmentation)Model": (
         yolov8.CARD.from_reference,
         build_yolov8,

@@ -27,6 +27,7 @@ from maskwright.architectures import (
     segnet,
     sliding_window,
     unet,
+    yolact,
     yolov8,
 )
 from maskwright.architectures.contract import Architecture, Network
@@ -295,6 +296,17 @@ _MASKRCNNS = {
     for name, settings in maskrcnn.VARIANTS.items()
 }
 
+_YOLACTS = {
+    name: Architecture(
+        network=yolact.YOLACT,
+        config=config,
+        card=yolact.PLUS_CARD if config.scores_masks else yolact.CARD,
+        tiny=yolact.tiny_plus if config.scores_masks else yolact.tiny,
+        input_size=(544, 544),
+    )
+    for name, config in yolact.VARIANTS.items()
+}
+
 _YOLOS = {
     name + ending: Architecture(
         network=yolov8.YOLOv8,
@@ -324,6 +336,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     **_DILATIONS,
     **_NAIVE,
     **_MASKRCNNS,
+    **_YOLACTS,
     **_YOLOS,
 }
 """Name -> class, sizes, card. Nothing is built before it is asked for."""

@@ -29,6 +29,7 @@ from maskwright.architectures.renaming import rename
 from maskwright.core.errors import ConfigError
 from maskwright.layers.anchors import base_anchors, by_place, grid_anchors
 from maskwright.layers.box_offsets import decode_boxes
+from maskwright.layers.boxes import clip_boxes
 from maskwright.layers.conv import ConvNormAct
 from maskwright.layers.feature_pyramid import FeaturePyramid
 from maskwright.layers.initialise import initialise
@@ -308,13 +309,6 @@ class MaskRCNN(Network):
         stays_BQ = kept_by_class(boxes_BQ4, scores_BQ, class_ids_BQ, self.sizes.overlap)
         scores_BM, chosen_BM = best(scores_BQ * stays_BQ, self.sizes.slots)
         return rows_at(boxes_BQ4, chosen_BM), scores_BM, rows_at(class_ids_BQ, chosen_BM)
-
-
-def clip_boxes(boxes_BN4: Tensor, size: Sequence[int]) -> Tensor:
-    """xyxy within (height, width)."""
-    height, width = size
-    x, y = boxes_BN4[..., 0::2].clamp(0, width), boxes_BN4[..., 1::2].clamp(0, height)
-    return torch.stack([x[..., 0], y[..., 0], x[..., 1], y[..., 1]], dim=-1)
 
 
 class _ProposalHead(nn.Module):

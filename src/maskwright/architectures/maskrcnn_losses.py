@@ -18,9 +18,10 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchvision.ops import box_area, box_iou, roi_align
+from torchvision.ops import box_iou, roi_align
 
 from maskwright.layers.box_offsets import encode_boxes
+from maskwright.layers.boxes import share_inside
 from maskwright.losses.cross_entropy import at_least_float32
 from maskwright.losses.object_truth import ObjectTruth
 from maskwright.losses.over_processes import sum_over_processes
@@ -261,12 +262,7 @@ def _smooth(found_N4: Tensor, wanted_N4: Tensor) -> Tensor:
 def _in_crowd(boxes_N4: Tensor, truth: ObjectTruth) -> Tensor:
     """bool [N]: whether most of a box lies in one crowd."""
     crowds_M4 = truth.crowds_M4.to(boxes_N4.dtype)
-    if not len(crowds_M4):
-        return torch.zeros(len(boxes_N4), dtype=torch.bool, device=boxes_N4.device)
-    low = torch.maximum(boxes_N4[:, None, :2], crowds_M4[None, :, :2])
-    high = torch.minimum(boxes_N4[:, None, 2:], crowds_M4[None, :, 2:])
-    inside_NM = (high - low).clamp_min(0).prod(dim=-1)
-    return (inside_NM >= IN_CROWD * box_area(boxes_N4).clamp_min(1e-6)[:, None]).any(dim=1)
+    return (share_inside(boxes_N4, crowds_M4) >= IN_CROWD).any(dim=1)
 
 
 def _sample(labels_N: Tensor, count: int, positive: float) -> Tensor:

@@ -34,6 +34,7 @@ from maskwright.architectures.renaming import rename
 from maskwright.architectures.sizes import require_lengths
 from maskwright.core.errors import ConfigError
 from maskwright.core.sample import Task
+from maskwright.layers.boxes import clip_boxes, inside_boxes
 from maskwright.layers.cross_stage import (
     ConvSiLU,
     CrossStage,
@@ -182,7 +183,7 @@ class YOLOv8(Network):
         size = (images.shape[-2], images.shape[-1])
         outputs = self(images)
         chances_BA, class_ids_BA = outputs["class_logits_BAK"].sigmoid().max(dim=-1)
-        boxes_BA4 = clipped(losses.decode(outputs), size)
+        boxes_BA4 = clip_boxes(losses.decode(outputs), size)
         count = min(chances_BA.shape[1], self.sizes.candidates)
         scores_BQ, places_BQ = best(chances_BA, count)
         boxes_BQ4, class_ids_BQ = rows_at(boxes_BA4, places_BQ), rows_at(class_ids_BA, places_BQ)
@@ -210,19 +211,12 @@ class YOLOv8(Network):
             logits_BMhw = F.interpolate(
                 logits_BMhw, (height, width), mode="bilinear", align_corners=False
             )
-        inside_BMhw = losses.inside_boxes(boxes_BM4, (height, width), stride)
+        inside_BMhw = inside_boxes(boxes_BM4, (height, width), stride)
         return ((logits_BMhw > 0) & inside_BMhw).to(torch.uint8)
 
     def head_prefixes(self) -> tuple[str, ...]:
         """The heads of classes: their width follows from the number of classes, too."""
         return tuple(f"heads.classes.{level}." for level in range(len(STRIDES)))
-
-
-def clipped(boxes_BN4: Tensor, size: Sequence[int]) -> Tensor:
-    """xyxy within (height, width)."""
-    height, width = size
-    x, y = boxes_BN4[..., 0::2].clamp(0, width), boxes_BN4[..., 1::2].clamp(0, height)
-    return torch.stack([x[..., 0], y[..., 0], x[..., 1], y[..., 1]], dim=-1)
 
 
 class _Neck(nn.Module):

@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.ops import box_iou, complete_box_iou_loss
 
+from maskwright.layers.boxes import inside_boxes, middles
 from maskwright.losses.cross_entropy import at_least_float32
 from maskwright.losses.object_truth import ObjectTruth
 from maskwright.losses.over_processes import sum_over_processes
@@ -53,7 +54,7 @@ def places_of(features_BChw: Tensor, stride: int) -> tuple[Tensor, Tensor]:
     height, width = features_BChw.shape[-2:]
     # half precision can't count so far
     like = at_least_float32(features_BChw[:1, :1, :1, :1]).detach()
-    rows_h, columns_w = _middles(height, stride, like), _middles(width, stride, like)
+    rows_h, columns_w = middles(height, stride, like), middles(width, stride, like)
     y_hw, x_hw = torch.meshgrid(rows_h, columns_w, indexing="ij")
     places_A2 = torch.stack([x_hw, y_hw], dim=-1).reshape(-1, 2)
     return places_A2, torch.full_like(places_A2[:, 0], stride)
@@ -67,19 +68,6 @@ def decode(outputs: Mapping[str, Tensor]) -> Tensor:
     places_A2 = outputs["places_A2"]
     low, high = distances_BA4.chunk(2, dim=-1)
     return torch.cat([places_A2 - low, places_A2 + high], dim=-1)
-
-
-def inside_boxes(boxes_BN4: Tensor, grid: Sequence[int], stride: float) -> Tensor:
-    """bool [B, N, h, w]: the places of a grid whose middle lies in each box."""
-    rows_h1 = _middles(grid[0], stride, boxes_BN4).view(-1, 1)
-    columns_w = _middles(grid[1], stride, boxes_BN4)
-    left, top, right, bottom = (side.unsqueeze(-1) for side in boxes_BN4.split(1, dim=-1))
-    return (columns_w >= left) & (columns_w < right) & (rows_h1 >= top) & (rows_h1 < bottom)
-
-
-def _middles(count: int, stride: float, like: Tensor) -> Tensor:
-    """Along one side, of the type and on the device of another tensor."""
-    return (torch.arange(count, dtype=like.dtype, device=like.device) + 0.5) * stride
 
 
 def yolo_losses(outputs: Mapping[str, Tensor], truths: Sequence[ObjectTruth]) -> dict[str, Tensor]:

@@ -28,7 +28,7 @@ class FeaturePyramid(nn.Module):
             RetinaNet has them, instead of by taking every second pixel of it.
         enlargement: how coarse features come to the finer size.
         norm: of all convolutions, which have a bias where there is none.
-        activation: behind the 3x3 convolutions, those of `strided` levels among them.
+        activation: behind the 3x3 convolutions, but for those of `strided` levels.
 
     Attributes:
         out_channels: width.
@@ -59,7 +59,7 @@ class FeaturePyramid(nn.Module):
             for _ in channels
         )
         self.further = nn.ModuleList(
-            ConvNormAct(width, width, 3, stride=2, bias=bias, norm=norm, activation=activation)
+            ConvNormAct(width, width, 3, stride=2, bias=bias, norm=norm, activation=None)
             for _ in range(extra if strided else 0)
         )
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from maskwright.layers.deformable import DeformableConv
+
 
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions, added to the input.
@@ -46,18 +48,28 @@ class Bottleneck(nn.Module):
         width: C of the 3x3 convolution; the output has four times as many.
         stride: of the 3x3 convolution.
         dilations: as a basic block takes them; the first counts.
+        deformable: the 3x3 convolution's taps move; it isn't dilated then.
     """
 
     expansion = 4
 
     def __init__(
-        self, inside: int, width: int, stride: int = 1, dilations: tuple[int, int] = (1, 1)
+        self,
+        inside: int,
+        width: int,
+        stride: int = 1,
+        dilations: tuple[int, int] = (1, 1),
+        deformable: bool = False,
     ) -> None:
         super().__init__()
         wide = width * self.expansion
         self.conv1 = nn.Conv2d(inside, width, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = conv3x3(width, width, stride, dilations[0])
+        self.conv2 = (
+            DeformableConv(width, width, stride)
+            if deformable
+            else conv3x3(width, width, stride, dilations[0])
+        )
         self.bn2 = nn.BatchNorm2d(width)
         self.conv3 = nn.Conv2d(width, wide, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(wide)

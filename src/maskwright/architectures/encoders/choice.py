@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 
 from maskwright.architectures.encoders import hrnet
+from maskwright.architectures.encoders.darknet53 import Darknet53, Darknet53Config
 from maskwright.architectures.encoders.encoder import Encoder
 from maskwright.architectures.encoders.mobilenet import MOBILENETS, MobileNet, eights
 from maskwright.architectures.encoders.resnet import RESNETS, ResNet
@@ -28,7 +29,8 @@ class EncoderSettings:
 
     Attributes:
         classes: K.
-        encoder: resnet18 to resnet152; mobilenetv2, mobilenetv3-large, mobilenetv3-small, xception;
+        encoder: resnet18 to resnet152; mobilenetv2, mobilenetv3-large, mobilenetv3-small, xception,
+            darknet53;
             hrnetv2-w18, -w32, -w48, which keep stride 4 whatever the output stride is;
             else a name of timm's, such as tf_efficientnet_lite0. "timm/" in front asks for timm's
             network where there is one of ours by that name, too.
@@ -37,6 +39,8 @@ class EncoderSettings:
         dilate_first: of residual networks and MobileNets: a dilated stage's first block dilates by
             the stride that it lost, too.
         deep_stem: of residual networks: three 3x3 convolutions instead of one 7x7.
+        deformable: of residual networks with bottlenecks: every so many blocks of the last three
+            stages have a deformable convolution; 0: none.
         levels: how many of its feature maps are used, finest first; 0 uses all. What only deeper
             ones need is left out.
         pretrained: start from ImageNet weights; without effect where a checkpoint is loaded after.
@@ -48,14 +52,16 @@ class EncoderSettings:
     output_stride: int = 16
     dilate_first: bool = False
     deep_stem: bool = False
+    deformable: int = 0
     levels: int = 0
     pretrained: bool = False
 
     @property
     def has_imagenet(self) -> bool:
         """Whether `pretrained` can be had: timm's networks, and residual ones as published."""
-        own = self.encoder in {*RESNETS, *MOBILENETS, *HRNETS, *XCEPTIONS}
+        own = self.encoder in {*RESNETS, *MOBILENETS, *HRNETS, *XCEPTIONS, "darknet53"}
         plain = self.encoder in RESNETS and not self.deep_stem and self.encoder_width == 1.0
+        plain = plain and not self.deformable
         return plain or not own
 
 
@@ -70,6 +76,8 @@ def create_encoder(settings: EncoderSettings) -> Encoder:
         encoder: Encoder = _residual(settings)
     elif settings.deep_stem:
         raise ConfigError(f"{name} has no deep_stem; that is for {', '.join(RESNETS)}.")
+    elif settings.deformable:
+        raise ConfigError(f"{name} has no deformable; that is for resnet50 to resnet152.")
     elif name in MOBILENETS:
         encoder = _mobile(settings)
     elif settings.dilate_first:
@@ -78,6 +86,9 @@ def create_encoder(settings: EncoderSettings) -> Encoder:
         )
     elif name in XCEPTIONS:
         encoder = _xception(settings)
+    elif name == "darknet53":
+        width = round(32 * settings.encoder_width)
+        encoder = Darknet53(Darknet53Config(width=width, levels=settings.levels))
     elif settings.encoder_width != 1.0:
         raise ConfigError(
             f"{name} has no encoder_width (got {settings.encoder_width}); choose one that is as "
@@ -103,6 +114,7 @@ def _residual(settings: EncoderSettings) -> ResNet:
             output_stride=settings.output_stride,
             dilate_first=settings.dilate_first,
             levels=settings.levels,
+            deformable=settings.deformable,
         )
     )
 

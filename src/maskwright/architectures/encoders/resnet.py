@@ -44,6 +44,8 @@ class ResNetConfig:
         multi_grid: dilations of the last stage's blocks, one each, in place of the rule's.
         levels: how many feature maps are wanted, finest first: 2 to 5, or 0 for all. Stages that
             only deeper ones need are left out.
+        deformable: every so many blocks of the last three stages, from each one's first on, has a
+            deformable 3x3 convolution (bottlenecks only); 0: none.
     """
 
     depths: tuple[int, ...] = (3, 4, 6, 3)
@@ -54,6 +56,7 @@ class ResNetConfig:
     dilate_first: bool = False
     multi_grid: tuple[int, ...] = ()
     levels: int = 0
+    deformable: int = 0
 
     def __post_init__(self) -> None:
         require_lengths(self, depths=4, widths=4)
@@ -62,6 +65,8 @@ class ResNetConfig:
                 f"a residual network has 5 levels of features, of which 2 or more can be wanted "
                 f"(0: all), got levels {self.levels}."
             )
+        if self.deformable and not self.bottleneck:
+            raise ConfigError("deformable convolutions are for bottlenecks; got basic blocks.")
         if self.deep_stem:
             require_lengths(self, deep_stem=3)
         if self.multi_grid and len(self.multi_grid) != self.depths[3]:
@@ -165,7 +170,9 @@ def _stage(config: ResNetConfig, stage: int, inside: int, step: Step) -> nn.Sequ
         pairs = [(dilation, dilation) for dilation in config.multi_grid]
     blocks: list[nn.Module] = []
     for number, dilations in enumerate(pairs):
-        blocks.append(block(inside, width, 1 if number else step.stride, dilations))
+        moved = config.deformable and stage > 0 and number % config.deformable == 0
+        more = {"deformable": True} if moved else {}
+        blocks.append(block(inside, width, 1 if number else step.stride, dilations, **more))
         inside = width * block.expansion
     return nn.Sequential(*blocks)
 
