@@ -46,6 +46,12 @@ NAMES = (
     "dilation8-camvid-vgg16",
     "maskrcnn-resnet50-fpn-tv",
     "maskrcnn-resnet50-fpn-v2-tv",
+    "sparseinst-r50-base",
+    "sparseinst-r50-giam",
+    "sparseinst-r50-giam-soft",
+    "sparseinst-r50vd-base",
+    "sparseinst-r50vd-giam",
+    "sparseinst-r50vd-dcn-giam",
 )
 
 

@@ -26,6 +26,7 @@ from maskwright.architectures import (
     segformer,
     segnet,
     sliding_window,
+    sparseinst,
     unet,
 )
 from maskwright.architectures.contract import Architecture, Network
@@ -294,6 +295,17 @@ _MASKRCNNS = {
     for name, settings in maskrcnn.VARIANTS.items()
 }
 
+_SPARSEINSTS = {
+    f"sparseinst-{name}": Architecture(
+        network=sparseinst.SparseInst,
+        config=settings,
+        card=sparseinst.CARD,
+        tiny=sparseinst.tiny,
+        input_size=(640, 864),
+    )
+    for name, settings in sparseinst.VARIANTS.items()
+}
+
 ARCHITECTURES: dict[str, Architecture] = {
     **_UNETS,
     **_BISENETS,
@@ -311,6 +323,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     **_DILATIONS,
     **_NAIVE,
     **_MASKRCNNS,
+    **_SPARSEINSTS,
 }
 """Name -> class, sizes, card. Nothing is built before it is asked for."""
 

@@ -5,7 +5,7 @@ Koltun, Funkhouser, CVPR 2017, arXiv 1705.09914, and Chen et al. 2017, arXiv 170
 
 Basic blocks (18, 34) and bottlenecks (50, 101, 152) with the stride in the 3x3 convolution; a stem
 of one 7x7 convolution or, "deep", of three 3x3; output stride 32, 16 or 8; multi-grid in the last
-stage. The state dict has torchvision's names, so that its ImageNet weights load as they are.
+stage; shortcuts that average ("vd"), 3x3 convolutions that move their taps ("dcn"). The state dict has torchvision's names, so that its ImageNet weights load as they are.
 
 Legend: B batch, 3 colours (RGB), C channels, H W of the image, h w of a feature map; a number
 behind h w is the stride.
@@ -13,8 +13,9 @@ behind h w is the stride.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -24,6 +25,7 @@ from maskwright.architectures.encoders.strides import Step, plan
 from maskwright.architectures.renaming import rename
 from maskwright.architectures.sizes import require_lengths
 from maskwright.core.errors import ConfigError
+from maskwright.layers.deformable import DeformableConv
 from maskwright.layers.initialise import initialise
 from maskwright.layers.residual import BasicBlock, Bottleneck, conv3x3
 
@@ -44,6 +46,9 @@ class ResNetConfig:
         multi_grid: dilations of the last stage's blocks, one each, in place of the rule's.
         levels: how many feature maps are wanted, finest first: 2 to 5, or 0 for all. Stages that
             only deeper ones need are left out.
+        average_shortcut: strided shortcuts average over the pixels that they skip (arXiv
+            1812.01187, section 4.2).
+        deformable: of each of the four stages, whether its 3x3 convolutions move their taps.
     """
 
     depths: tuple[int, ...] = (3, 4, 6, 3)
@@ -54,9 +59,16 @@ class ResNetConfig:
     dilate_first: bool = False
     multi_grid: tuple[int, ...] = ()
     levels: int = 0
+    average_shortcut: bool = False
+    deformable: tuple[bool, ...] = (False, False, False, False)
 
     def __post_init__(self) -> None:
-        require_lengths(self, depths=4, widths=4)
+        require_lengths(self, depths=4, widths=4, deformable=4)
+        if any(self.deformable) and not self.bottleneck:
+            raise ConfigError(
+                f"deformable stages are made of bottlenecks, got deformable {self.deformable} and "
+                "bottleneck False."
+            )
         if self.levels not in (0, 2, 3, 4, 5):
             raise ConfigError(
                 f"a residual network has 5 levels of features, of which 2 or more can be wanted "
@@ -79,6 +91,21 @@ RESNETS: dict[str, ResNetConfig] = {
     "resnet152": ResNetConfig(depths=(3, 8, 36, 3)),
 }
 """The paper's sizes by name; `dataclasses.replace` sets an output stride, a stem, a multi-grid."""
+
+_VDS = {
+    f"{name}vd": replace(sizes, deep_stem=(32, 32, 64), average_shortcut=True)
+    for name, sizes in RESNETS.items()
+}
+RESNET_FORMS: dict[str, ResNetConfig] = {
+    **_VDS,
+    **{
+        f"{name}-dcn": replace(sizes, deformable=(False, False, True, True))
+        for name, sizes in (RESNETS | _VDS).items()
+        if sizes.bottleneck
+    },
+}
+"""With a deep stem and averaging shortcuts ("vd", timm's resnet50d); deformable in the last two
+stages ("-dcn")."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +156,9 @@ class ResNet(Encoder):
         for stage, (inside, step) in enumerate(zip(self.channels[:-1], steps)):
             setattr(self, f"layer{stage + 1}", _stage(config, stage, inside, step))
         self.apply(initialise)
+        for module in self.modules():
+            if isinstance(module, DeformableConv):
+                module.reset_offset()
 
     def forward(self, images_B3HW: Tensor) -> list[Tensor]:
         """RGB, normalised -> five feature maps, finest first; sizes are rounded up."""
@@ -158,7 +188,11 @@ def _stem(config: ResNetConfig) -> nn.Module:
 
 def _stage(config: ResNetConfig, stage: int, inside: int, step: Step) -> nn.Sequential:
     """Blocks of one width; the first of them moves by the stage's stride."""
-    block = Bottleneck if config.bottleneck else BasicBlock
+    average = config.average_shortcut
+    block: Callable[..., nn.Module] = partial(BasicBlock, average_shortcut=average)
+    if config.bottleneck:
+        moving = config.deformable[stage]
+        block = partial(Bottleneck, average_shortcut=average, deformable=moving)
     width, depth = config.widths[stage], config.depths[stage]
     pairs = [(step.first_dilation, step.dilation)] + [(step.dilation, step.dilation)] * (depth - 1)
     if stage == 3 and config.multi_grid:
@@ -166,7 +200,7 @@ def _stage(config: ResNetConfig, stage: int, inside: int, step: Step) -> nn.Sequ
     blocks: list[nn.Module] = []
     for number, dilations in enumerate(pairs):
         blocks.append(block(inside, width, 1 if number else step.stride, dilations))
-        inside = width * block.expansion
+        inside = width * (Bottleneck if config.bottleneck else BasicBlock).expansion
     return nn.Sequential(*blocks)
 
 
