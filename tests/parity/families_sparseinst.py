@@ -25,7 +25,11 @@ def _encoder(weights: Weights) -> str:
     stages = [f"encoder.layer{stage}" for stage in (1, 2, 3, 4)]
     depths = tuple(_count(weights, stage) for stage in stages)
     bottleneck = "encoder.layer1.0.conv3.weight" in weights
-    deformable = tuple(f"{stage}.0.conv2.offset.weight" in weights for stage in stages)
+    deformable = tuple(
+        number + 1
+        for number, stage in enumerate(stages)
+        if f"{stage}.0.conv2.offset.weight" in weights
+    )
     average = "encoder.layer2.0.downsample.2.weight" in weights
     return next(
         name
@@ -40,6 +44,11 @@ def _width(weights: Weights) -> int:
     return weights["instances.convs.0.conv.weight"].shape[0]
 
 
+def _learnable(weights: Weights) -> int:
+    """Parameters, if every norm had them."""
+    return sum(one.numel() for name, one in weights.items() if ".running_" not in name)
+
+
 def build(golden: Golden, weights: Weights) -> Network:
     groups = weights["instances.classify.weight"].shape[1] // _width(weights)
     return sparseinst.SparseInst(
@@ -47,8 +56,8 @@ def build(golden: Golden, weights: Weights) -> Network:
             classes=weights["instances.classify.weight"].shape[0],
             encoder=_encoder(weights),
             encoder_width=weights["encoder.layer1.0.conv2.weight"].shape[0] / 64,
-            # detectron2's residual network has frozen norms, the authors' own has not
-            frozen_norm="vd" not in _encoder(weights),
+            # frozen norms' scales and shifts are buffers: nobody counts them as parameters
+            frozen_norm=_learnable(weights) > golden["parameters"],
             instances=weights["instances.activate.weight"].shape[0] // groups,
             groups=groups,
             softmax="instances.softmax_bias" in weights,

@@ -100,8 +100,10 @@ class SparseInstConfig(EncoderSettings):
 VARIANTS = {
     "resnet50": SparseInstConfig(frozen_norm=True),
     "resnet50-giam": SparseInstConfig(frozen_norm=True, groups=4),
-    "resnet50vd-giam": SparseInstConfig(encoder="resnet50vd", groups=4),
-    "resnet50vd-dcn-giam": SparseInstConfig(encoder="resnet50vd-dcn", groups=4),
+    "resnet50vd-giam": SparseInstConfig(encoder="resnet50vd", frozen_norm=True, groups=4),
+    "resnet50vd-dcn-giam": SparseInstConfig(
+        encoder="resnet50vd-dcn", frozen_norm=True, groups=4
+    ),
     # ours, for processors: half the width of everything behind the encoder
     "lite0": SparseInstConfig(
         encoder="tf_efficientnet_lite0",

@@ -48,7 +48,7 @@ class ResNetConfig:
             only deeper ones need are left out.
         average_shortcut: strided shortcuts average over the pixels that they skip (arXiv
             1812.01187, section 4.2).
-        deformable: of each of the four stages, whether its 3x3 convolutions move their taps.
+        deformable: stages, 1 to 4, whose 3x3 convolutions move their taps (arXiv 1703.06211).
     """
 
     depths: tuple[int, ...] = (3, 4, 6, 3)
@@ -60,14 +60,14 @@ class ResNetConfig:
     multi_grid: tuple[int, ...] = ()
     levels: int = 0
     average_shortcut: bool = False
-    deformable: tuple[bool, ...] = (False, False, False, False)
+    deformable: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        require_lengths(self, depths=4, widths=4, deformable=4)
-        if any(self.deformable) and not self.bottleneck:
+        require_lengths(self, depths=4, widths=4)
+        if self.deformable and not (self.bottleneck and set(self.deformable) <= {1, 2, 3, 4}):
             raise ConfigError(
-                f"deformable stages are made of bottlenecks, got deformable {self.deformable} and "
-                "bottleneck False."
+                f"deformable lists stages from 1 to 4, which are made of bottlenecks, got "
+                f"{self.deformable} and bottleneck {self.bottleneck}."
             )
         if self.levels not in (0, 2, 3, 4, 5):
             raise ConfigError(
@@ -99,7 +99,7 @@ _VDS = {
 RESNET_FORMS: dict[str, ResNetConfig] = {
     **_VDS,
     **{
-        f"{name}-dcn": replace(sizes, deformable=(False, False, True, True))
+        f"{name}-dcn": replace(sizes, deformable=(3, 4))
         for name, sizes in (RESNETS | _VDS).items()
         if sizes.bottleneck
     },
@@ -191,8 +191,8 @@ def _stage(config: ResNetConfig, stage: int, inside: int, step: Step) -> nn.Sequ
     average = config.average_shortcut
     block: Callable[..., nn.Module] = partial(BasicBlock, average_shortcut=average)
     if config.bottleneck:
-        moving = config.deformable[stage]
-        block = partial(Bottleneck, average_shortcut=average, deformable=moving)
+        moves = stage + 1 in config.deformable
+        block = partial(Bottleneck, average_shortcut=average, deformable=moves)
     width, depth = config.widths[stage], config.depths[stage]
     pairs = [(step.first_dilation, step.dilation)] + [(step.dilation, step.dilation)] * (depth - 1)
     if stage == 3 and config.multi_grid:
