@@ -16,8 +16,9 @@ G groups, H W of the input, h w of a feature map, P = h w of one, M slots of obj
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -26,12 +27,14 @@ from torch import Tensor, nn
 from maskwright.architectures.contract import Card, Network, Published
 from maskwright.architectures.encoders import EncoderSettings, create_encoder
 from maskwright.architectures.renaming import rename
+from maskwright.architectures.sparseinst_context import ContextEncoder
 from maskwright.architectures.sparseinst_losses import set_losses
 from maskwright.core.errors import ConfigError
 from maskwright.layers.conv import ConvNormAct
 from maskwright.layers.frozen_norm import freeze_norms
 from maskwright.layers.initialise import initialise
-from maskwright.layers.pyramid import average_bins
+from maskwright.layers.mask_extents import mask_extents, mean_inside
+from maskwright.layers.places import with_places
 from maskwright.layers.suppression import best, rows_at
 from maskwright.losses.cross_entropy import at_least_float32
 from maskwright.losses.object_truth import object_truths
@@ -39,9 +42,6 @@ from maskwright.losses.targets import Targets
 
 STRIDES = (8, 16, 32)
 """Of the encoder's features that are fused."""
-
-BINS = (1, 2, 3, 6)
-"""Of the pyramid pooling in the context encoder."""
 
 PRIOR = 0.01
 """Probability that class scores and activation maps begin with."""
@@ -101,9 +101,7 @@ VARIANTS = {
     "resnet50": SparseInstConfig(frozen_norm=True),
     "resnet50-giam": SparseInstConfig(frozen_norm=True, groups=4),
     "resnet50vd-giam": SparseInstConfig(encoder="resnet50vd", frozen_norm=True, groups=4),
-    "resnet50vd-dcn-giam": SparseInstConfig(
-        encoder="resnet50vd-dcn", frozen_norm=True, groups=4
-    ),
+    "resnet50vd-dcn-giam": SparseInstConfig(encoder="resnet50vd-dcn", frozen_norm=True, groups=4),
     # ours, for processors: half the width of everything behind the encoder
     "lite0": SparseInstConfig(
         encoder="tf_efficientnet_lite0",
@@ -130,7 +128,7 @@ class SparseInst(Network):
         self.encoder = encoder
         self.levels = tuple(encoder.level(stride) for stride in STRIDES)
         inside = [encoder.channels[level] for level in self.levels]
-        self.context = _ContextEncoder(inside, config.width)
+        self.context = ContextEncoder(inside, config.width)
         self.instances = _InstanceBranch(config)
         self.masks = _MaskBranch(config)
 
@@ -208,35 +206,6 @@ def final_scores(outputs: Mapping[str, Tensor]) -> Tensor:
     return (classes_BNK * at_least_float32(outputs["objectness_BN1"]).sigmoid()).sqrt()
 
 
-def mean_inside(chances_BNhw: Tensor, threshold: float) -> Tensor:
-    """Mean probability of the pixels above the threshold, 0 where there are none: [B, N]."""
-    chances_BNP = chances_BNhw.flatten(2)
-    inside_BNP = (chances_BNP > threshold).to(chances_BNP.dtype)
-    return (chances_BNP * inside_BNP).sum(-1) / (inside_BNP.sum(-1) + 1e-6)
-
-
-def mask_extents(masks_BNhw: Tensor, stride: int) -> tuple[Tensor, Tensor]:
-    """Smallest boxes around bool masks: xyxy [B, N, 4] in the input's pixels, 0 where empty.
-
-    Returns:
-        The boxes, and whether there is any pixel, 0 or 1, [B, N].
-    """
-    pixels = masks_BNhw.float()
-    left_BN, right_BN, any_BN = _span(pixels.amax(dim=2), stride)
-    top_BN, bottom_BN, _ = _span(pixels.amax(dim=3), stride)
-    boxes_BN4 = torch.stack([left_BN, top_BN, right_BN, bottom_BN], dim=-1)
-    return boxes_BN4 * any_BN.unsqueeze(-1), any_BN
-
-
-def _span(filled_BNw: Tensor, stride: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Start of the first filled cell, end of the last, and whether there is one."""
-    cells = filled_BNw.shape[-1]
-    number_w = torch.arange(cells, device=filled_BNw.device, dtype=filled_BNw.dtype)
-    last_BN = (filled_BNw * (number_w + 1)).amax(dim=-1)
-    first_BN = cells - (filled_BNw * (cells - number_w)).amax(dim=-1)
-    return first_BN * stride, last_BN * stride, filled_BNw.amax(dim=-1)
-
-
 def make_masks(kernels_BNC: Tensor, features_BChw: Tensor) -> Tensor:
     """Each kernel's products with the mask features, at twice their size: logits [B, N, 2h, 2w]."""
     height, width = features_BChw.shape[-2:]
@@ -250,71 +219,10 @@ def twice(maps_BNhw: Tensor) -> Tensor:
     return F.interpolate(maps_BNhw, size, mode="bilinear", align_corners=False)
 
 
-def with_places(features_BChw: Tensor) -> Tensor:
-    """Two channels, x and y from -1 to 1, in front of the features (section 3.2)."""
-    batch, _, height, width = features_BChw.shape
-    x_w, y_h = (
-        torch.linspace(-1, 1, side, dtype=features_BChw.dtype, device=features_BChw.device)
-        for side in (width, height)
-    )
-    x_B1hw = x_w.view(1, 1, 1, -1).expand(batch, 1, height, width)
-    y_B1hw = y_h.view(1, 1, -1, 1).expand(batch, 1, height, width)
-    return torch.cat([x_B1hw, y_B1hw, features_BChw], dim=1)
-
-
-class _ContextEncoder(nn.Module):
-    """Section 3.2: pyramid pooling on the deepest features, top-down sums, fusion at stride 8.
-
-    The lists of layers go deepest first.
-    """
-
-    def __init__(self, inside: Sequence[int], width: int) -> None:
-        super().__init__()
-        self.laterals = nn.ModuleList(nn.Conv2d(own, width, 1) for own in reversed(inside))
-        self.outputs = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in inside)
-        self.pooled = nn.ModuleList(nn.Conv2d(width, width // 4, 1) for _ in BINS)
-        self.bottleneck = nn.Conv2d(width + len(BINS) * (width // 4), width, 1)
-        self.fuse = nn.Conv2d(len(inside) * width, width, 1)
-        self.apply(initialise)
-
-    def forward(self, features: Sequence[Tensor]) -> Tensor:
-        """Features BChw, finest first -> [B, width, h, w] of the finest size."""
-        size = features[0].shape[-2:]
-        summed: Tensor | None = None
-        views = []
-        for features_BChw, lateral, output in zip(reversed(features), self.laterals, self.outputs):
-            own = lateral(features_BChw)
-            if summed is None:
-                summed = self._pool(own)
-            else:
-                summed = own + F.interpolate(summed, own.shape[-2:], mode="nearest")
-            views.append(output(summed))
-        enlarged = [
-            view
-            if view.shape[-2:] == size
-            else F.interpolate(view, size, mode="bilinear", align_corners=False)
-            for view in reversed(views)
-        ]
-        fused: Tensor = self.fuse(torch.cat(enlarged, dim=1))
-        return fused
-
-    def _pool(self, features_BChw: Tensor) -> Tensor:
-        views = []
-        for bins, project in zip(BINS, self.pooled):
-            means = project(average_bins(features_BChw, bins)).relu()
-            size = features_BChw.shape[-2:]
-            views.append(F.interpolate(means, size, mode="bilinear", align_corners=False))
-        pooled: Tensor = self.bottleneck(torch.cat([*views, features_BChw], dim=1))
-        return pooled.relu()
-
-
 def _branch(inside: int, width: int, count: int) -> nn.Sequential:
     widths = [inside, *[width] * count]
     return nn.Sequential(
-        *(
-            ConvNormAct(own, width, bias=True, norm=None)
-            for own, width in zip(widths[:-1], widths[1:])
-        )
+        *(ConvNormAct(own, width, bias=True, norm=None) for own, width in pairwise(widths))
     )
 
 
@@ -411,7 +319,10 @@ def from_reference(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         (r"^decoder\.inst_branch\.", "instances."),
         (r"^decoder\.mask_branch\.projection\.", "masks.project."),
         *(
-            (rf"^(decoder\.mask_branch|instances)\.(inst|mask)_convs\.{2 * i}\.", rf"\1.convs.{i}.conv.")
+            (
+                rf"^(decoder\.mask_branch|instances)\.(inst|mask)_convs\.{2 * i}\.",
+                rf"\1.convs.{i}.conv.",
+            )
             for i in range(20)
         ),
         (r"^decoder\.mask_branch\.", "masks."),

@@ -91,7 +91,7 @@ def shrink_truth(truth: ObjectTruth, size: Sequence[int], like_Nhw: Tensor) -> W
     """
     height, width = like_Nhw.shape[-2:]
     shrunk = [like_Nhw.new_zeros(0, height * width)]
-    if truth.masks_NHW is not None:
+    if truth.masks_NHW is not None and truth.has_mask_N.any():
         for masks_NHW in truth.masks_NHW[truth.has_mask_N].split(_AT_ONCE):
             masks = masks_NHW.unsqueeze(0).to(like_Nhw)
             masks = F.interpolate(masks, (height, width), mode="bilinear", align_corners=False)

@@ -30,7 +30,8 @@ class EncoderSettings:
     Attributes:
         classes: K.
         encoder: resnet18 to resnet152, with "vd" behind it for a deep stem and averaging
-            shortcuts, with "-dcn" (50 and more) for deformable last stages; mobilenetv2, mobilenetv3-large, mobilenetv3-small, xception;
+            shortcuts, with "-dcn" (50 and more) for deformable last stages; mobilenetv2,
+            mobilenetv3-large, mobilenetv3-small, xception;
             hrnetv2-w18, -w32, -w48, which keep stride 4 whatever the output stride is;
             else a name of timm's, such as tf_efficientnet_lite0. "timm/" in front asks for timm's
             network where there is one of ours by that name, too.

@@ -5,7 +5,8 @@ Koltun, Funkhouser, CVPR 2017, arXiv 1705.09914, and Chen et al. 2017, arXiv 170
 
 Basic blocks (18, 34) and bottlenecks (50, 101, 152) with the stride in the 3x3 convolution; a stem
 of one 7x7 convolution or, "deep", of three 3x3; output stride 32, 16 or 8; multi-grid in the last
-stage; shortcuts that average ("vd"), 3x3 convolutions that move their taps ("dcn"). The state dict has torchvision's names, so that its ImageNet weights load as they are.
+stage; shortcuts that average ("vd"), 3x3 convolutions that move their taps ("dcn"). The
+state dict has torchvision's names, so that its ImageNet weights load as they are.
 
 Legend: B batch, 3 colours (RGB), C channels, H W of the image, h w of a feature map; a number
 behind h w is the stride.
