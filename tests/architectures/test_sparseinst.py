@@ -39,7 +39,7 @@ def truth_of(masks_MHW, class_ids, crowds=(), has_mask=None, known=True) -> Obje
     return ObjectTruth(
         known=known,
         boxes_N4=boxes,
-        class_ids_N=torch.tensor(class_ids),
+        class_ids_N=torch.tensor(class_ids, dtype=torch.int64),
         masks_NHW=masks_MHW.to(torch.uint8),
         has_mask_N=has,
         crowds_M4=torch.tensor(crowds, dtype=torch.float32).reshape(-1, 4),
@@ -330,11 +330,16 @@ def test_deformable_stages_are_checked():
         type(RESNET_FORMS["resnet50vd"])(deformable=(5,))
 
 
-def test_both_backbones_names_are_told_apart():
-    names = ("backbone.stem.conv1.weight", "backbone.res2.0.shortcut.norm.weight",
-             "backbone.layer1.0.downsample.1.weight", "encoder.fusion.bias")  # fmt: skip
-    assert set(from_reference(dict.fromkeys(names, torch.zeros(1)))) == {
-        "encoder.conv1.weight",
-        "encoder.layer1.0.downsample.1.weight",
-        "context.fuse.bias",
-    }
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        ("backbone.stem.conv1.norm.weight", "encoder.bn1.weight"),
+        ("backbone.res2.0.shortcut.norm.weight", "encoder.layer1.0.downsample.1.weight"),
+        ("backbone.res4.2.conv2_offset.bias", "encoder.layer3.2.conv2.offset.bias"),
+        ("backbone.layer1.0.downsample.1.weight", "encoder.layer1.0.downsample.1.weight"),
+        ("encoder.fusion.bias", "context.fuse.bias"),
+        ("decoder.mask_branch.mask_convs.6.bias", "masks.convs.3.conv.bias"),
+    ],
+)
+def test_names_of_the_authors(theirs, ours):
+    assert list(from_reference({theirs: torch.zeros(1)})) == [ours]
