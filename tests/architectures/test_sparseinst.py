@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
 
@@ -11,9 +12,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torchvision.ops import masks_to_boxes
+from torchvision.ops import FrozenBatchNorm2d, masks_to_boxes
 
-from maskwright.architectures import sparseinst
+from maskwright.architectures import batch_norm_fusion, modify, sparseinst
 from maskwright.architectures.encoders import RESNET_FORMS, EncoderSettings, create_encoder
 from maskwright.architectures.sparseinst import SparseInstConfig, from_reference
 from maskwright.architectures.sparseinst_losses import (
@@ -259,6 +260,28 @@ def test_frozen_norms_say_the_same_and_learn_nothing():
     torch.testing.assert_close(network.train()(images), before)
     assert {name for name, _ in network.named_parameters()} == {"0.weight", "0.bias"}
     assert {"1.0.weight", "1.0.running_mean"} <= set(network.state_dict())
+
+
+def test_frozen_norms_fold_into_convolutions():
+    """Into deformable ones, too."""
+    torch.manual_seed(0)
+    config = SparseInstConfig(
+        classes=3, encoder="resnet50vd-dcn", encoder_width=0.125, frozen_norm=True, instances=4,
+        width=8, instance_width=8, mask_width=8, kernel_width=4,
+    )  # fmt: skip
+    network = sparseinst.SparseInst(config).double().eval()
+    for module in network.modules():
+        if isinstance(module, FrozenBatchNorm2d):
+            nn.init.uniform_(module.running_var, 0.5, 2.0)
+            nn.init.normal_(module.running_mean, std=0.1)
+        if isinstance(module, DeformableConv):
+            nn.init.normal_(module.offset.weight, std=0.1)
+    folded = copy.deepcopy(network)
+    modify(folded, batch_norm_fusion(network))
+    assert not any(isinstance(module, FrozenBatchNorm2d) for module in folded.modules())
+    images = torch.randn(1, 3, 64, 96).double()
+    with torch.no_grad():
+        torch.testing.assert_close(folded.fuse(images), network.fuse(images))
 
 
 @pytest.mark.parametrize("name", ["resnet18vd", "resnet50vd", "resnet50-dcn", "resnet50vd-dcn"])

@@ -14,7 +14,8 @@ from torchvision.ops import deform_conv2d
 class DeformableConv(nn.Conv2d):
     """A convolution whose taps are moved, at each place, by what a second convolution says.
 
-    The offsets begin at zero, so that it begins as a plain convolution. Its `offset` has 2 T
+    It has no bias until a norm is folded into it. The offsets begin at zero, so that it begins as
+    a plain convolution. Its `offset` has 2 T
     channels: (y, x) of each tap in pixels of the input.
 
     Args:
@@ -42,7 +43,7 @@ class DeformableConv(nn.Conv2d):
             return self.by_sampling(features_BChw, offsets)
         stride, dilation = (self.stride[0],) * 2, (self.dilation[0],) * 2
         convolved: Tensor = deform_conv2d(
-            features_BChw, offsets, self.weight, None, stride, dilation, dilation
+            features_BChw, offsets, self.weight, self.bias, stride, dilation, dilation
         )
         return convolved
 
@@ -63,4 +64,5 @@ class DeformableConv(nn.Conv2d):
             features_BChw, places.view(batch, 9 * rows, columns, 2), align_corners=False
         )
         read = read.view(batch, channels * 9, rows, columns)
-        return F.conv2d(read, self.weight.view(self.out_channels, channels * 9, 1, 1))
+        weight = self.weight.view(self.out_channels, channels * 9, 1, 1)
+        return F.conv2d(read, weight, self.bias)
