@@ -54,7 +54,7 @@ class SparseInstConfig(EncoderSettings):
     Attributes:
         output_stride: of the encoder; its features at strides 8, 16 and 32 are used.
         frozen_norm: the encoder's batch norms learn nothing and measure nothing, as detectors keep
-            those of ImageNet weights.
+            those of ImageNet weights. Set it False where the encoder starts from nothing.
         instances: N, the most objects that can be found.
         groups: G activation maps an instance: 1 is the plain form, 4 that of G-IAM, whose vectors
             are G times as long and go through a linear layer.

@@ -30,8 +30,8 @@ class EncoderSettings:
     Attributes:
         classes: K.
         encoder: resnet18 to resnet152, with "vd" behind it for a deep stem and averaging
-            shortcuts, with "-dcn" (50 and more) for deformable last stages; mobilenetv2,
-            mobilenetv3-large, mobilenetv3-small, xception;
+            shortcuts, with "-dcn" (50 and more) for two deformable stages or "-dcn3" for three;
+            mobilenetv2, mobilenetv3-large, mobilenetv3-small, xception;
             hrnetv2-w18, -w32, -w48, which keep stride 4 whatever the output stride is;
             else a name of timm's, such as tf_efficientnet_lite0. "timm/" in front asks for timm's
             network where there is one of ours by that name, too.
@@ -158,6 +158,6 @@ def _load_imagenet(encoder: Encoder, settings: EncoderSettings) -> None:
             f"there are no ImageNet weights for {settings.encoder} of these sizes; take an encoder "
             "of timm's, such as tf_efficientnet_lite0, or train from scratch (pretrained=False)."
         )
-    found = downloaded_weights(settings.encoder.removesuffix("-dcn").replace("vd", "d"))
+    found = downloaded_weights(settings.encoder.partition("-dcn")[0].replace("vd", "d"))
     found |= {name: own for name, own in encoder.state_dict().items() if ".offset." in name}
     encoder.load_state_dict({name: found[name] for name in encoder.state_dict()})

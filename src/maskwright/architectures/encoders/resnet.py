@@ -100,13 +100,14 @@ _VDS = {
 RESNET_FORMS: dict[str, ResNetConfig] = {
     **_VDS,
     **{
-        f"{name}-dcn": replace(sizes, deformable=(3, 4))
+        f"{name}-{ending}": replace(sizes, deformable=stages)
         for name, sizes in (RESNETS | _VDS).items()
         if sizes.bottleneck
+        for ending, stages in (("dcn", (3, 4)), ("dcn3", (2, 3, 4)))
     },
 }
 """With a deep stem and averaging shortcuts ("vd", timm's resnet50d); deformable in the last two
-stages ("-dcn")."""
+stages ("-dcn") or three ("-dcn3")."""
 
 
 @dataclass(frozen=True, kw_only=True)
