@@ -105,23 +105,25 @@ def run_maskrcnn(
 # YOLACT
 
 
+def _moving(weights: Weights) -> str:
+    """How the name of an encoder ends whose convolutions move their taps."""
+    if "encoder.layer2.0.conv2.offset.weight" not in weights:
+        return ""
+    every = "encoder.layer2.1.conv2.offset.weight" in weights
+    return "-dcnv2" if every else "-dcnv2-sparse"
+
+
 def build_yolact(golden: Golden, weights: Weights) -> Network:
     args = golden["about"]["args"]
     scales = ast.literal_eval(args["pred_scales"])
     aspects = ast.literal_eval(args["aspect"])[0][0]
     darknet = "encoder.stem.conv.weight" in weights
-    moved = sorted(
-        int(name.split(".")[2])
-        for name in weights
-        if name.startswith("encoder.layer3.") and name.endswith(".moves.weight")
-    )
     stem = "encoder.stem.conv.weight" if darknet else "encoder.conv1.weight"
     return yolact.YOLACT(
         yolact.YOLACTConfig(
             classes=weights["areas.weight"].shape[0],
-            encoder="darknet53" if darknet else _resnet(weights),
+            encoder="darknet53" if darknet else _resnet(weights) + _moving(weights),
             encoder_width=weights[stem].shape[0] / (32 if darknet else 64),
-            deformable=moved[1] - moved[0] if moved else 0,
             width=weights["head.shared.weight"].shape[0],
             prior_scales=tuple(map(tuple, scales)),
             prior_size=args["max_size"],

@@ -21,6 +21,7 @@ import families_attention
 import families_classic
 import families_encoder
 import families_objects
+import families_sparseinst
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -32,6 +33,7 @@ from maskwright.architectures import (
     fcn,
     segformer,
     segnet,
+    sparseinst,
     unet,
 )
 from maskwright.architectures.contract import Network
@@ -346,6 +348,11 @@ FAMILIES: dict[str, Family] = {
         pattern: Family(from_reference=from_reference, build=build, run=run)
         for pattern, (from_reference, build, run) in families_objects.PORTS.items()
     },
+    r"SparseInst.*": Family(
+        from_reference=sparseinst.CARD.from_reference,
+        build=families_sparseinst.build,
+        run=families_sparseinst.run,
+    ),
     r"FCN(8|16|32)s(AtOnce)?": Family(
         from_reference=fcn.CARD.from_reference,
         build=families_classic.build_fcn,

@@ -55,6 +55,12 @@ NAMES = (
     "yolov8n-seg",
     "yolov8s-seg",
     "yolo11n-seg",
+    "sparseinst-r50-base",
+    "sparseinst-r50-giam",
+    "sparseinst-r50-giam-soft",
+    "sparseinst-r50vd-base",
+    "sparseinst-r50vd-giam",
+    "sparseinst-r50vd-dcn-giam",
 )
 
 

@@ -26,6 +26,7 @@ from maskwright.architectures import (
     segformer,
     segnet,
     sliding_window,
+    sparseinst,
     unet,
     yolact,
     yolov8,
@@ -319,6 +320,17 @@ _YOLOS = {
     for ending in ("-seg", "")
 }
 
+_SPARSEINSTS = {
+    f"sparseinst-{name}": Architecture(
+        network=sparseinst.SparseInst,
+        config=settings,
+        card=sparseinst.CARD,
+        tiny=sparseinst.tiny,
+        input_size=(640, 864),
+    )
+    for name, settings in sparseinst.VARIANTS.items()
+}
+
 ARCHITECTURES: dict[str, Architecture] = {
     **_UNETS,
     **_BISENETS,
@@ -338,6 +350,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     **_MASKRCNNS,
     **_YOLACTS,
     **_YOLOS,
+    **_SPARSEINSTS,
 }
 """Name -> class, sizes, card. Nothing is built before it is asked for."""
 

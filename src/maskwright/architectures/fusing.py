@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+from torchvision.ops import FrozenBatchNorm2d
 
 from maskwright.architectures.contract import Network
 from maskwright.architectures.probing import probe
@@ -20,7 +21,7 @@ from maskwright.core.card import Modification
 from maskwright.core.errors import ConfigError
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d)
-NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, FrozenBatchNorm2d)
 
 
 def batch_norm_fusion(network: Network) -> Modification:
@@ -132,8 +133,9 @@ def fuse_batch_norms(network: nn.Module, parameters: Mapping[str, Any]) -> None:
 def _fold(conv: Any, norm: Any) -> None:
     weight, mean = conv.weight, norm.running_mean
     one_C = torch.ones_like(mean)
-    scale_C = (norm.weight if norm.affine else one_C) / torch.sqrt(norm.running_var + norm.eps)
-    shift_C = norm.bias if norm.affine else torch.zeros_like(mean)
+    affine = getattr(norm, "affine", True)  # frozen norms always are
+    scale_C = (norm.weight if affine else one_C) / torch.sqrt(norm.running_var + norm.eps)
+    shift_C = norm.bias if affine else torch.zeros_like(mean)
     bias_C = torch.zeros_like(mean) if conv.bias is None else conv.bias
     if conv.transposed:  # [in, out / groups, ...]: the outputs of a group stand beside each other
         grouped = weight.unflatten(0, (conv.groups, -1))

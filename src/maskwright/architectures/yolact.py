@@ -114,10 +114,10 @@ VARIANTS = {
     # ours, for processors
     "yolact-lite0": YOLACTConfig(encoder="tf_efficientnet_lite0", width=96),
     "yolactpp-resnet50": YOLACTConfig(
-        encoder="resnet50", deformable=1, prior_scales=_PLUS_SCALES, square=False, scores_masks=True
+        encoder="resnet50-dcnv2", prior_scales=_PLUS_SCALES, square=False, scores_masks=True
     ),
     "yolactpp-resnet101": YOLACTConfig(
-        deformable=3, prior_scales=_PLUS_SCALES, square=False, scores_masks=True
+        encoder="resnet101-dcnv2-sparse", prior_scales=_PLUS_SCALES, square=False, scores_masks=True
     ),
 }
 """By name."""
@@ -148,6 +148,8 @@ class YOLACT(Network):
                 if isinstance(module, nn.Conv2d):
                     nn.init.xavier_uniform_(module.weight)
                     nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+        if self.scorer is not None:  # a ReLU that begins below 0 for a class would learn nothing
+            nn.init.constant_(self.scorer[10].bias, 0.5)  # type: ignore[arg-type]
         self._expect_background()
 
     def _expect_background(self) -> None:
@@ -354,7 +356,7 @@ def from_reference(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     ] if darknet else [
         *((rf"^backbone\.layers\.{i}\.", f"encoder.layer{i + 1}.") for i in range(4)),
         (r"^backbone\.", "encoder."),
-        (r"\.conv_offset_mask\.", ".moves."),
+        (r"\.conv_offset_mask\.", ".offset."),
     ]  # fmt: skip
     return rename(
         weights,
@@ -384,8 +386,8 @@ def tiny(classes: int) -> YOLACT:
 def tiny_plus(classes: int) -> YOLACT:
     """YOLACT++: 0.5 M parameters, for 64x64 images."""
     sizes = replace(
-        tiny(2).sizes, classes=classes, encoder="resnet50", encoder_width=0.0625, width=24,
-        deformable=3, square=False, scores_masks=True,
+        tiny(2).sizes, classes=classes, encoder="resnet50-dcnv2-sparse", encoder_width=0.0625,
+        width=24, square=False, scores_masks=True,
     )  # fmt: skip
     return YOLACT(sizes)
 

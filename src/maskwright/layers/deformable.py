@@ -1,6 +1,7 @@
-"""Modulated deformable convolution: every tap looks elsewhere, and counts more or less.
+"""Deformable convolution: Dai et al., ICCV 2017, arXiv 1703.06211, section 2.1; modulated: Zhu et
+al., CVPR 2019, arXiv 1811.11168, section 3.2.
 
-Zhu, Hu, Lin, Dai: Deformable ConvNets v2, CVPR 2019, arXiv 1811.11168, section 3.2.
+Legend: B batch, C channels of the input, T taps of the kernel, h w of the input, p q of the output.
 """
 
 from __future__ import annotations
@@ -11,66 +12,77 @@ from torch import Tensor, nn
 from torchvision.ops import deform_conv2d
 
 
-class DeformableConv(nn.Module):
-    """A 3x3 convolution whose taps are moved and weighted by what lies there.
+class DeformableConv(nn.Conv2d):
+    """A convolution whose taps are moved, at each place, by what a second convolution says.
 
-    It begins as a plain convolution whose taps all count one half.
+    It has no bias until a norm is folded into it, unless it is modulated. The offsets begin at
+    zero, so that it begins as a plain convolution, or half of one. Its `offset` has 2 T channels,
+    (y, x) of each tap in pixels of the input, and where it is modulated T more, the logits of what
+    each tap counts.
 
     Args:
         inside: C of the input.
         outside: C of the output.
-        stride: in both directions.
-        bias: whether the convolution adds one.
+        stride: of the taps' common centre.
+        dilation: distance between the taps before they are moved.
+        modulated: taps are weighted, too.
     """
 
-    def __init__(self, inside: int, outside: int, stride: int = 1, bias: bool = True) -> None:
-        super().__init__()
-        self.stride = stride
-        self.weight = nn.Parameter(torch.empty(outside, inside, 3, 3))
-        self.bias = nn.Parameter(torch.zeros(outside)) if bias else None
-        self.moves = nn.Conv2d(inside, 27, 3, stride, 1)
-        self.initialise()
+    def __init__(
+        self,
+        inside: int,
+        outside: int,
+        stride: int = 1,
+        dilation: int = 1,
+        modulated: bool = False,
+    ) -> None:
+        super().__init__(inside, outside, 3, stride, dilation, dilation, bias=modulated)
+        self.modulated = modulated
+        channels = (3 if modulated else 2) * 9
+        self.offset = nn.Conv2d(inside, channels, 3, stride, dilation, dilation)
+        self.reset_offset()
 
-    def initialise(self) -> None:
-        """Set initial weights; no tap is moved."""
-        nn.init.kaiming_normal_(self.weight, mode="fan_out", nonlinearity="relu")
-        nn.init.zeros_(self.moves.weight)
-        nn.init.zeros_(self.moves.bias)  # type: ignore[arg-type]
+    def reset_offset(self) -> None:
+        """Let every tap stand where a plain convolution has it."""
+        nn.init.zeros_(self.offset.weight)
+        if self.offset.bias is not None:
+            nn.init.zeros_(self.offset.bias)
 
     def forward(self, features_BChw: Tensor) -> Tensor:
-        """[B, inside, h, w] -> [B, outside, h / stride, w / stride], rounded up."""
-        moves = self.moves(features_BChw)
-        offsets, weights = moves[:, :18], moves[:, 18:].sigmoid()
+        """[B, inside, h, w] -> [B, outside, p, q]."""
+        said = self.offset(features_BChw)
+        offsets, weights = said[:, :18], said[:, 18:].sigmoid() if self.modulated else None
         if torch.compiler.is_exporting():
             return self.by_sampling(features_BChw, offsets, weights)
-        return deform_conv2d(
-            features_BChw, offsets, self.weight, self.bias, self.stride, 1, 1, weights
+        stride, dilation = (self.stride[0],) * 2, (self.dilation[0],) * 2
+        convolved: Tensor = deform_conv2d(
+            features_BChw, offsets, self.weight, self.bias, stride, dilation, dilation, weights
         )
+        return convolved
 
     def by_sampling(
-        self, features_BChw: Tensor, offsets_B18hw: Tensor, weights_B9hw: Tensor
+        self, features_BChw: Tensor, offsets_B2Tpq: Tensor, weights_BTpq: Tensor | None = None
     ) -> Tensor:
-        """The same of operations that every runtime has: OpenVINO reads no DeformConv of ONNX.
+        """The same with operations that every runtime has: taps are read, then multiplied.
 
-        Args:
-            features_BChw: the input.
-            offsets_B18hw: y and x of each tap, in pixels.
-            weights_B9hw: of each tap.
+        OpenVINO reads no DeformConv of ONNX.
         """
-        height, width = features_BChw.shape[-2:]
-        rows, columns = weights_B9hw.shape[-2:]
-        like = {"dtype": features_BChw.dtype, "device": features_BChw.device}
-        tap = torch.arange(9, **like)
-        y_9h1 = torch.arange(rows, **like).view(1, -1, 1) * self.stride + (tap // 3 - 1).view(
-            -1, 1, 1
+        batch, channels, height, width = features_BChw.shape
+        rows, columns = offsets_B2Tpq.shape[-2:]
+        step, gap = self.stride[0], self.dilation[0]
+        offsets_BT2pq = offsets_B2Tpq.view(batch, 9, 2, rows, columns)
+        tap_T = torch.arange(9, device=features_BChw.device)
+        row_Tp = (tap_T // 3 - 1).unsqueeze(1) * gap + step * torch.arange(rows).to(tap_T)
+        column_Tq = (tap_T % 3 - 1).unsqueeze(1) * gap + step * torch.arange(columns).to(tap_T)
+        y_BTpq = offsets_BT2pq[:, :, 0] + row_Tp.unsqueeze(-1)
+        x_BTpq = offsets_BT2pq[:, :, 1] + column_Tq.unsqueeze(-2)
+        # grid_sample counts -1..1 from border to border: pixel centres lie half a pixel inside
+        places = torch.stack([(2 * x_BTpq + 1) / width - 1, (2 * y_BTpq + 1) / height - 1], dim=-1)
+        read = F.grid_sample(
+            features_BChw, places.view(batch, 9 * rows, columns, 2), align_corners=False
         )
-        x_91w = torch.arange(columns, **like).view(1, 1, -1) * self.stride + (tap % 3 - 1).view(
-            -1, 1, 1
-        )
-        moved = offsets_B18hw.unflatten(1, (9, 2))
-        y_B9hw, x_B9hw = y_9h1 + moved[:, :, 0], x_91w + moved[:, :, 1]
-        places = torch.stack([2 * (x_B9hw + 0.5) / width - 1, 2 * (y_B9hw + 0.5) / height - 1], -1)
-        read = F.grid_sample(features_BChw, places.flatten(1, 2), align_corners=False)
-        taps_BC9hw = read.unflatten(2, (9, rows)) * weights_B9hw.unsqueeze(1)
-        weight = self.weight.flatten(2).flatten(1).unsqueeze(-1).unsqueeze(-1)
-        return F.conv2d(taps_BC9hw.flatten(1, 2), weight, self.bias)
+        if weights_BTpq is not None:
+            read = read.view(batch, channels, 9, rows, columns) * weights_BTpq.unsqueeze(1)
+        read = read.view(batch, channels * 9, rows, columns)
+        weight = self.weight.view(self.out_channels, channels * 9, 1, 1)
+        return F.conv2d(read, weight, self.bias)

@@ -9,6 +9,7 @@ from maskwright.architectures.encoders.choice import EncoderSettings, create_enc
 from maskwright.architectures.encoders.encoder import Encoder
 from maskwright.architectures.encoders.mobilenet import MOBILENETS, MobileNet, MobileNetConfig
 from maskwright.architectures.encoders.resnet import (
+    RESNET_FORMS,
     RESNETS,
     DilatedResNetSettings,
     ResNet,
@@ -20,6 +21,7 @@ from maskwright.architectures.encoders.xception import Xception, XceptionConfig
 __all__ = [
     "MOBILENETS",
     "RESNETS",
+    "RESNET_FORMS",
     "DilatedResNetSettings",
     "Encoder",
     "EncoderSettings",

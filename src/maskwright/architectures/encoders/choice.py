@@ -9,7 +9,7 @@ from maskwright.architectures.encoders import hrnet
 from maskwright.architectures.encoders.darknet53 import Darknet53, Darknet53Config
 from maskwright.architectures.encoders.encoder import Encoder
 from maskwright.architectures.encoders.mobilenet import MOBILENETS, MobileNet, eights
-from maskwright.architectures.encoders.resnet import RESNETS, ResNet
+from maskwright.architectures.encoders.resnet import RESNET_FORMS, RESNETS, ResNet
 from maskwright.architectures.encoders.timm_encoder import TimmEncoder, downloaded_weights
 from maskwright.architectures.encoders.xception import Xception, XceptionConfig
 from maskwright.core.errors import ConfigError
@@ -21,6 +21,7 @@ HRNETS = {f"hrnetv2-{name}": hrnet.HRNetSizes(**sizes) for name, sizes in hrnet.
 }
 XCEPTIONS = {"xception": XceptionConfig(), "xception-cropped": XceptionConfig(cropped=True)}
 DEEP_STEM = (64, 64, 128)
+_RESIDUAL = RESNETS | RESNET_FORMS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +30,10 @@ class EncoderSettings:
 
     Attributes:
         classes: K.
-        encoder: resnet18 to resnet152; mobilenetv2, mobilenetv3-large, mobilenetv3-small, xception,
-            darknet53;
+        encoder: resnet18 to resnet152, with "vd" behind it for a deep stem and averaging
+            shortcuts, with "-dcn" (50 and more) for two deformable stages, "-dcn3" for three, and
+            "-dcnv2" for three modulated ones;
+            mobilenetv2, mobilenetv3-large, mobilenetv3-small, xception, darknet53;
             hrnetv2-w18, -w32, -w48, which keep stride 4 whatever the output stride is;
             else a name of timm's, such as tf_efficientnet_lite0. "timm/" in front asks for timm's
             network where there is one of ours by that name, too.
@@ -39,8 +42,6 @@ class EncoderSettings:
         dilate_first: of residual networks and MobileNets: a dilated stage's first block dilates by
             the stride that it lost, too.
         deep_stem: of residual networks: three 3x3 convolutions instead of one 7x7.
-        deformable: of residual networks with bottlenecks: every so many blocks of the last three
-            stages have a deformable convolution; 0: none.
         levels: how many of its feature maps are used, finest first; 0 uses all. What only deeper
             ones need is left out.
         pretrained: start from ImageNet weights; without effect where a checkpoint is loaded after.
@@ -52,16 +53,14 @@ class EncoderSettings:
     output_stride: int = 16
     dilate_first: bool = False
     deep_stem: bool = False
-    deformable: int = 0
     levels: int = 0
     pretrained: bool = False
 
     @property
     def has_imagenet(self) -> bool:
         """Whether `pretrained` can be had: timm's networks, and residual ones as published."""
-        own = self.encoder in {*RESNETS, *MOBILENETS, *HRNETS, *XCEPTIONS, "darknet53"}
-        plain = self.encoder in RESNETS and not self.deep_stem and self.encoder_width == 1.0
-        plain = plain and not self.deformable
+        own = self.encoder in {*_RESIDUAL, *MOBILENETS, *HRNETS, *XCEPTIONS, "darknet53"}
+        plain = self.encoder in _RESIDUAL and not self.deep_stem and self.encoder_width == 1.0
         return plain or not own
 
 
@@ -72,12 +71,10 @@ def create_encoder(settings: EncoderSettings) -> Encoder:
         ConfigError: an unknown name, a setting that this encoder lacks, weights that can't be had.
     """
     name = settings.encoder
-    if name in RESNETS:
+    if name in _RESIDUAL:
         encoder: Encoder = _residual(settings)
     elif settings.deep_stem:
         raise ConfigError(f"{name} has no deep_stem; that is for {', '.join(RESNETS)}.")
-    elif settings.deformable:
-        raise ConfigError(f"{name} has no deformable; that is for resnet50 to resnet152.")
     elif name in MOBILENETS:
         encoder = _mobile(settings)
     elif settings.dilate_first:
@@ -105,16 +102,15 @@ def create_encoder(settings: EncoderSettings) -> Encoder:
 
 
 def _residual(settings: EncoderSettings) -> ResNet:
-    sizes, width = RESNETS[settings.encoder], settings.encoder_width
+    sizes, width = _RESIDUAL[settings.encoder], settings.encoder_width
     return ResNet(
         dataclasses.replace(
             sizes,
             widths=_scaled(sizes.widths, width),
-            deep_stem=_scaled(DEEP_STEM, width) if settings.deep_stem else (),
+            deep_stem=_scaled(DEEP_STEM if settings.deep_stem else sizes.deep_stem, width),
             output_stride=settings.output_stride,
             dilate_first=settings.dilate_first,
             levels=settings.levels,
-            deformable=settings.deformable,
         )
     )
 
@@ -161,11 +157,12 @@ def _scaled(widths: tuple[int, ...], factor: float) -> tuple[int, ...]:
 
 
 def _load_imagenet(encoder: Encoder, settings: EncoderSettings) -> None:
-    """timm's weights of the plain residual networks, which have the same names."""
+    """timm's weights of the residual networks, which have the same names; taps begin unmoved."""
     if not settings.has_imagenet:
         raise ConfigError(
             f"there are no ImageNet weights for {settings.encoder} of these sizes; take an encoder "
             "of timm's, such as tf_efficientnet_lite0, or train from scratch (pretrained=False)."
         )
-    found = downloaded_weights(settings.encoder)
+    found = downloaded_weights(settings.encoder.partition("-dcn")[0].replace("vd", "d"))
+    found |= {name: own for name, own in encoder.state_dict().items() if ".offset." in name}
     encoder.load_state_dict({name: found[name] for name in encoder.state_dict()})

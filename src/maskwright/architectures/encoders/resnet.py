@@ -5,7 +5,8 @@ Koltun, Funkhouser, CVPR 2017, arXiv 1705.09914, and Chen et al. 2017, arXiv 170
 
 Basic blocks (18, 34) and bottlenecks (50, 101, 152) with the stride in the 3x3 convolution; a stem
 of one 7x7 convolution or, "deep", of three 3x3; output stride 32, 16 or 8; multi-grid in the last
-stage. The state dict has torchvision's names, so that its ImageNet weights load as they are.
+stage; shortcuts that average ("vd"), 3x3 convolutions that move their taps ("dcn"). The
+state dict has torchvision's names, so that its ImageNet weights load as they are.
 
 Legend: B batch, 3 colours (RGB), C channels, H W of the image, h w of a feature map; a number
 behind h w is the stride.
@@ -13,8 +14,10 @@ behind h w is the stride.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -24,6 +27,7 @@ from maskwright.architectures.encoders.strides import Step, plan
 from maskwright.architectures.renaming import rename
 from maskwright.architectures.sizes import require_lengths
 from maskwright.core.errors import ConfigError
+from maskwright.layers.deformable import DeformableConv
 from maskwright.layers.initialise import initialise
 from maskwright.layers.residual import BasicBlock, Bottleneck, conv3x3
 
@@ -44,8 +48,11 @@ class ResNetConfig:
         multi_grid: dilations of the last stage's blocks, one each, in place of the rule's.
         levels: how many feature maps are wanted, finest first: 2 to 5, or 0 for all. Stages that
             only deeper ones need are left out.
-        deformable: every so many blocks of the last three stages, from each one's first on, has a
-            deformable 3x3 convolution (bottlenecks only); 0: none.
+        average_shortcut: strided shortcuts average over the pixels that they skip (arXiv
+            1812.01187, section 4.2).
+        deformable: stages, 1 to 4, whose 3x3 convolutions move their taps (arXiv 1703.06211).
+        deformable_step: every so many blocks of them do, the first of a stage among them.
+        modulated: and weight them (arXiv 1811.11168).
     """
 
     depths: tuple[int, ...] = (3, 4, 6, 3)
@@ -56,17 +63,25 @@ class ResNetConfig:
     dilate_first: bool = False
     multi_grid: tuple[int, ...] = ()
     levels: int = 0
-    deformable: int = 0
+    average_shortcut: bool = False
+    deformable: tuple[int, ...] = ()
+    deformable_step: int = 1
+    modulated: bool = False
 
     def __post_init__(self) -> None:
         require_lengths(self, depths=4, widths=4)
+        if self.deformable and not (self.bottleneck and set(self.deformable) <= {1, 2, 3, 4}):
+            raise ConfigError(
+                f"deformable lists stages from 1 to 4, which are made of bottlenecks, got "
+                f"{self.deformable} and bottleneck {self.bottleneck}."
+            )
+        if self.deformable_step < 1:
+            raise ConfigError(f"expected deformable_step >= 1, got {self.deformable_step}.")
         if self.levels not in (0, 2, 3, 4, 5):
             raise ConfigError(
                 f"a residual network has 5 levels of features, of which 2 or more can be wanted "
                 f"(0: all), got levels {self.levels}."
             )
-        if self.deformable and not self.bottleneck:
-            raise ConfigError("deformable convolutions are for bottlenecks; got basic blocks.")
         if self.deep_stem:
             require_lengths(self, deep_stem=3)
         if self.multi_grid and len(self.multi_grid) != self.depths[3]:
@@ -84,6 +99,29 @@ RESNETS: dict[str, ResNetConfig] = {
     "resnet152": ResNetConfig(depths=(3, 8, 36, 3)),
 }
 """The paper's sizes by name; `dataclasses.replace` sets an output stride, a stem, a multi-grid."""
+
+_VDS = {
+    f"{name}vd": replace(sizes, deep_stem=(32, 32, 64), average_shortcut=True)
+    for name, sizes in RESNETS.items()
+}
+_DEFORMABLE: dict[str, dict[str, Any]] = {
+    "dcn": {"deformable": (3, 4)},
+    "dcn3": {"deformable": (2, 3, 4)},
+    "dcnv2": {"deformable": (2, 3, 4), "modulated": True},
+    "dcnv2-sparse": {"deformable": (2, 3, 4), "modulated": True, "deformable_step": 3},
+}
+RESNET_FORMS: dict[str, ResNetConfig] = {
+    **_VDS,
+    **{
+        f"{name}-{ending}": replace(sizes, **changes)
+        for name, sizes in (RESNETS | _VDS).items()
+        if sizes.bottleneck
+        for ending, changes in _DEFORMABLE.items()
+    },
+}
+"""With a deep stem and averaging shortcuts ("vd", timm's resnet50d); deformable in the last two
+stages ("-dcn") or three ("-dcn3"); modulated in three ("-dcnv2"), or in every third block of them
+("-dcnv2-sparse")."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,6 +172,9 @@ class ResNet(Encoder):
         for stage, (inside, step) in enumerate(zip(self.channels[:-1], steps)):
             setattr(self, f"layer{stage + 1}", _stage(config, stage, inside, step))
         self.apply(initialise)
+        for module in self.modules():
+            if isinstance(module, DeformableConv):
+                module.reset_offset()
 
     def forward(self, images_B3HW: Tensor) -> list[Tensor]:
         """RGB, normalised -> five feature maps, finest first; sizes are rounded up."""
@@ -163,17 +204,20 @@ def _stem(config: ResNetConfig) -> nn.Module:
 
 def _stage(config: ResNetConfig, stage: int, inside: int, step: Step) -> nn.Sequential:
     """Blocks of one width; the first of them moves by the stage's stride."""
-    block = Bottleneck if config.bottleneck else BasicBlock
+    average = config.average_shortcut
+    block: Callable[..., nn.Module] = partial(BasicBlock, average_shortcut=average)
+    if config.bottleneck:
+        block = partial(Bottleneck, average_shortcut=average, modulated=config.modulated)
     width, depth = config.widths[stage], config.depths[stage]
     pairs = [(step.first_dilation, step.dilation)] + [(step.dilation, step.dilation)] * (depth - 1)
     if stage == 3 and config.multi_grid:
         pairs = [(dilation, dilation) for dilation in config.multi_grid]
     blocks: list[nn.Module] = []
     for number, dilations in enumerate(pairs):
-        moved = config.deformable and stage > 0 and number % config.deformable == 0
-        more = {"deformable": True} if moved else {}
+        moves = stage + 1 in config.deformable and number % config.deformable_step == 0
+        more = {"deformable": True} if moves else {}
         blocks.append(block(inside, width, 1 if number else step.stride, dilations, **more))
-        inside = width * block.expansion
+        inside = width * (Bottleneck if config.bottleneck else BasicBlock).expansion
     return nn.Sequential(*blocks)
 
 
