@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from shared import shared_path
+from shared import golden_rule, shared_path
 
 from maskwright.architectures import yolact
 from maskwright.architectures import yolact_losses as losses
@@ -25,13 +25,7 @@ CLASSES, PROTOTYPES = 3, 4
 
 def made(shape, seed: int) -> torch.Tensor:
     """The goldens' inputs, by their shared rule."""
-    import importlib.util
-
-    path = shared_path("parity/parity.py")
-    spec = importlib.util.spec_from_file_location("parity_rule", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return torch.as_tensor(module.make_input(shape, seed)).double()
+    return torch.as_tensor(golden_rule().make_input(shape, seed)).double()
 
 
 def cases() -> list[dict]:

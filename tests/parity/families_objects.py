@@ -1,4 +1,4 @@
-"""Networks that answer with objects: Mask R-CNN, YOLACT, YOLOv8, YOLO11.
+"""Networks that answer with objects: Mask R-CNN, YOLACT, SOLO, YOLOv8, YOLO11.
 
 Sizes are read from the golden's shapes; what no shape tells, from `about`.
 """
@@ -12,11 +12,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from maskwright.architectures import maskrcnn, yolact, yolact_losses, yolov8, yolov8_losses
+from maskwright.architectures import (
+    maskrcnn,
+    solo,
+    solov2,
+    yolact,
+    yolact_losses,
+    yolov8,
+    yolov8_losses,
+)
 from maskwright.architectures.contract import Network
 from maskwright.architectures.encoders import RESNETS
 from maskwright.layers.boxes import clip_boxes
 from maskwright.layers.regions import pool_regions
+from maskwright.layers.solo_grid import local_maxima, resized
 
 Golden = Mapping[str, Any]
 Weights = dict[str, Tensor]
@@ -110,7 +119,7 @@ def _moving(weights: Weights) -> str:
     if "encoder.layer2.0.conv2.offset.weight" not in weights:
         return ""
     every = "encoder.layer2.1.conv2.offset.weight" in weights
-    return "-dcnv2" if every else "-dcnv2-sparse"
+    return "-dcnv2b" if every else "-dcnv2b-sparse"
 
 
 def build_yolact(golden: Golden, weights: Weights) -> Network:
@@ -155,6 +164,64 @@ def run_yolact(
     if masks:
         assert network.scorer is not None
         outputs["maskiou"] = yolact_losses.mask_ious(network.scorer, masks[0])
+    return outputs
+
+
+# SOLO
+
+
+def _grid_sizes(golden: Golden, weights: Weights) -> dict[str, Any]:
+    head = golden["about"]["args"]["bbox_head"]
+    dcn = "encoder.layer2.0.conv2.offset.weight" in weights
+    return {
+        "classes": weights["classify.weight"].shape[0],
+        "encoder": _resnet(weights) + ("-dcnv2" if dcn else ""),
+        "encoder_width": weights["encoder.conv1.weight"].shape[0] / 64,
+        "width": weights["pyramid.smooth.0.conv.weight"].shape[0],
+        "head_width": weights["classify.weight"].shape[1],
+        "depth": _count(weights, "class_convs"),
+        "grids": tuple(head["num_grids"]),
+        "sizes": tuple(map(tuple, head["scale_ranges"])),
+    }
+
+
+def build_solo(golden: Golden, weights: Weights) -> Network:
+    kind = "plain" if "masks.1.0.weight" not in weights else "light"
+    if _count(weights, "mask_convs") == 2:
+        kind = "decoupled"
+    return solo.SOLO(solo.SOLOConfig(kind=kind, **_grid_sizes(golden, weights)))
+
+
+def build_solov2(golden: Golden, weights: Weights) -> Network:
+    last = _count(weights, "class_convs") - 1
+    return solov2.SOLOv2(
+        solov2.SOLOv2Config(
+            deformable=f"class_convs.{last}.conv.offset.weight" in weights,
+            mask_width=weights["mask_branch.last.conv.weight"].shape[1],
+            mask_channels=weights["kernels.weight"].shape[0],
+            **_grid_sizes(golden, weights),
+        )
+    )
+
+
+def run_solo(network: Network, golden: Golden, images_B3HW: Tensor) -> dict[str, Tensor]:
+    assert isinstance(network, solo.SOLO | solov2.SOLOv2)
+    raw = network(images_B3HW)
+    outputs = {f"fpn.{i}": one for i, one in enumerate(network.features(images_B3HW))}
+    names = {"classes": "cate", "masks": "ins", "columns": "ins_x", "rows": "ins_y",
+             "kernels": "kernel"}  # fmt: skip
+    for key, value in raw.items():
+        if key == "mask_features":
+            outputs["mask_feat"] = value
+            continue
+        name, level = key.split(".")
+        outputs[f"{names[name]}.{level}"] = value
+        if name == "classes":
+            best = local_maxima(value.sigmoid())
+            outputs[f"cate_eval.{level}"] = best.permute(0, 2, 3, 1)
+        elif name != "kernels":
+            first = raw[f"{name}.0"].shape[-2:]
+            outputs[f"{names[name]}_eval.{level}"] = resized(value.sigmoid(), first)
     return outputs
 
 
@@ -220,6 +287,8 @@ def run_yolov8(network: Network, golden: Golden, images_B3HW: Tensor) -> dict[st
 
 PORTS: dict[str, tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]] = {
     r"maskrcnn_resnet\d+_fpn.*": (maskrcnn.CARD.from_reference, build_maskrcnn, run_maskrcnn),
+    r"SOLO": (solo.CARD.from_reference, build_solo, run_solo),
+    r"SOLOv2": (solov2.CARD.from_reference, build_solov2, run_solo),
     r"Yolact": (yolact.CARD.from_reference, build_yolact, run_yolact),
     r"ultralytics\.nn\.tasks\.(Detection|Segmentation)Model": (
         yolov8.CARD.from_reference,

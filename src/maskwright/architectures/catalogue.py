@@ -26,6 +26,8 @@ from maskwright.architectures import (
     segformer,
     segnet,
     sliding_window,
+    solo,
+    solov2,
     sparseinst,
     unet,
     yolact,
@@ -308,6 +310,31 @@ _YOLACTS = {
     for name, config in yolact.VARIANTS.items()
 }
 
+_SOLO_TINIES = {
+    "plain": solo.tiny,
+    "decoupled": solo.tiny_decoupled,
+    "light": solo.tiny_light,
+}
+_SOLOS = {
+    name: Architecture(
+        network=solo.SOLO,
+        config=config,
+        card=solo.CARD,
+        tiny=_SOLO_TINIES[config.kind],
+        input_size=(800, 1088),
+    )
+    for name, config in solo.VARIANTS.items()
+} | {
+    name: Architecture(
+        network=solov2.SOLOv2,
+        config=config,
+        card=solov2.CARD,
+        tiny=solov2.tiny,
+        input_size=(448, 608),
+    )
+    for name, config in solov2.VARIANTS.items()
+}
+
 _YOLOS = {
     name + ending: Architecture(
         network=yolov8.YOLOv8,
@@ -349,6 +376,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     **_NAIVE,
     **_MASKRCNNS,
     **_YOLACTS,
+    **_SOLOS,
     **_YOLOS,
     **_SPARSEINSTS,
 }

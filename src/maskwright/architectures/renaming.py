@@ -34,6 +34,18 @@ def rename(weights: Mapping[str, Tensor], *rules: tuple[str, str]) -> dict[str, 
     return renamed
 
 
+def rename_detector(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """mmdetection's names of an encoder, a pyramid and group norms -> ours."""
+    return rename(
+        weights,
+        (r"^backbone\.", "encoder."),
+        (r"\.conv_offset\.", ".offset."),
+        (r"^neck\.lateral_convs\.", "pyramid.lateral."),
+        (r"^neck\.fpn_convs\.", "pyramid.smooth."),
+        (r"\.gn\.", ".norm."),
+    )
+
+
 def rename_aspp(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The parts of "head.aspp.", as torchvision and those after it number them -> `layers.ASPP`'s.
 

@@ -114,10 +114,13 @@ VARIANTS = {
     # ours, for processors
     "yolact-lite0": YOLACTConfig(encoder="tf_efficientnet_lite0", width=96),
     "yolactpp-resnet50": YOLACTConfig(
-        encoder="resnet50-dcnv2", prior_scales=_PLUS_SCALES, square=False, scores_masks=True
+        encoder="resnet50-dcnv2b", prior_scales=_PLUS_SCALES, square=False, scores_masks=True
     ),
     "yolactpp-resnet101": YOLACTConfig(
-        encoder="resnet101-dcnv2-sparse", prior_scales=_PLUS_SCALES, square=False, scores_masks=True
+        encoder="resnet101-dcnv2b-sparse",
+        prior_scales=_PLUS_SCALES,
+        square=False,
+        scores_masks=True,
     ),
 }
 """By name."""
@@ -386,7 +389,7 @@ def tiny(classes: int) -> YOLACT:
 def tiny_plus(classes: int) -> YOLACT:
     """YOLACT++: 0.5 M parameters, for 64x64 images."""
     sizes = replace(
-        tiny(2).sizes, classes=classes, encoder="resnet50-dcnv2-sparse", encoder_width=0.0625,
+        tiny(2).sizes, classes=classes, encoder="resnet50-dcnv2b-sparse", encoder_width=0.0625,
         width=24, square=False, scores_masks=True,
     )  # fmt: skip
     return YOLACT(sizes)

@@ -15,10 +15,9 @@ from torchvision.ops import deform_conv2d
 class DeformableConv(nn.Conv2d):
     """A convolution whose taps are moved, at each place, by what a second convolution says.
 
-    It has no bias until a norm is folded into it, unless it is modulated. The offsets begin at
-    zero, so that it begins as a plain convolution, or half of one. Its `offset` has 2 T channels,
-    (y, x) of each tap in pixels of the input, and where it is modulated T more, the logits of what
-    each tap counts.
+    The offsets begin at zero, so that it begins as a plain convolution, or, modulated, as half of
+    one. Its `offset` has 2 T channels, (y, x) of each tap in pixels of the input, and where it is
+    modulated T more, the logits of what each tap counts.
 
     Args:
         inside: C of the input.
@@ -26,6 +25,7 @@ class DeformableConv(nn.Conv2d):
         stride: of the taps' common centre.
         dilation: distance between the taps before they are moved.
         modulated: taps are weighted, too.
+        bias: whether the convolution adds one.
     """
 
     def __init__(
@@ -35,8 +35,9 @@ class DeformableConv(nn.Conv2d):
         stride: int = 1,
         dilation: int = 1,
         modulated: bool = False,
+        bias: bool = False,
     ) -> None:
-        super().__init__(inside, outside, 3, stride, dilation, dilation, bias=modulated)
+        super().__init__(inside, outside, 3, stride, dilation, dilation, bias=bias)
         self.modulated = modulated
         channels = (3 if modulated else 2) * 9
         self.offset = nn.Conv2d(inside, channels, 3, stride, dilation, dilation)

@@ -57,6 +57,7 @@ class Bottleneck(nn.Module):
         average_shortcut: the shortcut averages where it strides (`_shortcut`).
         deformable: the 3x3 convolution moves its taps.
         modulated: and weights them.
+        deformable_bias: and adds a bias.
     """
 
     expansion = 4
@@ -70,13 +71,14 @@ class Bottleneck(nn.Module):
         average_shortcut: bool = False,
         deformable: bool = False,
         modulated: bool = False,
+        deformable_bias: bool = False,
     ) -> None:
         super().__init__()
         wide = width * self.expansion
         self.conv1 = nn.Conv2d(inside, width, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
         self.conv2 = (
-            DeformableConv(width, width, stride, dilations[0], modulated)
+            DeformableConv(width, width, stride, dilations[0], modulated, deformable_bias)
             if deformable
             else conv3x3(width, width, stride, dilations[0])
         )

@@ -53,6 +53,7 @@ class ResNetConfig:
         deformable: stages, 1 to 4, whose 3x3 convolutions move their taps (arXiv 1703.06211).
         deformable_step: every so many blocks of them do, the first of a stage among them.
         modulated: and weight them (arXiv 1811.11168).
+        deformable_bias: and add a bias.
     """
 
     depths: tuple[int, ...] = (3, 4, 6, 3)
@@ -67,6 +68,7 @@ class ResNetConfig:
     deformable: tuple[int, ...] = ()
     deformable_step: int = 1
     modulated: bool = False
+    deformable_bias: bool = False
 
     def __post_init__(self) -> None:
         require_lengths(self, depths=4, widths=4)
@@ -108,8 +110,11 @@ _DEFORMABLE: dict[str, dict[str, Any]] = {
     "dcn": {"deformable": (3, 4)},
     "dcn3": {"deformable": (2, 3, 4)},
     "dcnv2": {"deformable": (2, 3, 4), "modulated": True},
-    "dcnv2-sparse": {"deformable": (2, 3, 4), "modulated": True, "deformable_step": 3},
-}
+    "dcnv2b": {"deformable": (2, 3, 4), "modulated": True, "deformable_bias": True},
+    "dcnv2b-sparse": {
+        "deformable": (2, 3, 4), "modulated": True, "deformable_bias": True, "deformable_step": 3,
+    },
+}  # fmt: skip
 RESNET_FORMS: dict[str, ResNetConfig] = {
     **_VDS,
     **{
@@ -120,8 +125,8 @@ RESNET_FORMS: dict[str, ResNetConfig] = {
     },
 }
 """With a deep stem and averaging shortcuts ("vd", timm's resnet50d); deformable in the last two
-stages ("-dcn") or three ("-dcn3"); modulated in three ("-dcnv2"), or in every third block of them
-("-dcnv2-sparse")."""
+stages ("-dcn") or three ("-dcn3"); modulated in three ("-dcnv2"), with a bias ("-dcnv2b"), and in
+every third block of them alone ("-dcnv2b-sparse")."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,6 +213,7 @@ def _stage(config: ResNetConfig, stage: int, inside: int, step: Step) -> nn.Sequ
     block: Callable[..., nn.Module] = partial(BasicBlock, average_shortcut=average)
     if config.bottleneck:
         block = partial(Bottleneck, average_shortcut=average, modulated=config.modulated)
+        block = partial(block, deformable_bias=config.deformable_bias)
     width, depth = config.widths[stage], config.depths[stage]
     pairs = [(step.first_dilation, step.dilation)] + [(step.dilation, step.dilation)] * (depth - 1)
     if stage == 3 and config.multi_grid:
