@@ -35,7 +35,7 @@ def full_size(name):
         return entry.network(entry.config).eval(), torch.empty(1, 3, *entry.input_size)
 
 
-ATTENTION = ("segformer", "-ocr", "caa", "danet", "dranet")
+ATTENTION = ("segformer", "-ocr", "caa", "danet", "dranet", "sparseinst")
 """What the names of networks with products of two tensors have in them."""
 
 

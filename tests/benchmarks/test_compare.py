@@ -20,7 +20,12 @@ from hypothesis import strategies as st
 from maskwright.architectures import ARCHITECTURES
 from maskwright.architectures.encoders.imagenet import PACKAGES
 from maskwright.benchmarks import ComparisonRow, answers, compare_models, pareto, pareto_names
-from maskwright.benchmarks.candidates import SMALL, find_candidates, trial_config
+from maskwright.benchmarks.candidates import (
+    SMALL,
+    SMALL_OBJECTS,
+    find_candidates,
+    trial_config,
+)
 from maskwright.benchmarks.comparison import FILE, Comparison
 from maskwright.benchmarks.comparison_report import at_speeds, best_within
 from maskwright.benchmarks.trial import Trial, run_trial
@@ -229,9 +234,16 @@ def _script(path: Path, line: str) -> str:
 
 
 def test_small_names_a_variant_of_each_family_that_exists():
-    assert set(SMALL) <= set(ARCHITECTURES)
-    papers = {ARCHITECTURES[name].card.title for name in ARCHITECTURES}
-    assert {ARCHITECTURES[name].card.title for name in SMALL} == papers
+    every = {"small": SMALL, "small-objects": SMALL_OBJECTS}
+    for group, names in every.items():
+        assert find_candidates([group]) == names
+        assert set(names) <= set(ARCHITECTURES)
+    papers = {
+        entry.card.title: entry.card.tasks == ("semantic",) for entry in ARCHITECTURES.values()
+    }
+    for names, pixels in ((SMALL, True), (SMALL_OBJECTS, False)):
+        own = {title for title, semantic in papers.items() if semantic == pixels}
+        assert {ARCHITECTURES[name].card.title for name in names} == own
 
 
 def test_candidates():

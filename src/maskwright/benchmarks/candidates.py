@@ -41,7 +41,22 @@ SMALL = (
     "caa-b0",
     "caa-lite0",
 )
-"""A small variant of every family, on ImageNet weights too where its encoder can be exchanged."""
+"""A small variant of every family that answers class maps, on ImageNet weights too where its encoder
+can be exchanged."""
+
+SMALL_OBJECTS = (
+    "maskrcnn-lite0",
+    "yolact-lite0",
+    "yolactpp-resnet50",
+    "solo-decoupled-light-lite0",
+    "solov2-light-lite0",
+    "sparseinst-lite0",
+    "yolov8n-seg",
+    "yolo11n-seg",
+)
+"""The same of those that find objects."""
+
+_GROUPS = {"small": SMALL, "small-objects": SMALL_OBJECTS}
 
 _RECIPE: dict[str, Any] = {
     "lr": 1e-3,
@@ -56,20 +71,20 @@ rare classes weigh more, or a thin one would be left out within minutes."""
 
 
 def find_candidates(names: Sequence[str]) -> tuple[str, ...]:
-    """Names -> keys of `ARCHITECTURES`, each once; "small" stands for all of `SMALL`.
+    """Names -> keys of `ARCHITECTURES`, each once; "small" and "small-objects" stand for many.
 
     Raises:
         ConfigError: none, or an unknown one.
     """
     found: dict[str, None] = {}
     for name in names:
-        found.update(dict.fromkeys(SMALL if name == "small" else (name,)))
+        found.update(dict.fromkeys(_GROUPS.get(name, (name,))))
     for name in found:
         architecture(name)
     if not found:
         raise ConfigError(
             f"expected models to compare, got none; name some of {', '.join(ARCHITECTURES)}, or "
-            '"small" for a small variant of every family.'
+            '"small" (or "small-objects") for a small variant of every family.'
         )
     return tuple(found)
 
