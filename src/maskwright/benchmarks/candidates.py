@@ -41,8 +41,8 @@ SMALL = (
     "caa-b0",
     "caa-lite0",
 )
-"""A small variant of every family that answers class maps, on ImageNet weights too where its encoder
-can be exchanged."""
+"""A small variant of every family that answers class maps, on ImageNet weights too where one can
+exchange its encoder."""
 
 SMALL_OBJECTS = (
     "maskrcnn-lite0",
