@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import TracebackType
 
 import cv2
 import numpy as np
@@ -201,3 +204,12 @@ def _one_thread(_worker: int) -> None:
     # Training owns the cores; a loader that spreads over them only gets in its way.
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
+    sys.excepthook = _tell_of_the_main_thread
+
+
+def _tell_of_the_main_thread(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """What other threads raise is the end of training, met by the one that hands tensors over."""
+    if threading.current_thread() is threading.main_thread():
+        sys.__excepthook__(kind, error, trace)
