@@ -26,7 +26,7 @@ from maskwright.architectures import maskrcnn_losses as losses
 from maskwright.core.errors import ConfigError
 from maskwright.layers.anchors import base_anchors, grid_anchors
 from maskwright.layers.regions import paste_masks, pool_regions
-from maskwright.losses import ObjectTruth
+from maskwright.losses import ObjectTruth, Targets
 
 SIZE = (96, 128)
 CLASSES = 3
@@ -178,20 +178,20 @@ def test_losses_of_regions_are_torchvisions():
     count = drawn.labels_BR.shape[1]
     logits, offsets = torch.randn(2, count, CLASSES + 1), torch.randn(2, count, CLASSES + 1, 4)
     masks = torch.randn(len(chosen.labels_Q), CLASSES + 1, 28, 28)
+    known, masked = drawn.labels_BR >= 0, chosen.labels_Q >= 0
     found = losses.region_losses(
         {
-            "class_logits_BRC": logits,
-            "box_offsets_BRC4": offsets,
-            "labels_BR": drawn.labels_BR,
-            "wanted_boxes_BR4": drawn.wanted_BR4,
-            "regions_BR4": drawn.boxes_BR4,
-            "mask_logits_QCSS": masks,
-            "mask_labels_Q": chosen.labels_Q,
-            "wanted_masks_QSS": chosen.masks_QSS,
+            "class_logits_NC": logits[known],
+            "box_offsets_NC4": offsets[known],
+            "labels_N": drawn.labels_BR[known],
+            "wanted_boxes_N4": drawn.wanted_BR4[known],
+            "regions_N4": drawn.boxes_BR4[known],
+            "mask_logits_QCSS": masks[masked],
+            "mask_labels_Q": chosen.labels_Q[masked],
+            "wanted_masks_QSS": chosen.masks_QSS[masked],
         },
         maskrcnn.BOX_WEIGHTS,
     )
-    known = drawn.labels_BR >= 0
     coder = BoxCoder(maskrcnn.BOX_WEIGHTS)
     targets = coder.encode_single(drawn.wanted_BR4[known], drawn.boxes_BR4[known])
     wanted = fastrcnn_loss(
@@ -283,3 +283,56 @@ def test_weights_of_older_files_load(pair):
     np.testing.assert_array_equal(
         found["mask_head.convs.2.conv.weight"], theirs.roi_heads.mask_head[2][0].weight.detach()
     )
+
+
+def test_batch_norms_of_the_heads_see_regions_alone():
+    """An unlabelled image has none: beside a labelled one or alone, it changes no statistics."""
+    config = replace(maskrcnn.tiny(CLASSES).sizes, norm=True, box_convs=(16,))
+    labelled = Targets(
+        boxes=(torch.tensor([[10.0, 10.0, 60.0, 50.0], [40.0, 20.0, 100.0, 90.0]]),),
+        class_ids=(torch.tensor([0, 2]),),
+        masks=(torch.ones(2, *SIZE, dtype=torch.uint8),),
+        has_mask=(torch.ones(2, dtype=torch.bool),),
+        crowds=(torch.zeros(2, dtype=torch.bool),),
+        objects_known_B=torch.tensor([True]),
+    )
+    none = Targets(
+        boxes=(torch.zeros(0, 4),),
+        class_ids=(torch.zeros(0, dtype=torch.int64),),
+        masks=(torch.zeros(0, *SIZE, dtype=torch.uint8),),
+        has_mask=(torch.zeros(0, dtype=torch.bool),),
+        crowds=(torch.zeros(0, dtype=torch.bool),),
+        objects_known_B=torch.tensor([False]),
+    )
+    both = Targets(
+        **{
+            name: getattr(labelled, name) + getattr(none, name)
+            for name in ("boxes", "class_ids", "masks", "has_mask", "crowds")
+        },
+        objects_known_B=torch.tensor([True, False]),
+    )
+    images = torch.rand(2, 3, *SIZE, generator=torch.Generator().manual_seed(1))
+
+    def statistics(seen: torch.Tensor, targets: Targets) -> tuple[torch.Tensor, torch.Tensor]:
+        torch.manual_seed(7)
+        network = maskrcnn.MaskRCNN(config).train()
+        network.encoder.eval()
+        network.pyramid.eval()
+        torch.manual_seed(8)
+        total = network.losses(network.training_outputs(seen, targets), targets)["total"]
+        total.backward()
+        assert all(p.grad is not None for p in network.box_head.parameters())
+        heads = (network.box_head, network.mask_head)
+        own = [
+            value for head in heads for name, value in head.state_dict().items() if "run" in name
+        ]
+        assert network.box_head.training
+        assert len(own) == 4
+        return torch.cat([one.flatten() for one in own]), total
+
+    alone, _ = statistics(images[:1], labelled)
+    beside, _ = statistics(images, both)
+    torch.testing.assert_close(beside, alone)
+    untouched, total = statistics(images[1:], none)
+    assert total == 0
+    assert set(untouched.tolist()) == {0.0, 1.0}  # as batch norms begin

@@ -16,7 +16,7 @@ from maskwright.architectures import solo, solov2
 from maskwright.core.errors import ConfigError
 from maskwright.layers.matrix_nms import matrix_nms
 from maskwright.layers.solo_grid import best_cells, local_maxima
-from maskwright.losses import ObjectTruth
+from maskwright.losses import ObjectTruth, Targets
 from maskwright.losses.grid_objects import (
     assign_cells,
     centre_of,
@@ -186,7 +186,7 @@ def test_candidates_have_the_masks_of_their_cells(kind):
     with torch.no_grad():
         outputs = net(torch.randn(1, 3, 64, 64))
         cells = torch.tensor([[0, 57, 110, 170, 230, 275]])
-        found = net._candidate_masks(outputs, cells)[0]
+        found = net.candidate_masks(outputs, cells)[0]
         first = found.shape[-2:]
         starts = np.cumsum([0, *(s**2 for s in net.sizes.grids)])
         for place, cell in enumerate(cells[0].tolist()):
@@ -194,6 +194,16 @@ def test_candidates_have_the_masks_of_their_cells(kind):
             own = net.mask_chances(outputs, level, 0, torch.tensor([cell - starts[level]]))
             wanted = F.interpolate(own[None], first, mode="bilinear", align_corners=False)[0, 0]
             torch.testing.assert_close(found[place], wanted)
+
+
+def test_large_maps_in_half_precision_have_finite_losses():
+    """The sum of such a map is beyond what half precision can hold."""
+    network = solo.tiny(3)
+    outputs = network(torch.randn(1, 3, 64, 64))
+    halves = {name: value.detach().half() for name, value in outputs.items()}
+    halves["masks.0"] = torch.full((1, 100, 200, 200), -0.5, dtype=torch.float16)
+    assert not halves["masks.0"].sum().isfinite()
+    assert network.losses(halves, Targets())["total"].item() == 0
 
 
 @pytest.mark.parametrize(

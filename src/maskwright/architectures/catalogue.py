@@ -321,7 +321,7 @@ _SOLOS = {
         config=config,
         card=solo.CARD,
         tiny=_SOLO_TINIES[config.kind],
-        input_size=(800, 1088),
+        input_size=(config.reference, 32 * round(config.reference / 24)),
     )
     for name, config in solo.VARIANTS.items()
 } | {
@@ -330,7 +330,7 @@ _SOLOS = {
         config=config,
         card=solov2.CARD,
         tiny=solov2.tiny,
-        input_size=(448, 608),
+        input_size=(config.reference, 32 * round(config.reference / 24)),
     )
     for name, config in solov2.VARIANTS.items()
 }

@@ -16,22 +16,23 @@ P proposals an image, M slots of objects, S side of a mask; xyxy in the input's 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from maskwright.architectures import maskrcnn_losses as losses
-from maskwright.architectures.contract import Card, Checkpoint, Network, Published
-from maskwright.architectures.encoders import EncoderSettings, create_encoder
+from maskwright.architectures.contract import Card, Checkpoint, Published
+from maskwright.architectures.encoders import EncoderSettings
+from maskwright.architectures.pyramid_network import PyramidNetwork
 from maskwright.architectures.renaming import rename
 from maskwright.core.errors import ConfigError
 from maskwright.layers.anchors import base_anchors, by_place, grid_anchors
 from maskwright.layers.box_offsets import decode_boxes
 from maskwright.layers.boxes import clip_boxes
 from maskwright.layers.conv import ConvNormAct
-from maskwright.layers.feature_pyramid import FeaturePyramid
 from maskwright.layers.initialise import initialise
 from maskwright.layers.regions import paste_masks, pool_regions
 from maskwright.layers.suppression import best, kept_by_class, rows_at
@@ -128,18 +129,13 @@ VARIANTS = {
 """By the end of their name in `ARCHITECTURES`."""
 
 
-class MaskRCNN(Network):
+class MaskRCNN(PyramidNetwork):
     """Encoder, pyramid, proposals, and three heads on regions."""
 
     def __init__(self, config: MaskRCNNConfig) -> None:
-        encoder = create_encoder(config)
-        super().__init__(config, encoder.mean, encoder.std)
-        self.sizes = config
-        self.encoder = encoder
-        self.levels = tuple(encoder.level(stride) for stride in STRIDES)
         norm = nn.BatchNorm2d if config.norm else None
-        inside = [encoder.channels[level] for level in self.levels]
-        self.pyramid = FeaturePyramid(inside, config.width, extra=1, norm=norm)
+        super().__init__(config, config.width, STRIDES, extra=1, norm=norm)
+        self.sizes = config
         self.proposer = _ProposalHead(config)
         self.box_head = _BoxHead(config)
         self.mask_head = _MaskHead(config)
@@ -168,7 +164,10 @@ class MaskRCNN(Network):
         }
 
     def training_outputs(self, images_B3HW: Tensor, targets: Targets) -> dict[str, Tensor]:
-        """What `losses` takes: the heads run on proposals that are drawn with the truth."""
+        """What `losses` takes: the heads run on proposals that are drawn with the truth.
+
+        Only on these: places that are left empty would enter the statistics of batch norms.
+        """
         outputs, features = self._first_stage(images_B3HW)
         size = images_B3HW.shape[-2:]
         truths = object_truths(targets, images_B3HW)
@@ -176,19 +175,22 @@ class MaskRCNN(Network):
             proposals_BP4, scores_BP = self.propose(outputs, features, size)
             drawn = losses.draw_regions(proposals_BP4, scores_BP, truths, self.sizes.region_samples)
             chosen = losses.regions_with_masks(drawn, truths, 2 * MASK_SIDE)
-        logits, offsets = self.boxes_of(features, drawn.boxes_BR4)
-        mask_logits = self.mask_head(
-            pool_regions(features[:-1], chosen.boxes_BQ4, STRIDES, MASK_SIDE)
-        )
+        real_N, real_Q = drawn.labels_BR.flatten() >= 0, chosen.labels_Q >= 0
+        regions = pool_regions(features[:-1], drawn.boxes_BR4, STRIDES, BOX_SIDE)[real_N]
+        masked = pool_regions(features[:-1], chosen.boxes_BQ4, STRIDES, MASK_SIDE)[real_Q]
+        with _norms_at_rest(self.box_head, unless=len(regions) > 0):
+            logits_NC, offsets = self.box_head(self.box_head.describe(regions))
+        with _norms_at_rest(self.mask_head, unless=len(masked) > 0):
+            mask_logits = self.mask_head(masked)
         return outputs | {
-            "class_logits_BRC": logits,
-            "box_offsets_BRC4": offsets,
-            "labels_BR": drawn.labels_BR,
-            "wanted_boxes_BR4": drawn.wanted_BR4,
-            "regions_BR4": drawn.boxes_BR4,
+            "class_logits_NC": logits_NC,
+            "box_offsets_NC4": offsets.view(*logits_NC.shape, 4),
+            "labels_N": drawn.labels_BR.flatten()[real_N],
+            "wanted_boxes_N4": drawn.wanted_BR4.flatten(0, 1)[real_N],
+            "regions_N4": drawn.boxes_BR4.flatten(0, 1)[real_N],
             "mask_logits_QCSS": mask_logits,
-            "mask_labels_Q": chosen.labels_Q,
-            "wanted_masks_QSS": chosen.masks_QSS,
+            "mask_labels_Q": chosen.labels_Q[real_Q],
+            "wanted_masks_QSS": chosen.masks_QSS[real_Q],
         }
 
     def losses(self, outputs: Mapping[str, Tensor], targets: Targets) -> dict[str, Tensor]:
@@ -229,13 +231,8 @@ class MaskRCNN(Network):
         """The last layers of the heads on regions."""
         return ("box_head.scores.", "box_head.offsets.", "mask_head.classify.")
 
-    def encoder_parameters(self) -> list[nn.Parameter]:
-        """The encoder's, where ImageNet weights were asked for."""
-        return list(self.encoder.parameters()) if self.sizes.pretrained else []
-
     def _first_stage(self, images_B3HW: Tensor) -> tuple[dict[str, Tensor], list[Tensor]]:
-        every = self.encoder(images_B3HW)
-        features = self.pyramid([every[level] for level in self.levels])
+        features = self.features(images_B3HW)
         heads = [self.proposer(one) for one in features]
         base = [
             base_anchors((size,), self.sizes.aspects, images_B3HW)
@@ -309,6 +306,15 @@ class MaskRCNN(Network):
         stays_BQ = kept_by_class(boxes_BQ4, scores_BQ, class_ids_BQ, self.sizes.overlap)
         scores_BM, chosen_BM = best(scores_BQ * stays_BQ, self.sizes.slots)
         return rows_at(boxes_BQ4, chosen_BM), scores_BM, rows_at(class_ids_BQ, chosen_BM)
+
+
+@contextmanager
+def _norms_at_rest(head: nn.Module, unless: bool) -> Iterator[None]:
+    """No batch norm learns its statistics from a batch of nothing."""
+    training = head.training
+    head.train(training and unless)
+    yield
+    head.train(training)
 
 
 class _ProposalHead(nn.Module):

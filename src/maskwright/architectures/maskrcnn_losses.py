@@ -219,19 +219,15 @@ def region_losses(outputs: Mapping[str, Tensor], weights: Sequence[float]) -> di
         outputs: of `MaskRCNN.training_outputs`.
         weights: of dx, dy, dw, dh.
     """
-    logits_NC = at_least_float32(outputs["class_logits_BRC"].flatten(0, 1))
-    offsets_NC4 = at_least_float32(outputs["box_offsets_BRC4"].flatten(0, 1))
-    labels_N = outputs["labels_BR"].flatten()
-    classes = F.cross_entropy(logits_NC, labels_N, ignore_index=-1, reduction="sum")
+    logits_NC = at_least_float32(outputs["class_logits_NC"])
+    offsets_NC4 = at_least_float32(outputs["box_offsets_NC4"])
+    labels_N = outputs["labels_N"]
+    classes = F.cross_entropy(logits_NC, labels_N, reduction="sum")
     found = (labels_N > 0).nonzero().squeeze(1)
-    wanted = encode_boxes(
-        outputs["wanted_boxes_BR4"].flatten(0, 1)[found],
-        outputs["regions_BR4"].flatten(0, 1)[found],
-        weights,
-    )
+    wanted = encode_boxes(outputs["wanted_boxes_N4"][found], outputs["regions_N4"][found], weights)
     boxes = _smooth(offsets_NC4[found, labels_N[found]], wanted) + offsets_NC4.sum() * 0
     masks, cells = _mask_loss(outputs)
-    count = (labels_N >= 0).sum().to(logits_NC.dtype)
+    count = logits_NC.new_tensor(float(len(labels_N)))
     classes, boxes, masks, count, cells = sum_over_processes(
         classes + logits_NC.sum() * 0, boxes, masks, count, cells
     )
@@ -246,9 +242,8 @@ def _mask_loss(outputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
     """The sum over the cells of all masks of their own class, and how many cells that are."""
     logits_QCSS = at_least_float32(outputs["mask_logits_QCSS"])
     labels_Q = outputs["mask_labels_Q"]
-    found = (labels_Q > 0).nonzero().squeeze(1)
-    own = logits_QCSS[found, labels_Q[found]]
-    wanted = outputs["wanted_masks_QSS"][found].to(own.dtype)
+    own = logits_QCSS[torch.arange(len(labels_Q), device=labels_Q.device), labels_Q]
+    wanted = outputs["wanted_masks_QSS"].to(own.dtype)
     loss = F.binary_cross_entropy_with_logits(own, wanted, reduction="sum")
     return loss + logits_QCSS.sum() * 0, own.new_tensor(float(own.numel()))
 

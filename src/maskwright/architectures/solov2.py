@@ -15,91 +15,51 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from maskwright.architectures.contract import Card, Network, Published
-from maskwright.architectures.encoders import EncoderSettings, create_encoder
+from maskwright.architectures.contract import Card, Published
+from maskwright.architectures.grid_network import GridNetwork, GridSettings
 from maskwright.architectures.renaming import rename, rename_detector
 from maskwright.core.errors import ConfigError
 from maskwright.layers.conv import ConvNormAct
 from maskwright.layers.deformable import DeformableConv
-from maskwright.layers.feature_pyramid import FeaturePyramid
 from maskwright.layers.initialise import initialise
 from maskwright.layers.solo_grid import (
-    answer_objects,
-    best_cells,
     grid_levels,
     group_norm,
-    group_tower,
-    local_maxima,
     places_behind,
     resized,
     twice,
 )
 from maskwright.layers.suppression import rows_at
 from maskwright.losses.cross_entropy import at_least_float32
-from maskwright.losses.grid_objects import grid_losses, scaled_sizes
-from maskwright.losses.object_truth import object_truths
-from maskwright.losses.targets import Targets
-
-STRIDES = (4, 8, 16, 32)
-"""Of the encoder's features that the pyramid is built on."""
-
-MASK_WEIGHT = 3.0
-"""Of the masks' loss beside that of the classes (equation 5)."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class SOLOv2Config(EncoderSettings):
+class SOLOv2Config(GridSettings):
     """Sizes; the defaults are those of SOLOv2 on ResNet-50.
 
     Attributes:
-        width: C of the pyramid.
-        head_width: C of the heads' convolutions.
-        depth: 3x3 convolutions of a head.
-        deformable: the last of them moves its taps.
+        deformable: the last convolution of a head moves its taps.
         mask_width: C of the mask branch's convolutions.
         mask_channels: E.
-        grids: S of each of the five levels.
-        sizes: of each level, lowest and highest root of an object's width times height, in pixels
-            of an input whose shorter side is `reference`; they grow with the input.
-        reference: in pixels.
-        groups: of group norm.
-        candidates: (cell, class) pairs that meet in Matrix NMS.
-        slots: of objects.
-        mask_stride: of the masks, by the input.
     """
 
-    classes: int = 80
-    output_stride: int = 32
-    width: int = 256
     head_width: int = 512
     depth: int = 4
     deformable: bool = False
     mask_width: int = 128
     mask_channels: int = 256
-    grids: tuple[int, ...] = (40, 36, 24, 16, 12)
-    sizes: tuple[tuple[float, float], ...] = (
-        (1, 96), (48, 192), (96, 384), (192, 768), (384, 2048),
-    )  # fmt: skip
-    reference: int = 800
-    groups: int = 32
-    candidates: int = 500
-    slots: int = 100
-    mask_stride: int = 2
 
     def __post_init__(self) -> None:
-        if len(self.grids) != 5 or len(self.sizes) != 5:
+        super().__post_init__()
+        if self.mask_width % self.groups or self.mask_channels % self.groups:
             raise ConfigError(
-                f"expected grids and sizes of five levels, got {self.grids} and {self.sizes}."
-            )
-        widths = (self.head_width, self.mask_width, self.mask_channels)
-        if self.output_stride != 32 or any(width % self.groups for width in widths):
-            raise ConfigError(
-                f"expected output_stride 32 and head_width, mask_width and mask_channels that are "
-                f"multiples of groups, got {self.output_stride}, {widths} and {self.groups}."
+                f"expected mask_width and mask_channels that are multiples of groups, got "
+                f"{self.mask_width}, {self.mask_channels} and {self.groups}."
             )
 
 
@@ -125,30 +85,29 @@ VARIANTS = {
 """By name."""
 
 
-class SOLOv2(Network):
+class SOLOv2(GridNetwork):
     """Encoder, pyramid, heads for classes and kernels on five levels, mask features."""
 
     def __init__(self, config: SOLOv2Config) -> None:
-        encoder = create_encoder(config)
-        super().__init__(config, encoder.mean, encoder.std)
-        self.sizes = config
-        self.encoder = encoder
-        self.levels = tuple(encoder.level(stride) for stride in STRIDES)
-        inside = [encoder.channels[level] for level in self.levels]
-        self.pyramid = FeaturePyramid(inside, config.width, extra=1)
-        self.class_convs = _tower(config.width, config)
-        self.kernel_convs = _tower(config.width + 2, config)
-        self.classify = nn.Conv2d(config.head_width, config.classes, 3, padding=1)
+        self.deformable = config.deformable
+        super().__init__(config)
+        self.kernel_convs = self.tower(config.width + 2)
         self.kernels = nn.Conv2d(config.head_width, config.mask_channels, 3, padding=1)
         self.mask_branch = _MaskBranch(config)
-        for part in (self.pyramid, self.class_convs, self.kernel_convs, self.mask_branch):
+        for part in (self.kernel_convs, self.mask_branch):
             part.apply(initialise)
-            for module in part.modules():
-                if isinstance(module, DeformableConv):
-                    module.reset_offset()
-        for layer, bias in ((self.classify, -4.6), (self.kernels, 0.0)):
-            nn.init.normal_(layer.weight, std=0.01)
-            nn.init.constant_(layer.bias, bias)  # type: ignore[arg-type]
+        for module in self.modules():
+            if isinstance(module, DeformableConv):
+                module.reset_offset()
+        nn.init.normal_(self.kernels.weight, std=0.01)
+        nn.init.zeros_(cast(Tensor, self.kernels.bias))
+
+    def tower(self, inside: int) -> nn.Sequential:
+        """The convolutions of a head; the last may move its taps."""
+        convs = super().tower(inside)
+        if self.deformable:
+            convs[-1] = _MovingConv(self.sizes.head_width, self.sizes.groups)
+        return convs
 
     def forward(self, images_B3HW: Tensor) -> dict[str, Tensor]:
         """RGB, normalised -> of each level "classes.I" [B, K, S, S] and "kernels.I" [B, E, S, S].
@@ -164,57 +123,26 @@ class SOLOv2(Network):
             outputs[f"kernels.{number}"] = self.kernels(self.kernel_convs(on_grid))
         return outputs
 
-    def features(self, images_B3HW: Tensor) -> list[Tensor]:
-        """The pyramid's five levels, finest first."""
-        every = self.encoder(images_B3HW)
-        return self.pyramid([every[level] for level in self.levels])
-
-    def losses(self, outputs: Mapping[str, Tensor], targets: Targets) -> dict[str, Tensor]:
-        """Focal loss of classes by the number of cells with an object, Dice of masks by theirs."""
-        size = tuple(4 * side for side in outputs["mask_features"].shape[-2:])
-        terms = grid_losses(
-            [outputs[f"classes.{number}"] for number in range(len(self.sizes.grids))],
-            partial(self.mask_chances, outputs),
-            object_truths(targets, outputs["classes.0"]),
-            scaled_sizes(self.sizes.sizes, size, self.sizes.reference),
-            size,
-        )
-        unused = torch.stack([value.sum() for value in outputs.values()]).sum() * 0
-        terms["masks"] = MASK_WEIGHT * terms["masks"] + unused
-        return {**terms, "total": terms["classes"] + terms["masks"]}
+    def finest(self, outputs: Mapping[str, Tensor]) -> Tensor:
+        """The mask features."""
+        return outputs["mask_features"]
 
     def mask_chances(
         self, outputs: Mapping[str, Tensor], number: int, image: int, cells_Q: Tensor
     ) -> Tensor:
-        """Probabilities of the masks of some cells of a level and image, [Q, h, w]."""
+        """The mask features, convolved with each cell's kernel."""
         kernels_QE = at_least_float32(outputs[f"kernels.{number}"][image]).flatten(1).T[cells_Q]
         features_Ehw = at_least_float32(outputs["mask_features"][image])
         return torch.einsum("qe,ehw->qhw", kernels_QE, features_Ehw).sigmoid()
 
-    def deploy(self, images_B3HW: Tensor) -> dict[str, Tensor]:
-        """uint8 RGB -> boxes, scores, class_ids and masks of `slots` objects."""
-        images = self.normalise(images_B3HW)
-        outputs = self(images)
+    def candidate_masks(self, outputs: Mapping[str, Tensor], cells_BN: Tensor) -> Tensor:
+        """One product of all kernels with the mask features."""
         count = len(self.sizes.grids)
-        chances = [local_maxima(outputs[f"classes.{i}"].sigmoid()) for i in range(count)]
-        scores_BN, cells_BN, class_ids_BN = best_cells(chances, self.sizes.candidates)
         every = torch.cat([outputs[f"kernels.{i}"].flatten(2) for i in range(count)], dim=2)
         kernels_BNE = rows_at(every.transpose(1, 2), cells_BN)
-        features_BEP = outputs["mask_features"].flatten(2)
-        masks_BNP = (kernels_BNE @ features_BEP).sigmoid()
-        masks_BNhw = masks_BNP.unflatten(2, tuple(outputs["mask_features"].shape[-2:]))
-        return answer_objects(
-            masks_BNhw, scores_BN, class_ids_BN, images.shape[-2:], self.sizes.slots,
-            self.sizes.mask_stride,
-        )  # fmt: skip
-
-    def head_prefixes(self) -> tuple[str, ...]:
-        """The last convolution of the class head."""
-        return ("classify.",)
-
-    def encoder_parameters(self) -> list[nn.Parameter]:
-        """The encoder's, where ImageNet weights were asked for."""
-        return list(self.encoder.parameters()) if self.sizes.pretrained else []
+        features_BEhw = outputs["mask_features"]
+        masks_BNP = (kernels_BNE @ features_BEhw.flatten(2)).sigmoid()
+        return masks_BNP.unflatten(2, tuple(features_BEhw.shape[-2:]))
 
 
 class _MaskBranch(nn.Module):
@@ -266,13 +194,6 @@ class _MovingConv(nn.Module):
         return normed.relu()
 
 
-def _tower(inside: int, config: SOLOv2Config) -> nn.Sequential:
-    convs = group_tower(inside, config.head_width, config.depth, config.groups)
-    if config.deformable:
-        convs[-1] = _MovingConv(config.head_width, config.groups)
-    return convs
-
-
 def from_reference(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The authors' names -> ours."""
     return rename(
@@ -307,16 +228,17 @@ CARD = Card(
     licence="2-clause BSD for academic use, commercial use by contact with the authors; ours is "
     "written from the paper",
     from_reference=from_reference,
-    published=(
-        Published(
-            what="mask AP COCO val2017, 448 pixels", value=33.7, source="the authors' README",
-            variant="solov2-light-resnet50",
-        ),
-        Published(
-            what="mask AP COCO val2017, 512 pixels", value=36.4, source="the authors' README",
-            variant="solov2-light-resnet50-dcn",
-        ),
+    published=tuple(
+        Published(what=what, value=value, source="the authors' README", variant=variant)
+        for variant, what, value in (
+            ("solov2-resnet50", "mask AP COCO val2017, 800 pixels, 12 epochs", 34.8),
+            ("solov2-resnet50", "mask AP COCO val2017, 800 pixels, 36 epochs", 37.5),
+            ("solov2-resnet101", "mask AP COCO val2017, 800 pixels, 36 epochs", 39.1),
+            ("solov2-light-resnet50", "mask AP COCO val2017, 448 pixels", 33.7),
+            ("solov2-light-resnet50-dcn", "mask AP COCO val2017, 512 pixels", 36.4),
+        )
     ),
     notes="Sizes of objects grow with the input, so that any input has objects on every level. "
-    "Crowds teach no cell.",
+    "Crowds teach no cell; the smaller of two objects gets a cell that both want. No score is cut "
+    "off.",
 )  # fmt: skip

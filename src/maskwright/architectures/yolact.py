@@ -24,15 +24,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maskwright.architectures import yolact_losses as losses
-from maskwright.architectures.contract import Card, Network, Published
-from maskwright.architectures.encoders import EncoderSettings, create_encoder
+from maskwright.architectures.contract import Card, Published
+from maskwright.architectures.encoders import EncoderSettings
+from maskwright.architectures.pyramid_network import PyramidNetwork
 from maskwright.architectures.renaming import rename
 from maskwright.core.errors import ConfigError
 from maskwright.layers.anchors import by_place
 from maskwright.layers.box_offsets import decode_boxes
 from maskwright.layers.boxes import clip_boxes, inside_boxes
 from maskwright.layers.fast_nms import fast_nms
-from maskwright.layers.feature_pyramid import FeaturePyramid
 from maskwright.layers.suppression import best, rows_at
 from maskwright.losses.object_truth import object_truths
 from maskwright.losses.targets import Targets
@@ -43,7 +43,9 @@ STRIDES = (8, 16, 32)
 OFFSET_WEIGHTS = (10.0, 10.0, 5.0, 5.0)
 """Of dx, dy, dw, dh: SSD's variances of 0.1 and 0.2."""
 
-_RGB_MEAN, _RGB_STD = (123.68, 116.78, 103.94), (58.40, 57.12, 57.38)
+_MEAN = tuple(value / 255 for value in (123.68, 116.78, 103.94))
+_STD = tuple(value / 255 for value in (58.40, 57.12, 57.38))
+"""The authors', of ResNets' inputs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,22 +128,21 @@ VARIANTS = {
 """By name."""
 
 
-class YOLACT(Network):
+class YOLACT(PyramidNetwork):
     """Encoder, pyramid, one head on all of its levels, prototypes."""
 
     def __init__(self, config: YOLACTConfig) -> None:
-        encoder = create_encoder(config)
-        mean, std = encoder.mean, encoder.std
-        if config.encoder.startswith("resnet"):
-            mean, std = (tuple(v / 255 for v in values) for values in (_RGB_MEAN, _RGB_STD))
-        super().__init__(config, mean, std)
-        self.sizes = config
-        self.encoder = encoder
-        self.levels = tuple(encoder.level(stride) for stride in STRIDES)
-        inside = [encoder.channels[level] for level in self.levels]
-        self.pyramid = FeaturePyramid(
-            inside, config.width, extra=2, strided=True, enlargement="bilinear", activation=nn.ReLU
+        super().__init__(
+            config,
+            config.width,
+            STRIDES,
+            normalisation=(_MEAN, _STD) if config.encoder.startswith("resnet") else None,
+            extra=2,
+            strided=True,
+            enlargement="bilinear",
+            activation=nn.ReLU,
         )
+        self.sizes = config
         self.head = _Head(config)
         self.prototypes = _prototype_layers(config.width, config.prototypes)
         self.areas = nn.Conv2d(config.width, config.classes, 1)
@@ -157,10 +158,9 @@ class YOLACT(Network):
 
     def _expect_background(self) -> None:
         """Scores begin as those of a prior that shows nothing, but for one in a hundred."""
-        bias = self.head.scores.bias
-        assert bias is not None
         with torch.no_grad():
-            bias.view(self.sizes.priors, -1)[:, 0] = math.log(99 * self.sizes.classes)
+            bias_AC = self.head.scores.get_parameter("bias").view(self.sizes.priors, -1)
+            bias_AC[:, 0] = math.log(99 * self.sizes.classes)
 
     def forward(self, images_B3HW: Tensor) -> dict[str, Tensor]:
         """RGB, normalised -> every prior's answers, and what is told of the image.
@@ -183,11 +183,6 @@ class YOLACT(Network):
             "prototypes_BPhw": self.prototypes(features[0]),
             "area_logits_BKhw": self.areas(features[0]),
         }
-
-    def features(self, images_B3HW: Tensor) -> list[Tensor]:
-        """The pyramid's, finest first."""
-        every = self.encoder(images_B3HW)
-        return self.pyramid([every[level] for level in self.levels])
 
     def priors(self, features: Sequence[Tensor], images_B3HW: Tensor) -> Tensor:
         """xyxy [N, 4] of all levels: rows, columns, scales, aspects."""
@@ -227,7 +222,8 @@ class YOLACT(Network):
         stride = size[0] / masks_BMhw.shape[-2]
         inside_BMhw = inside_boxes(boxes_BM4, masks_BMhw.shape[-2:], stride)
         if self.scorer is not None:
-            scores_BM = scores_BM * self._mask_quality(masks_BMhw * inside_BMhw, class_ids_BM)
+            seen_BMhw = masks_BMhw * inside_BMhw
+            scores_BM = scores_BM * _mask_quality(self.scorer, seen_BMhw, class_ids_BM)
             scores_BM, order_BM = scores_BM.sort(dim=1, descending=True)
             boxes_BM4, class_ids_BM = rows_at(boxes_BM4, order_BM), rows_at(class_ids_BM, order_BM)
             masks_BMhw = rows_at(masks_BMhw, order_BM)
@@ -237,14 +233,6 @@ class YOLACT(Network):
             "class_ids": class_ids_BM.to(torch.int32),
             "masks": self._enlarged(masks_BMhw, boxes_BM4, size),
         }
-
-    def _mask_quality(self, masks_BMhw: Tensor, class_ids_BM: Tensor) -> Tensor:
-        """The IoU that a mask's shape promises, of its own class [B, M] (section 3.2 of ++)."""
-        assert self.scorer is not None
-        batch, slots = class_ids_BM.shape
-        cut_N1hw = (masks_BMhw > 0.5).to(masks_BMhw.dtype).flatten(0, 1).unsqueeze(1)
-        promised_NK = losses.mask_ious(self.scorer, cut_N1hw)
-        return promised_NK.gather(1, class_ids_BM.reshape(-1, 1)).view(batch, slots).clamp(0, 1)
 
     def _enlarged(self, masks_BMhw: Tensor, boxes_BM4: Tensor, size: tuple[int, int]) -> Tensor:
         stride = self.sizes.mask_stride
@@ -258,9 +246,13 @@ class YOLACT(Network):
         """What depends on the number of classes."""
         return ("head.scores.", "areas.", *(("scorer.10.",) if self.scorer is not None else ()))
 
-    def encoder_parameters(self) -> list[nn.Parameter]:
-        """The encoder's, where ImageNet weights were asked for."""
-        return list(self.encoder.parameters()) if self.sizes.pretrained else []
+
+def _mask_quality(scorer: nn.Module, masks_BMhw: Tensor, class_ids_BM: Tensor) -> Tensor:
+    """The IoU that a mask's shape promises, of its own class [B, M] (section 3.2 of ++)."""
+    batch, slots = class_ids_BM.shape
+    cut_N1hw = (masks_BMhw > 0.5).to(masks_BMhw.dtype).flatten(0, 1).unsqueeze(1)
+    promised_NK = losses.mask_ious(scorer, cut_N1hw)
+    return promised_NK.gather(1, class_ids_BM.reshape(-1, 1)).view(batch, slots).clamp(0, 1)
 
 
 def relative_priors(

@@ -155,9 +155,12 @@ def _image_sums(
     none = boxes.new_zeros(())
     masks, drawn, areas, cells, scores, scored = none, none, none, none, none, none
     if truth.masks_NHW is not None:
-        masks, drawn, scores, scored = _mask_loss(own, truth, found, objects_N[found], scorer)
+        objects = objects_N[found]
+        masks, drawn, scores, scored = _mask_loss(
+            own, truth, truth.masks_NHW, found, objects, scorer
+        )
         if bool(truth.has_mask_N.all()):
-            areas, cells = _area_loss(own["area_logits_BKhw"], truth)
+            areas, cells = _area_loss(own["area_logits_BKhw"], truth.class_ids_N, truth.masks_NHW)
     number = classes.new_tensor(float(len(found)))
     return torch.stack([classes, boxes, masks, areas, scores, number, drawn, cells, scored])
 
@@ -176,6 +179,7 @@ def _class_loss(logits_NC: Tensor, labels_N: Tensor) -> Tensor:
 def _mask_loss(
     own: Mapping[str, Tensor],
     truth: ObjectTruth,
+    masks_NHW: Tensor,
     found: Tensor,
     objects: Tensor,
     scorer: nn.Module | None,
@@ -185,7 +189,6 @@ def _mask_loss(
     Returns:
         The first, the number of masks; the second, the number of masks that were scored.
     """
-    assert truth.masks_NHW is not None
     prototypes_Phw = own["prototypes_BPhw"]
     none = prototypes_Phw.new_zeros(())
     known = truth.has_mask_N[objects]
@@ -194,10 +197,10 @@ def _mask_loss(
         return none, none, none, none
     order = torch.randperm(len(found), device=found.device)[:MOST_MASKS]
     found, objects = found[order], objects[order]
-    size, grid = truth.masks_NHW.shape[-2:], prototypes_Phw.shape[-2:]
+    size, grid = masks_NHW.shape[-2:], prototypes_Phw.shape[-2:]
     chances_Qhw = assemble(prototypes_Phw[None], own["coefficients_BNP"][found][None])[0]
     used, row = objects.unique(return_inverse=True)
-    masks_U1HW = truth.masks_NHW[used].to(chances_Qhw.dtype).unsqueeze(1)
+    masks_U1HW = masks_NHW[used].to(chances_Qhw.dtype).unsqueeze(1)
     wanted_Qhw = (F.interpolate(masks_U1HW, grid, mode="area").squeeze(1) > 0.5)[row]
     boxes_Q4 = truth.boxes_N4[objects].to(chances_Qhw.dtype)
     inside_Qhw = inside_boxes(boxes_Q4[None], grid, size[0] / grid[0])[0]
@@ -232,17 +235,16 @@ def _score_loss(
     )
 
 
-def _area_loss(logits_Khw: Tensor, truth: ObjectTruth) -> tuple[Tensor, Tensor]:
+def _area_loss(logits_Khw: Tensor, class_ids_N: Tensor, masks_NHW: Tensor) -> tuple[Tensor, Tensor]:
     """Binary cross entropy of every class at every place, summed, and the number of places."""
-    assert truth.masks_NHW is not None
     grid = logits_Khw.shape[-2:]
     wanted_Khw = torch.zeros_like(logits_Khw)
-    if len(truth.masks_NHW):
-        masks_N1HW = truth.masks_NHW.to(logits_Khw.dtype).unsqueeze(1)
+    if len(masks_NHW):
+        masks_N1HW = masks_NHW.to(logits_Khw.dtype).unsqueeze(1)
         small_Nhw = (F.interpolate(masks_N1HW, grid, mode="area").squeeze(1) > 0.5).to(
             logits_Khw.dtype
         )
-        for class_id in truth.class_ids_N.unique().tolist():
-            wanted_Khw[class_id] = small_Nhw[truth.class_ids_N == class_id].amax(dim=0)
+        for class_id in class_ids_N.unique().tolist():
+            wanted_Khw[class_id] = small_Nhw[class_ids_N == class_id].amax(dim=0)
     loss = F.binary_cross_entropy_with_logits(logits_Khw, wanted_Khw, reduction="sum")
     return loss, loss.new_tensor(float(grid[0] * grid[1]))

@@ -19,7 +19,6 @@ the input's pixels.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -30,8 +29,8 @@ from torch import Tensor, nn
 
 from maskwright.architectures import yolov8_losses as losses
 from maskwright.architectures.contract import Card, Network, Published
-from maskwright.architectures.renaming import rename
 from maskwright.architectures.sizes import require_lengths
+from maskwright.architectures.yolov8_names import from_reference
 from maskwright.core.errors import ConfigError
 from maskwright.core.sample import Task
 from maskwright.layers.boxes import clip_boxes, inside_boxes
@@ -256,36 +255,24 @@ def _enlarged(coarse: Tensor, like: Tensor) -> Tensor:
 
 def _stage(config: YOLOv8Config, number: int) -> CrossStage:
     width = config.stage_widths[number]
-    share = config.inner[number] if number < 2 else 0.5
-    return _block(
-        config.widths[number + 1], width, int(width * share), config.depths[number],
-        _step(config, number, around=True),
-    )  # fmt: skip
+    inner = int(width * (config.inner[number] if number < 2 else 0.5))
+    steps = _steps(config, number, inner, config.depths[number], around=True)
+    return CrossStage(config.widths[number + 1], width, inner, steps)
 
 
 def _neck_block(config: YOLOv8Config, number: int, inside: int, width: int) -> CrossStage:
-    step = _step(config, 4 + number, around=config.later)
-    return _block(inside, width, width // 2, config.neck_depth, step)
+    steps = _steps(config, 4 + number, width // 2, config.neck_depth, around=config.later)
+    return CrossStage(inside, width, width // 2, steps)
 
 
-class _Step:
-    """Makes one step of a block, of the kind that stands at a place of the network."""
-
-    def __init__(self, nested: bool, later: bool, around: bool) -> None:
-        self.nested, self.later, self.around = nested, later, around
-
-    def __call__(self, channels: int) -> nn.Module:
-        if self.nested:
-            return NestedPairs(channels, self.around)
-        return ResidualPair(channels, channels // 2 if self.later else channels, self.around)
-
-
-def _step(config: YOLOv8Config, place: int, around: bool) -> _Step:
-    return _Step(config.later and config.nested[place], config.later, around)
-
-
-def _block(inside: int, width: int, inner: int, depth: int, step: _Step) -> CrossStage:
-    return CrossStage(inside, width, inner, [step(inner) for _ in range(depth)])
+def _steps(
+    config: YOLOv8Config, place: int, channels: int, depth: int, around: bool
+) -> list[nn.Module]:
+    """Of a block, of the kind that stands at a place of the network."""
+    if config.later and config.nested[place]:
+        return [NestedPairs(channels, around) for _ in range(depth)]
+    inner = channels // 2 if config.later else channels
+    return [ResidualPair(channels, inner, around) for _ in range(depth)]
 
 
 class _Heads(nn.Module):
@@ -361,72 +348,6 @@ class _Prototypes(nn.Module):
         """At stride 8 -> [B, P, 2 h, 2 w]."""
         masks_BPhw: Tensor = self.third(self.second(self.enlarge(self.first(features_BChw))))
         return masks_BPhw
-
-
-_PLACES = {
-    # number of a module in the reference -> ours; a second row where attention shifts them by one
-    False: ("downs.0", "downs.1", "stages.0", "downs.2", "stages.1", "downs.3", "stages.2",
-            "downs.4", "stages.3", "pool", "", "", "neck.ups.0", "", "", "neck.ups.1",
-            "neck.downs.0", "", "neck.outs.0", "neck.downs.1", "", "neck.outs.1", "heads"),
-    True: ("downs.0", "downs.1", "stages.0", "downs.2", "stages.1", "downs.3", "stages.2",
-           "downs.4", "stages.3", "pool", "attend", "", "", "neck.ups.0", "", "", "neck.ups.1",
-           "neck.downs.0", "", "neck.outs.0", "neck.downs.1", "", "neck.outs.1", "heads"),
-}  # fmt: skip
-
-
-def from_reference(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Ultralytics' names -> ours; the fixed numbers 0 to R - 1 of "dfl" are left out."""
-    later = any(name.startswith("model.10.") for name in weights)
-    known = {name: tensor for name, tensor in weights.items() if ".dfl." not in name}
-    places = [
-        (rf"^model\.{number}\.", f"{ours}.") for number, ours in enumerate(_PLACES[later]) if ours
-    ]
-    return rename(
-        known,
-        *places,
-        (r"\.bn\.", ".norm."),
-        (r"^pool\.cv1\.", "pool.reduce."),
-        (r"^pool\.cv2\.", "pool.merge."),
-        (r"^attend\.m\.(\d+)\.attn\.qkv\.", r"attend.blocks.\1.project."),
-        (r"^attend\.m\.(\d+)\.attn\.proj\.", r"attend.blocks.\1.combine."),
-        (r"^attend\.m\.(\d+)\.attn\.pe\.", r"attend.blocks.\1.position."),
-        (r"^attend\.m\.(\d+)\.ffn\.0\.", r"attend.blocks.\1.widen."),
-        (r"^attend\.m\.(\d+)\.ffn\.1\.", r"attend.blocks.\1.narrow."),
-        (r"^heads\.cv2\.", "heads.boxes."),
-        (r"^heads\.cv3\.", "heads.classes."),
-        (r"^heads\.cv4\.", "heads.coefficients."),
-        (r"^heads\.proto\.cv1\.", "heads.prototypes.first."),
-        (r"^heads\.proto\.upsample\.", "heads.prototypes.enlarge."),
-        (r"^heads\.proto\.cv2\.", "heads.prototypes.second."),
-        (r"^heads\.proto\.cv3\.", "heads.prototypes.third."),
-        # steps, and what is nested in them
-        (r"\.m\.(\d+)\.m\.(\d+)\.cv1\.", r".steps.\1.steps.\2.first."),
-        (r"\.m\.(\d+)\.m\.(\d+)\.cv2\.", r".steps.\1.steps.\2.second."),
-        (r"\.m\.(\d+)\.cv3\.", r".steps.\1.merge."),
-        *(
-            rule
-            for step in _nested_steps(known, places)
-            for rule in (
-                (rf"^{step}\.cv1\.", f"{_ours(step)}.through."),
-                (rf"^{step}\.cv2\.", f"{_ours(step)}.past."),
-            )
-        ),
-        (r"\.m\.(\d+)\.cv1\.", r".steps.\1.first."),
-        (r"\.m\.(\d+)\.cv2\.", r".steps.\1.second."),
-        (r"^((?:stages|neck\.\w+)\.\d+|attend)\.cv1\.", r"\1.split."),
-        (r"^((?:stages|neck\.\w+)\.\d+|attend)\.cv2\.", r"\1.merge."),
-    )
-
-
-def _nested_steps(weights: Mapping[str, Tensor], places: Sequence[tuple[str, str]]) -> list[str]:
-    """Names, under our places, of the steps that hold pairs themselves."""
-    ours = rename(weights, *places)
-    found = (re.match(r"(.+\.m\.\d+)\.cv3\.", name) for name in ours)
-    return sorted({re.escape(match[1]) for match in found if match})
-
-
-def _ours(step: str) -> str:
-    return re.sub(r"\\?\.m\\?\.(\d+)$", r".steps.\1", step).replace("\\", "")
 
 
 def _even(number: float) -> int:

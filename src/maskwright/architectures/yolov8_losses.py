@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchvision.ops import box_iou, complete_box_iou_loss
+from torchvision.ops import complete_box_iou_loss
 
 from maskwright.layers.boxes import inside_boxes, middles
 from maskwright.losses.cross_entropy import at_least_float32
@@ -30,6 +30,9 @@ SCORE_POWER, IOU_POWER = 0.5, 6.0
 
 BEST = 10
 """Places of an object, those that are best aligned with it."""
+
+PAIRS = 2**22
+"""Of objects and places, compared at a time: about 0.3 GiB."""
 
 BOX_WEIGHT, SIDE_WEIGHT, CLASS_WEIGHT = 7.5, 1.5, 0.5
 
@@ -112,7 +115,7 @@ def _image_sums(own: Mapping[str, Tensor], boxes_A4: Tensor, truth: ObjectTruth)
     sides = (_side_loss(own, places, truth_N4) * share_N).sum()
     masks = number = classes.new_zeros(())
     if "coefficients_BAP" in own and truth.masks_NHW is not None:
-        masks, number = _mask_loss(own, truth, places, objects)
+        masks, number = _mask_loss(own, truth, truth.masks_NHW, places, objects)
     return torch.stack([classes, boxes, sides, masks, given.scores_AK.sum(), number])
 
 
@@ -169,12 +172,13 @@ def _holds(boxes_G4: Tensor, places_A2: Tensor) -> Tensor:
 
 
 def _complete_iou(objects_G4: Tensor, boxes_A4: Tensor) -> Tensor:
-    """[G, A]: 1 - the complete IoU loss of every pair; plain IoU where there are too many."""
-    count, places = len(objects_G4), len(boxes_A4)
-    if count * places > 2**24:
-        return box_iou(objects_G4, boxes_A4)
-    pairs = objects_G4.repeat_interleave(places, dim=0), boxes_A4.repeat(count, 1)
-    return 1 - complete_box_iou_loss(pairs[1], pairs[0]).view(count, places)
+    """[G, A]: 1 - the complete IoU loss of every pair."""
+    places = len(boxes_A4)
+    rows = [
+        1 - complete_box_iou_loss(boxes_A4.repeat(len(some), 1), some.repeat_interleave(places, 0))
+        for some in objects_G4.split(max(1, PAIRS // places))
+    ]
+    return torch.cat(rows).view(-1, places)
 
 
 def _side_loss(own: Mapping[str, Tensor], places: Tensor, truth_N4: Tensor) -> Tensor:
@@ -193,10 +197,13 @@ def _side_loss(own: Mapping[str, Tensor], places: Tensor, truth_N4: Tensor) -> T
 
 
 def _mask_loss(
-    own: Mapping[str, Tensor], truth: ObjectTruth, places: Tensor, objects: Tensor
+    own: Mapping[str, Tensor],
+    truth: ObjectTruth,
+    masks_NHW: Tensor,
+    places: Tensor,
+    objects: Tensor,
 ) -> tuple[Tensor, Tensor]:
     """Sum of the masks' binary cross entropies, each the mean inside its box, and their number."""
-    assert truth.masks_NHW is not None
     known = truth.has_mask_N[objects]
     places, objects = places[known], objects[known]
     prototypes_Phw = at_least_float32(own["prototypes_BPhw"])
@@ -205,9 +212,9 @@ def _mask_loss(
         return prototypes_Phw.sum() * 0, number
     coefficients_NP = at_least_float32(own["coefficients_BAP"][places])
     logits_Nhw = torch.einsum("np,phw->nhw", coefficients_NP, prototypes_Phw)
-    size, grid = truth.masks_NHW.shape[-2:], prototypes_Phw.shape[-2:]
+    size, grid = masks_NHW.shape[-2:], prototypes_Phw.shape[-2:]
     used, row = objects.unique(return_inverse=True)
-    masks_U1HW = truth.masks_NHW[used].to(logits_Nhw.dtype).unsqueeze(1)
+    masks_U1HW = masks_NHW[used].to(logits_Nhw.dtype).unsqueeze(1)
     wanted_Uhw = F.interpolate(masks_U1HW, grid, mode="area").squeeze(1)
     stride = size[0] / grid[0]
     boxes_N4 = truth.boxes_N4[objects].to(logits_Nhw.dtype)

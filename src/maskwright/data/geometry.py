@@ -95,7 +95,7 @@ def crop(
         return cut(_gather(pixels, own_rows, own_columns), fill)
 
     image = _scaled_image(example, scaled)
-    if border == "mirror":
+    if border == "mirror" and (len(rows), len(columns)) != size:
         shown = [mirrored(np.arange(*span), end) for span, end in
                  zip(((top, top + size[0]), (left, left + size[1])), scaled)]  # fmt: skip
         image = image.take(shown[0], axis=0).take(shown[1], axis=1)

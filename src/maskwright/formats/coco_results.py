@@ -132,7 +132,8 @@ def _together(
         return None
     told = None if bare else np.array(boxes, np.float64)
     if told is not None:
-        told[:, 2:] += told[:, :2]
+        with np.errstate(over="ignore"):  # infinite corners are refused with their image
+            told[:, 2:] += told[:, :2]
     scores = [entry.get("score") for entry in entries]
     return ObjectArrays(
         size=size,

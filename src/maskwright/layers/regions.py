@@ -9,6 +9,7 @@ input's pixels.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -55,7 +56,7 @@ def _levels(boxes_BP4: Tensor, strides: Sequence[int]) -> Tensor:
     """int64 [B, P]: which level each box is taken from."""
     sides = (boxes_BP4[..., 2:] - boxes_BP4[..., :2]).clamp_min(0)
     size_BP = sides.prod(dim=-1).sqrt().clamp_min(1e-6)
-    usual = torch.tensor(USUAL_STRIDE / strides[0]).log2().item()
+    usual = math.log2(USUAL_STRIDE / strides[0])
     level_BP = (size_BP / USUAL_SIZE).log2().add(usual + 1e-6).floor()
     return level_BP.clamp(0, len(strides) - 1).to(torch.int64)
 

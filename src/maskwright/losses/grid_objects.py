@@ -137,7 +137,7 @@ def _mask_sums(
     if truth.masks_NHW is None or not len(cells_Q):
         return like.new_zeros(()), like.new_zeros(())
     found_Qhw = chances(cells_Q)
-    wanted_Qhw = small_masks(truth, objects_Q, found_Qhw.shape[-2:]).to(found_Qhw.dtype)
+    wanted_Qhw = small_masks(truth.masks_NHW, objects_Q, found_Qhw.shape[-2:]).to(found_Qhw.dtype)
     return dice_losses(found_Qhw, wanted_Qhw).sum(), like.new_tensor(float(len(cells_Q)))
 
 
@@ -173,11 +173,10 @@ def class_loss(logits_KSS: Tensor, labels_SS: Tensor) -> Tensor:
     return (each * known_SS).sum()
 
 
-def small_masks(truth: ObjectTruth, objects_Q: Tensor, grid: Sequence[int]) -> Tensor:
+def small_masks(masks_NHW: Tensor, objects_Q: Tensor, grid: Sequence[int]) -> Tensor:
     """The objects' masks at a level's resolution, averaged over its pixels, 0..1 [Q, h, w]."""
-    assert truth.masks_NHW is not None
     used, row = objects_Q.unique(return_inverse=True)
-    masks = truth.masks_NHW[used].float().unsqueeze(1)
+    masks = masks_NHW[used].float().unsqueeze(1)
     small = F.interpolate(masks, (int(grid[0]), int(grid[1])), mode="area").squeeze(1)
     return small[row]
 
