@@ -16,13 +16,18 @@ from maskwright.architectures import (
     maskrcnn,
     solo,
     solov2,
+    yoeo,
     yolact,
     yolact_losses,
+    yolov2,
+    yolov4_tiny,
     yolov8,
     yolov8_losses,
 )
 from maskwright.architectures.contract import Network
 from maskwright.architectures.encoders import RESNETS
+from maskwright.architectures.encoders.darknet_tiny import halved
+from maskwright.layers.anchor_cells import decode_cells
 from maskwright.layers.boxes import clip_boxes
 from maskwright.layers.regions import pool_regions
 from maskwright.layers.solo_grid import local_maxima, resized
@@ -285,6 +290,90 @@ def run_yolov8(network: Network, golden: Golden, images_B3HW: Tensor) -> dict[st
     return outputs | {"decoded": torch.cat(parts, dim=-1).transpose(1, 2)}
 
 
+# YOLOv4-tiny, YOEO, tiny-YOLOv2, YOLO-LITE
+
+
+def _anchors(pairs: Any) -> tuple[tuple[float, float], ...]:
+    return tuple((float(width), float(height)) for width, height in pairs)
+
+
+def from_darknet(weights: Weights) -> Weights:
+    """Two networks have no names but their sections' numbers: only one has a section 36."""
+    own = yolov4_tiny if "layers.36.conv.weight" in weights else yolov2
+    return own.from_reference(weights)
+
+
+def build_darknet(golden: Golden, weights: Weights) -> Network:
+    """Anchors don't enter the raw maps: a file of parameters doesn't tell them."""
+    if "neck.reduce.conv.weight" in weights:
+        return yolov4_tiny.YOLOv4Tiny(
+            yolov4_tiny.YOLOv4TinyConfig(
+                classes=weights["neck.fine.1.weight"].shape[0] // 3 - 5,
+                width=weights["encoder.stem.conv.weight"].shape[0],
+            )
+        )
+    count = _count(weights, "encoder.convs")
+    return yolov2.YOLOv2(
+        yolov2.YOLOv2Config(
+            classes=weights["answer.weight"].shape[0] // 5 - 5,
+            widths=_widths(weights, "encoder.convs"),
+            norms=tuple(f"encoder.convs.{i}.norm.weight" in weights for i in range(count)),
+            pool_last=count > 6,
+        )
+    )
+
+
+def run_darknet(network: Network, golden: Golden, images_B3HW: Tensor) -> dict[str, Tensor]:
+    features = network.encoder(images_B3HW)
+    if isinstance(network, yolov2.YOLOv2):
+        head = network.answer(features[-1])
+        return {"head.0": head, "layer9": halved(features[4])}
+    assert isinstance(network, yolov4_tiny.YOLOv4Tiny)
+    maps = network.neck(features)
+    return {
+        **{f"head.{number}": one for number, one in enumerate(maps)},
+        "layer10": features[2].chunk(2, dim=1)[0],
+        "layer18": features[3].chunk(2, dim=1)[0],
+        "layer26": features[4],
+    }
+
+
+def build_yoeo(golden: Golden, weights: Weights) -> Network:
+    heads = golden["about"]["yolo_heads"]
+    return yoeo.YOEO(
+        yoeo.YOEOConfig(
+            classes=heads[0]["classes"],
+            map_classes=weights["decoder.classify.conv.weight"].shape[0],
+            anchors=tuple(_anchors(head["anchors"]) for head in heads),
+            width=weights["encoder.stem.conv.weight"].shape[0],
+        )
+    )
+
+
+def run_yoeo(network: Network, golden: Golden, images_B3HW: Tensor) -> dict[str, Tensor]:
+    assert isinstance(network, yoeo.YOEO)
+    features = network.encoder(images_B3HW)
+    maps, raw = network.neck(features), network(images_B3HW)
+    told, values = raw["told_BNV"], 5 + network.sizes.classes
+    outputs, decoded, start = {}, [], 0
+    boxes_BN4 = decode_cells(told[..., :4], raw["cells_N5"])
+    low, high = boxes_BN4.chunk(2, dim=-1)
+    every = torch.cat([(low + high) / 2, high - low, told[..., 4:].sigmoid()], dim=-1)
+    for number, one in enumerate(maps):
+        batch, _, height, width = one.shape
+        outputs[f"raw.{number}"] = one.view(batch, -1, values, height, width).permute(0, 1, 3, 4, 2)
+        count = len(network.sizes.anchors[0]) * height * width
+        # the reference lists each anchor's cells, ours each cell's anchors
+        own = every[:, start : start + count].reshape(batch, height * width, -1, values)
+        decoded.append(own.transpose(1, 2).reshape(batch, -1, values))
+        start += count
+    return outputs | {
+        "seg_logits.0": raw["logits"],
+        "decoded": torch.cat(decoded, dim=1),
+        "seg_argmax": raw["logits"].argmax(dim=1),
+    }
+
+
 PORTS: dict[str, tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]] = {
     r"maskrcnn_resnet\d+_fpn.*": (maskrcnn.CARD.from_reference, build_maskrcnn, run_maskrcnn),
     r"SOLO": (solo.CARD.from_reference, build_solo, run_solo),
@@ -295,5 +384,7 @@ PORTS: dict[str, tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any
         build_yolov8,
         run_yolov8,
     ),
+    r"darknet cfg, run by a small torch interpreter.*": (from_darknet, build_darknet, run_darknet),
+    r"Darknet": (yoeo.CARD.from_reference, build_yoeo, run_yoeo),
 }
 """Pattern of the reference class -> from_reference, build, run."""

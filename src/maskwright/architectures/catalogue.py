@@ -30,7 +30,10 @@ from maskwright.architectures import (
     solov2,
     sparseinst,
     unet,
+    yoeo,
     yolact,
+    yolov2,
+    yolov4_tiny,
     yolov8,
 )
 from maskwright.architectures.contract import Architecture, Network
@@ -347,6 +350,33 @@ _YOLOS = {
     for ending in ("-seg", "")
 }
 
+_DARKNETS = {
+    "yolov4-tiny": Architecture(
+        network=yolov4_tiny.YOLOv4Tiny,
+        config=yolov4_tiny.YOLOv4TinyConfig(),
+        card=yolov4_tiny.CARD,
+        tiny=yolov4_tiny.tiny,
+        input_size=(416, 416),
+    ),
+    "yoeo": Architecture(
+        network=yoeo.YOEO,
+        config=yoeo.YOEOConfig(),
+        card=yoeo.CARD,
+        tiny=yoeo.tiny,
+        input_size=(416, 416),
+    ),
+    **{
+        name: Architecture(
+            network=yolov2.YOLOv2,
+            config=config,
+            card=yolov2.CARD,
+            tiny=yolov2.tiny,
+            input_size=(224, 224) if name == "yolo-lite" else (416, 416),
+        )
+        for name, config in yolov2.VARIANTS.items()
+    },
+}
+
 _SPARSEINSTS = {
     f"sparseinst-{name}": Architecture(
         network=sparseinst.SparseInst,
@@ -378,6 +408,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     **_YOLACTS,
     **_SOLOS,
     **_YOLOS,
+    **_DARKNETS,
     **_SPARSEINSTS,
 }
 """Name -> class, sizes, card. Nothing is built before it is asked for."""

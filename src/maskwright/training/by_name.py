@@ -9,6 +9,7 @@ from typing import Any
 
 import maskwright.formats as formats
 from maskwright.architectures import architecture
+from maskwright.architectures.darknet_files import read_cfg
 from maskwright.core.files import refuse_output
 from maskwright.core.pixels import RGB, Pixels
 from maskwright.core.sample import Dataset, with_pixels
@@ -49,7 +50,8 @@ def train(
 
     Args:
         data: the labelled set: a folder, a COCO file, or what `maskwright.read` gave.
-        model: an architecture's name; that of the recipe, or "unet-lite0".
+        model: an architecture's name, or a Darknet .cfg of one; that of the recipe, or
+            "unet-lite0".
         out: folder of the run.
         weights: initial weights: a file, an address, or the name of one of the authors'.
         recipe: a file of settings; those given here come first.
@@ -78,6 +80,10 @@ def train(
         chosen["budget"] = parse_duration(chosen["budget"])
     named = model or str(chosen.pop("model", DEFAULT_MODEL))
     chosen.pop("model", None)
+    if named.endswith(".cfg"):
+        named, described = read_cfg(named)
+        note(f"the .cfg describes {named}.")
+        chosen = described | chosen
     ignored = list(ignore)
     if isinstance(data, Dataset) and not ignored:
         dataset = data

@@ -13,7 +13,14 @@ from torch import Tensor
 from maskwright.architectures import architecture, read_card, rebuild
 from maskwright.architectures.channels import adapt_weight, for_channels
 from maskwright.architectures.contract import Checkpoint, Network
-from maskwright.architectures.weights import load_weights, read_weights
+from maskwright.architectures.darknet_files import is_darknet, parse_darknet
+from maskwright.architectures.weights import (
+    is_safetensors,
+    load_weights,
+    read_model_file,
+    read_weights,
+    usable,
+)
 from maskwright.core.card import Modification
 from maskwright.core.download import download, is_address, original_name
 from maskwright.core.errors import ConfigError, MaskwrightError, ModelFileError
@@ -94,7 +101,7 @@ def read_initial_weights(
     has the name of one of them is taken for it.
 
     Args:
-        path: .safetensors, .pt or .pth.
+        path: .safetensors, .pt or .pth; Darknet's .weights for its detectors.
         name: of the architecture that will take them.
         options: its settings that differ from its own.
 
@@ -103,6 +110,10 @@ def read_initial_weights(
         ConfigError: an unknown architecture.
     """
     entry = architecture(name)
+    data = read_model_file(path)
+    if not is_safetensors(data) and is_darknet(data):
+        tensors = usable(path, parse_darknet(path, data, name, options))
+        return InitialWeights(tensors, str(path), _published(path, name))
     tensors = read_weights(path)
     checkpoint, modifications = _own_card(path, name) or (_published(path, name), ())
     with torch.device("meta"):

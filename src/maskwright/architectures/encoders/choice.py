@@ -7,6 +7,13 @@ from dataclasses import dataclass
 
 from maskwright.architectures.encoders import hrnet
 from maskwright.architectures.encoders.darknet53 import Darknet53, Darknet53Config
+from maskwright.architectures.encoders.darknet_tiny import (
+    TINY_YOLOV2,
+    YOLO_LITE,
+    Chain,
+    TinyCSP,
+    TinyCSPConfig,
+)
 from maskwright.architectures.encoders.encoder import Encoder
 from maskwright.architectures.encoders.mobilenet import MOBILENETS, MobileNet, eights
 from maskwright.architectures.encoders.resnet import RESNET_FORMS, RESNETS, ResNet
@@ -20,6 +27,8 @@ HRNETS = {f"hrnetv2-{name}": hrnet.HRNetSizes(**sizes) for name, sizes in hrnet.
     for name, sizes in hrnet.SIZES.items()
 }
 XCEPTIONS = {"xception": XceptionConfig(), "xception-cropped": XceptionConfig(cropped=True)}
+CHAINS = {"yolo-lite": YOLO_LITE, "tiny-yolov2": TINY_YOLOV2}
+DARKNETS = ("darknet53", "yolov4-tiny", *CHAINS)
 DEEP_STEM = (64, 64, 128)
 _RESIDUAL = RESNETS | RESNET_FORMS
 
@@ -33,7 +42,8 @@ class EncoderSettings:
         encoder: resnet18 to resnet152, with "vd" behind it for a deep stem and averaging
             shortcuts, with "-dcn" (50 and more) for two deformable stages, "-dcn3" for three, and
             "-dcnv2" for three modulated ones;
-            mobilenetv2, mobilenetv3-large, mobilenetv3-small, xception, darknet53;
+            mobilenetv2, mobilenetv3-large, mobilenetv3-small, xception, darknet53; those of
+            the light detectors yolov4-tiny, tiny-yolov2 and yolo-lite;
             hrnetv2-w18, -w32, -w48, which keep stride 4 whatever the output stride is;
             else a name of timm's, such as tf_efficientnet_lite0. "timm/" in front asks for timm's
             network where there is one of ours by that name, too.
@@ -59,7 +69,7 @@ class EncoderSettings:
     @property
     def has_imagenet(self) -> bool:
         """Whether `pretrained` can be had: timm's networks, and residual ones as published."""
-        own = self.encoder in {*_RESIDUAL, *MOBILENETS, *HRNETS, *XCEPTIONS, "darknet53"}
+        own = self.encoder in {*_RESIDUAL, *MOBILENETS, *HRNETS, *XCEPTIONS, *DARKNETS}
         plain = self.encoder in _RESIDUAL and not self.deep_stem and self.encoder_width == 1.0
         return plain or not own
 
@@ -83,9 +93,8 @@ def create_encoder(settings: EncoderSettings) -> Encoder:
         )
     elif name in XCEPTIONS:
         encoder = _xception(settings)
-    elif name == "darknet53":
-        width = round(32 * settings.encoder_width)
-        encoder = Darknet53(Darknet53Config(width=width, levels=settings.levels))
+    elif name in DARKNETS:
+        encoder = _darknet(settings)
     elif settings.encoder_width != 1.0:
         raise ConfigError(
             f"{name} has no encoder_width (got {settings.encoder_width}); choose one that is as "
@@ -113,6 +122,17 @@ def _residual(settings: EncoderSettings) -> ResNet:
             levels=settings.levels,
         )
     )
+
+
+def _darknet(settings: EncoderSettings) -> Encoder:
+    name, width, levels = settings.encoder, settings.encoder_width, settings.levels
+    if name in CHAINS:
+        sizes = CHAINS[name]
+        widths = _scaled(sizes.widths, width)
+        return Chain(dataclasses.replace(sizes, widths=widths, levels=levels))
+    if name == "yolov4-tiny":
+        return TinyCSP(TinyCSPConfig(width=round(32 * width), levels=levels))
+    return Darknet53(Darknet53Config(width=round(32 * width), levels=levels))
 
 
 def _mobile(settings: EncoderSettings) -> MobileNet:
