@@ -111,7 +111,6 @@ def assign_anchors(cells_N5: Tensor, boxes_G4: Tensor) -> Tensor:
     boxes_G4 = boxes_G4.to(cells_N5.dtype)
     middle_G2, sides_G2 = (boxes_G4[:, :2] + boxes_G4[:, 2:]) / 2, boxes_G4[:, 2:] - boxes_G4[:, :2]
     cell_GN2 = (middle_G2[:, None] / cells_N5[None, :, 2:3]).floor()
-    # an object whose middle is the frame's edge lies in the last cell
     holds_GN = (cell_GN2 == cells_N5[None, :, :2]).all(dim=-1)
     factor_GN2 = sides_G2.clamp_min(1e-6)[:, None] / cells_N5[None, :, 3:]
     alike_GN = torch.maximum(factor_GN2, 1 / factor_GN2).amax(dim=-1) < MOST_DIFFERENT

@@ -281,18 +281,12 @@ class Network(nn.Module, ABC):
         return []
 
 
-class SemanticNetwork(Network):
-    """A network that answers with one class a pixel.
-
-    `forward` returns {"logits": BKhw} and, in training, auxiliary logits under names that
-    `auxiliary_weights` lists. Losses and deployment are the same for all of them.
+class PixelNetwork(Network):
+    """A network that answers with a class map, alone or beside other things.
 
     Attributes:
         pixel_loss: the configured loss; plain cross entropy until training sets another.
-        auxiliary_weights: output name -> its weight in the total loss.
     """
-
-    auxiliary_weights: ClassVar[Mapping[str, float]] = {}
 
     def __init__(
         self,
@@ -302,6 +296,24 @@ class SemanticNetwork(Network):
     ) -> None:
         super().__init__(config, mean, std)
         self.pixel_loss: PixelLoss = cross_entropy
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        """What the pixel loss wants."""
+        return getattr(self.pixel_loss, "needs", frozenset())
+
+
+class SemanticNetwork(PixelNetwork):
+    """A network that answers with one class a pixel.
+
+    `forward` returns {"logits": BKhw} and, in training, auxiliary logits under names that
+    `auxiliary_weights` lists. Losses and deployment are the same for all of them.
+
+    Attributes:
+        auxiliary_weights: output name -> its weight in the total loss.
+    """
+
+    auxiliary_weights: ClassVar[Mapping[str, float]] = {}
 
     def losses(self, outputs: Mapping[str, Tensor], targets: Targets) -> dict[str, Tensor]:
         """The pixel loss of "logits" and of each auxiliary head, weighted, and "total"."""
@@ -316,17 +328,12 @@ class SemanticNetwork(Network):
         }
         return {**terms, "total": torch.stack(list(terms.values())).sum()}
 
-    @property
-    def needs(self) -> frozenset[Need]:
-        """What the pixel loss wants."""
-        return getattr(self.pixel_loss, "needs", frozenset())
-
     def deploy(self, images_B3HW: Tensor) -> dict[str, Tensor]:
         """uint8 RGB -> {"class_map": BHW}: logits at the input's size, then argmax.
 
         The ids are uint8, int32 above 255 classes.
         """
-        return {"class_map": _class_map(self._logits(images_B3HW))}
+        return {"class_map": class_map_of(self._logits(images_B3HW))}
 
     def deploy_probabilities(self, images_B3HW: Tensor) -> dict[str, Tensor]:
         """uint8 RGB -> {"class_map": BHW, "probabilities": float32 BKHW}, of the same logits.
@@ -335,7 +342,7 @@ class SemanticNetwork(Network):
         """
         logits_BKHW = self._logits(images_B3HW)
         return {
-            "class_map": _class_map(logits_BKHW),
+            "class_map": class_map_of(logits_BKHW),
             "probabilities": _softmax(logits_BKHW.float()),
         }
 
@@ -350,7 +357,8 @@ def _softmax(logits_BKHW: Tensor) -> Tensor:
     return raised_BKHW / raised_BKHW.sum(dim=1, keepdim=True)
 
 
-def _class_map(logits_BKHW: Tensor) -> Tensor:
+def class_map_of(logits_BKHW: Tensor) -> Tensor:
+    """The best class of each pixel, [B, H, W]: uint8, int32 above 255 classes."""
     dtype = torch.uint8 if logits_BKHW.shape[1] <= 255 else torch.int32
     return logits_BKHW.argmax(dim=1).to(dtype)
 

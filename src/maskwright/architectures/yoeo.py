@@ -21,7 +21,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maskwright.architectures.anchor_detector import AnchorDetector, Anchors, AnchorSettings
-from maskwright.architectures.contract import Card, Published, resize_logits
+from maskwright.architectures.contract import (
+    Card,
+    PixelNetwork,
+    Published,
+    class_map_of,
+    resize_logits,
+)
 from maskwright.architectures.encoders.darknet_tiny import LeakyConv, TinyCSP, TinyCSPConfig
 from maskwright.architectures.renaming import rename
 from maskwright.architectures.yolov4_tiny import (
@@ -33,9 +39,8 @@ from maskwright.architectures.yolov4_tiny import (
     section_rules,
 )
 from maskwright.layers.conv import ConvNormAct
-from maskwright.losses.cross_entropy import at_least_float32, cross_entropy
-from maskwright.losses.pixel_loss import PixelLoss
-from maskwright.losses.targets import Need, Targets
+from maskwright.losses.cross_entropy import at_least_float32
+from maskwright.losses.targets import Targets
 from maskwright.losses.task_weights import TaskWeights
 
 ANCHORS: tuple[Anchors, ...] = (
@@ -69,16 +74,11 @@ class YOEOConfig(AnchorSettings):
         self.require_maps(len(STRIDES))
 
 
-class YOEO(AnchorDetector):
-    """An encoder, two maps of anchors, and a decoder to the input's resolution.
-
-    Attributes:
-        pixel_loss: of the class map; training sets the configured one.
-    """
+class YOEO(AnchorDetector, PixelNetwork):
+    """An encoder, two maps of anchors, and a decoder to the input's resolution."""
 
     def __init__(self, config: YOEOConfig) -> None:
         super().__init__(config, TinyCSP(TinyCSPConfig(width=config.width)))
-        self.pixel_loss: PixelLoss = cross_entropy
         self.neck = TinyNeck(config, config.width, whole=True)
         self.decoder = _Decoder(config.width, config.map_classes or config.classes)
         weights = {"boxes": config.box_weight, "semantic": config.map_weight}
@@ -106,18 +106,11 @@ class YOEO(AnchorDetector):
             "total": self.task_weights(tasks, labelled_tasks(targets)),
         }
 
-    @property
-    def needs(self) -> frozenset[Need]:
-        """What the pixel loss wants."""
-        return getattr(self.pixel_loss, "needs", frozenset())
-
     def deploy(self, images_B3HW: Tensor) -> dict[str, Tensor]:
         """uint8 RGB -> boxes, scores and class_ids of `slots` objects, and "class_map" BHW."""
         outputs = self(self.normalise(images_B3HW))
         size = (images_B3HW.shape[-2], images_B3HW.shape[-1])
-        dtype = torch.uint8 if outputs["logits"].shape[1] <= 255 else torch.int32
-        class_map_BHW = outputs["logits"].argmax(dim=1).to(dtype)
-        return {**self.objects(outputs, size), "class_map": class_map_BHW}
+        return {**self.objects(outputs, size), "class_map": class_map_of(outputs["logits"])}
 
     def file_order(self) -> tuple[str, ...]:
         """As in the authors' file."""

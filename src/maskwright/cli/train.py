@@ -41,13 +41,14 @@ class TrainCommand(TyperCommand):
         data = typed.pop("data", None)
         del typed["resume"]
         typed.pop("out", None)
-        return go_on(None if data is None else Path(data), Path(ctx.params["out"]), typed)
+        return go_on(data, Path(ctx.params["out"]), typed)
 
 
 def train(
     context: typer.Context,
     data: Annotated[
-        Path | None, typer.Argument(help="The labelled set: a folder or a COCO file.")
+        list[Path] | None,
+        typer.Argument(help="The labelled set: a folder or a COCO file; several are one set."),
     ] = None,
     model: Annotated[str, typer.Option(help="See maskwright models.")] = "unet-lite0",
     budget: Annotated[str, typer.Option(help="Time for everything, such as 30m or 1h30m.")] = "",
@@ -123,12 +124,12 @@ def train(
         named = {} if recipe is None else read_recipe(recipe)
         _show_settings(typed.get("model") or named.get("model") or model)
         return
-    if data is None:
+    if not data:
         raise ConfigError("expected the labelled set, DATA, got none: maskwright train DATA.")
     if "size" in typed:
         typed["size"] = parse_size(size)
     result = run(
-        data,
+        data if len(data) > 1 else data[0],
         out=out,
         weights=weights,
         recipe=recipe,
@@ -168,7 +169,7 @@ def _show_settings(model: str) -> None:
     say("Give one with --set NAME=VALUE, or in a file with --recipe FILE.")
 
 
-def go_on(data: Path | None, out: Path, given: Mapping[str, Any]) -> None:
+def go_on(data: Sequence[Path] | None, out: Path, given: Mapping[str, Any]) -> None:
     """Resume the run in a folder.
 
     Args:
@@ -189,7 +190,7 @@ def go_on(data: Path | None, out: Path, given: Mapping[str, Any]) -> None:
     _refuse_other_settings(
         settings, {name: v for name, v in given.items() if name not in ("device", "log")}
     )
-    root = Path(settings["data"]) if data is None else data
+    root = list(data) if data else settings["data"]
     tasks = architecture(settings["architecture"]).card.tasks
     dataset = formats.read(root, tasks=tasks)
     left = [name for name in dataset.classes.names if name not in settings["classes"]]

@@ -33,6 +33,7 @@ from maskwright.formats.coco_write import CocoOptions
 from maskwright.formats.drawings import DrawingOptions
 from maskwright.formats.folders import what_is_in
 from maskwright.formats.format import Format
+from maskwright.formats.joined import join, roots_of
 from maskwright.formats.predictions import Predictions, find_predictions
 from maskwright.formats.recast import recast
 from maskwright.formats.yolo_files import YoloOptions
@@ -60,7 +61,7 @@ WRITABLE = tuple(name for name, known in FORMATS.items() if known.writable)
 
 
 def read(
-    path: Path | str,
+    path: Path | str | Sequence[Path | str],
     format: str | None = None,
     ignore: Iterable[str] = (),
     strict: bool = True,
@@ -70,7 +71,8 @@ def read(
     """Read a labelled set, whatever its format.
 
     Args:
-        path: a folder or an annotation file.
+        path: a folder or an annotation file; several of them are read as one set (`joined.join`),
+            also where their names stand in one text, separated as in PATH.
         format: key in `FORMATS`; None detects it.
         ignore: names of classes to leave out: void in class maps, objects and labels dropped.
         strict: refuse the set at the first sample whose files are missing or contradict each
@@ -87,7 +89,10 @@ def read(
         DataError: no layout matches (the text lists the known ones), or the files are at fault.
         ConfigError: no such format, `ignore` names no class, or options of another format.
     """
-    root = Path(path)
+    roots = roots_of(path) if isinstance(path, (str, Path)) else tuple(map(Path, path))
+    if len(roots) != 1:
+        return _read_several(roots, format, ignore, strict, options, tasks)
+    (root,) = roots
     if not root.exists():
         raise DataError(f"{root} does not exist; expected a folder of images and annotations.")
     if format is not None:
@@ -106,6 +111,30 @@ def read(
     notes = [f"{root} is read as {chosen}: {seen.pop(chosen)}."]
     notes += [f"It also holds {why}; read it with format {name!r}." for name, why in seen.items()]
     return replace(dataset, notes=(*notes, *dataset.notes))
+
+
+def _read_several(
+    roots: Sequence[Path],
+    format: str | None,
+    ignore: Iterable[str],
+    strict: bool,
+    options: object,
+    tasks: Collection[Task],
+) -> Dataset:
+    if not roots:
+        raise ConfigError("expected a labelled set to read, got none.")
+    ignored, found, known = frozenset(ignore), [], set()
+    for root in roots:
+        own = read(root, format, (), strict, options, tasks)
+        known |= set(own.classes.names)
+        left = ignored & set(own.classes.names)
+        found.append(read(root, format, left, strict, options, tasks) if left else own)
+    if ignored - known:
+        raise ConfigError(
+            f"no class {sorted(ignored - known)[0]!r} to ignore; the classes of these sets are "
+            f"{', '.join(sorted(known))}."
+        )
+    return join(found)
 
 
 def write(
@@ -215,10 +244,12 @@ __all__ = [
     "Predictions",
     "YoloOptions",
     "format_of",
+    "join",
     "options_for",
     "read",
     "read_predictions",
     "recast",
     "require_writable",
+    "roots_of",
     "write",
 ]

@@ -28,7 +28,7 @@ DEFAULT_OUT = Path("runs/train")
 
 
 def train(
-    data: Dataset | Path | str,
+    data: Dataset | Path | str | Sequence[Path | str],
     model: str | None = None,
     *,
     out: Path | str = DEFAULT_OUT,
@@ -49,7 +49,8 @@ def train(
         maskwright.train("data", budget="30m", out="runs/mine", loss="ce + dice")
 
     Args:
-        data: the labelled set: a folder, a COCO file, or what `maskwright.read` gave.
+        data: the labelled set: a folder, a COCO file, or what `maskwright.read` gave; several
+            folders are read as one set.
         model: an architecture's name, or a Darknet .cfg of one; that of the recipe, or
             "unet-lite0".
         out: folder of the run.
@@ -89,7 +90,8 @@ def train(
         dataset = data
     else:
         source = data.root if isinstance(data, Dataset) else data
-        refuse_output(Path(out), "run", [Path(source), weights or None])
+        roots = formats.roots_of(source) if isinstance(source, (str, Path)) else source
+        refuse_output(Path(out), "run", [*map(Path, roots), weights or None])
         dataset = formats.read(source, ignore=ignored, tasks=architecture(named).card.tasks)
     if (channels, highest) != (RGB.channels, RGB.highest):
         dataset = with_pixels(dataset, Pixels(channels=channels, highest=highest))

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from maskwright.architectures import architecture
 from maskwright.architectures.checkpoint import describe
-from maskwright.architectures.contract import SemanticNetwork
+from maskwright.architectures.contract import PixelNetwork
 from maskwright.core import machine
 from maskwright.core.card import ModelCard
 from maskwright.core.resize import Border, Fit, Resize
@@ -105,7 +105,7 @@ class Setup:
         )
         self.network.freeze(*config.freeze)
         self.network.to(self.device).to(memory_format=torch.channels_last)
-        if isinstance(self.network, SemanticNetwork):
+        if isinstance(self.network, PixelNetwork):
             self.network.pixel_loss = pixel_loss(config.loss)  # whose needs the cache must meet
         self.tasks: tuple[Task, ...] = architecture(config.architecture).card.tasks
         self.validation = labelled(
@@ -125,7 +125,7 @@ class Setup:
         self.share = self.processes.share(config.batch)
         self.class_weights = class_weights(self.cache.pixels_NK, config.class_power)
         weights_K = torch.from_numpy(self.class_weights).to(self.device)
-        if isinstance(self.network, SemanticNetwork):
+        if isinstance(self.network, PixelNetwork):
             self.network.pixel_loss = pixel_loss(config.loss, weights_K)
         self.config = config
 
@@ -165,7 +165,7 @@ class Setup:
         measured = {}
         if scores is not None:
             measured["validation"] = {
-                "data": self.dataset.root.name,
+                "data": self.dataset.name,
                 "images": scores.images,
                 "headline": scores.headline().name,
                 **scores.row(),
@@ -183,7 +183,7 @@ class Setup:
                 fill=self.dataset.pixels.grey,
             ),
             measured=measured,
-            training={"step": step, "seed": self.config.seed, "data": self.dataset.root.name},
+            training={"step": step, "seed": self.config.seed, "data": self.dataset.name},
             licence=self.licence,
         )
         return describe(card, self.network)
