@@ -21,6 +21,7 @@ from maskwright.architectures import (
     hrnetv2,
     lraspp,
     maskrcnn,
+    multinet,
     ocr,
     pspnet,
     segformer,
@@ -358,6 +359,17 @@ _SPARSEINSTS = {
     for name, settings in sparseinst.VARIANTS.items()
 }
 
+_MULTINETS = {
+    name: Architecture(
+        network=multinet.MultiNet,
+        config=config,
+        card=multinet.CARD,
+        tiny=multinet.tiny if config.encoder == "vgg" else multinet.tiny_resnet,
+        input_size=(384, 1248),
+    )
+    for name, config in multinet.VARIANTS.items()
+}
+
 ARCHITECTURES: dict[str, Architecture] = {
     **_UNETS,
     **_BISENETS,
@@ -379,6 +391,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     **_SOLOS,
     **_YOLOS,
     **_SPARSEINSTS,
+    **_MULTINETS,
 }
 """Name -> class, sizes, card. Nothing is built before it is asked for."""
 
