@@ -19,6 +19,7 @@ from maskwright.architectures import (
     fcn,
     fully_connected,
     hrnetv2,
+    josn,
     lraspp,
     maskrcnn,
     multinet,
@@ -363,11 +364,24 @@ _MULTINETS = {
     name: Architecture(
         network=multinet.MultiNet,
         config=config,
-        card=multinet.CARD,
-        tiny=multinet.tiny if config.encoder == "vgg" else multinet.tiny_resnet,
+        card=card,
+        tiny=tiny if config.labels else multinet.tiny_pair,
         input_size=(384, 1248),
     )
     for name, config in multinet.VARIANTS.items()
+    for card in (multinet.CARD if config.labels else multinet.PAIR_CARD,)
+    for tiny in (multinet.tiny if config.encoder == "vgg" else multinet.tiny_resnet,)
+}
+
+_JOSNS = {
+    name: Architecture(
+        network=josn.JOSN,
+        config=config,
+        card=josn.CARD,
+        tiny=josn.tiny,
+        input_size=(384, 1280),
+    )
+    for name, config in josn.VARIANTS.items()
 }
 
 ARCHITECTURES: dict[str, Architecture] = {
@@ -392,6 +406,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     **_YOLOS,
     **_SPARSEINSTS,
     **_MULTINETS,
+    **_JOSNS,
 }
 """Name -> class, sizes, card. Nothing is built before it is asked for."""
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -254,21 +254,24 @@ def _labels(config: MultiNetConfig, inside: int) -> Labels:
     return Labels(inside, config.label_width, classes, config.grid)
 
 
-_RESNETS: dict[str, tuple[int, ...]] = {"resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3)}
-VARIANTS = {
+_RESNET_WIDTHS = (64, 128, 256, 512)
+_LABELLED = {
     "multinet-vgg": MultiNetConfig(),
     "multinet-vgg-small": MultiNetConfig(
         widths=SMALL_WIDTHS, depths=SMALL_DEPTHS, fc_width=256, early_width=64, hidden=128,
         label_width=32,
     ),
-    **{
-        f"multinet-{name}": MultiNetConfig(
-            encoder="resnet", widths=(64, 128, 256, 512), depths=depths
-        )
-        for name, depths in _RESNETS.items()
-    },
+    "multinet-resnet50": MultiNetConfig(
+        encoder="resnet", widths=_RESNET_WIDTHS, depths=(3, 4, 6, 3)
+    ),
+    "multinet-resnet101": MultiNetConfig(
+        encoder="resnet", widths=_RESNET_WIDTHS, depths=(3, 4, 23, 3)
+    ),
 }  # fmt: skip
-"""By name."""
+VARIANTS = _LABELLED | {
+    f"{name}-pair": replace(config, labels=False) for name, config in _LABELLED.items()
+}
+"""By name; a pair has pixels and objects, and no labels."""
 
 
 def tiny(classes: int) -> MultiNet:
@@ -290,6 +293,11 @@ def tiny_resnet(classes: int) -> MultiNet:
             hidden=64, early_width=24, second_width=32, label_width=16, grid=(2, 2), slots=12,
         )
     )  # fmt: skip
+
+
+def tiny_pair(classes: int) -> MultiNet:
+    """`tiny` without labels."""
+    return MultiNet(replace(tiny(classes).sizes, labels=False))
 
 
 _NAMES = (
@@ -359,3 +367,5 @@ CARD = Card(
     "which nothing was recorded; here it is that of VGG. The dense layer of the labels reads a "
     "fixed grid of cells: the map of an image of another size is resized to it.",
 )  # fmt: skip
+PAIR_CARD = replace(CARD, tasks=("semantic", "boxes"))
+"""Of a network without labels."""
