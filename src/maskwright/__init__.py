@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from maskwright.core.errors import MaskwrightError
     from maskwright.export.by_name import export
     from maskwright.formats import read, write
+    from maskwright.jobs.merge_panoptic import merge_panoptic
     from maskwright.runtimes import Predictor, Tiled, load, stream
     from maskwright.training.by_name import train
     from maskwright.training.callbacks import Callback
@@ -44,6 +45,7 @@ __all__ = [
     "evaluate",
     "export",
     "load",
+    "merge_panoptic",
     "read",
     "stream",
     "train",
@@ -59,6 +61,7 @@ _WHERE = {
     "convert": "maskwright.api",
     "evaluate": "maskwright.api",
     "load": "maskwright.runtimes",
+    "merge_panoptic": "maskwright.jobs.merge_panoptic",
     "read": "maskwright.formats",
     "stream": "maskwright.runtimes",
     "train": "maskwright.training.by_name",

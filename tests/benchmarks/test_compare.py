@@ -22,6 +22,7 @@ from maskwright.architectures.encoders.imagenet import PACKAGES
 from maskwright.benchmarks import ComparisonRow, answers, compare_models, pareto, pareto_names
 from maskwright.benchmarks.candidates import (
     SMALL,
+    SMALL_JOINT,
     SMALL_OBJECTS,
     find_candidates,
     trial_config,
@@ -234,15 +235,17 @@ def _script(path: Path, line: str) -> str:
 
 
 def test_small_names_a_variant_of_each_family_that_exists():
-    every = {"small": SMALL, "small-objects": SMALL_OBJECTS}
+    every = {"small": SMALL, "small-objects": SMALL_OBJECTS, "small-joint": SMALL_JOINT}
     for group, names in every.items():
         assert find_candidates([group]) == names
         assert set(names) <= set(ARCHITECTURES)
+    group_of = {("semantic",): SMALL, ("instances",): SMALL_OBJECTS, ("boxes",): SMALL_OBJECTS}
     papers = {
-        entry.card.title: entry.card.tasks == ("semantic",) for entry in ARCHITECTURES.values()
+        (entry.card.title, group_of.get(entry.card.tasks, SMALL_JOINT))
+        for entry in ARCHITECTURES.values()
     }
-    for names, pixels in ((SMALL, True), (SMALL_OBJECTS, False)):
-        own = {title for title, semantic in papers.items() if semantic == pixels}
+    for names in every.values():
+        own = {title for title, group in papers if group == names}
         assert {ARCHITECTURES[name].card.title for name in names} == own
 
 

@@ -20,6 +20,7 @@ from typing import Any
 import families_attention
 import families_classic
 import families_encoder
+import families_joint
 import families_objects
 import families_sparseinst
 import torch
@@ -347,6 +348,10 @@ FAMILIES: dict[str, Family] = {
     **{
         pattern: Family(from_reference=from_reference, build=build, run=run)
         for pattern, (from_reference, build, run) in families_objects.PORTS.items()
+    },
+    **{
+        pattern: Family(from_reference=from_reference, build=build, run=run)
+        for pattern, (from_reference, build, run) in families_joint.PORTS.items()
     },
     r"SparseInst.*": Family(
         from_reference=sparseinst.CARD.from_reference,

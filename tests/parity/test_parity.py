@@ -71,6 +71,8 @@ NAMES = (
     "sparseinst-r50vd-base",
     "sparseinst-r50vd-giam",
     "sparseinst-r50vd-dcn-giam",
+    "multinet-vgg",
+    "multinet-resnet50",
 )
 
 NOT_PORTED = ("yolo26n-seg",)

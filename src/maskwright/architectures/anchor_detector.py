@@ -22,7 +22,7 @@ from maskwright.core.errors import ConfigError
 from maskwright.layers.anchor_cells import anchor_cells, decode_cells
 from maskwright.layers.anchors import by_place
 from maskwright.layers.boxes import clip_boxes
-from maskwright.layers.suppression import best, kept_by_class, rows_at
+from maskwright.layers.suppression import distinct_objects
 from maskwright.losses.cross_entropy import at_least_float32
 from maskwright.losses.object_truth import object_truths
 from maskwright.losses.targets import Targets
@@ -126,15 +126,8 @@ class AnchorDetector(Network):
         logits_BNK = told_BNV[..., 5:]
         chances_BNK = logits_BNK.softmax(dim=-1) if self.sizes.exclusive else logits_BNK.sigmoid()
         chances_BN, class_ids_BN = (told_BNV[..., 4:5].sigmoid() * chances_BNK).max(dim=-1)
-        scores_BQ, places_BQ = best(chances_BN, min(chances_BN.shape[1], self.sizes.candidates))
-        boxes_BQ4, class_ids_BQ = rows_at(boxes_BN4, places_BQ), rows_at(class_ids_BN, places_BQ)
-        stays_BQ = kept_by_class(boxes_BQ4, scores_BQ, class_ids_BQ, self.sizes.overlap)
-        scores_BM, chosen_BM = best(scores_BQ * stays_BQ, self.sizes.slots)
-        return {
-            "boxes": rows_at(boxes_BQ4, chosen_BM),
-            "scores": scores_BM,
-            "class_ids": rows_at(class_ids_BQ, chosen_BM).to(torch.int32),
-        }
+        limits = self.sizes.candidates, self.sizes.overlap, self.sizes.slots
+        return distinct_objects(boxes_BN4, chances_BN, class_ids_BN, *limits).to_dict()
 
 
 def answer_layer(inside: int, config: AnchorSettings) -> nn.Conv2d:

@@ -19,8 +19,10 @@ from maskwright.architectures import (
     fcn,
     fully_connected,
     hrnetv2,
+    josn,
     lraspp,
     maskrcnn,
+    multinet,
     ocr,
     pspnet,
     segformer,
@@ -388,6 +390,30 @@ _SPARSEINSTS = {
     for name, settings in sparseinst.VARIANTS.items()
 }
 
+_MULTINETS = {
+    name: Architecture(
+        network=multinet.MultiNet,
+        config=config,
+        card=card,
+        tiny=tiny if config.labels else multinet.tiny_pair,
+        input_size=(384, 1248),
+    )
+    for name, config in multinet.VARIANTS.items()
+    for card in (multinet.CARD if config.labels else multinet.PAIR_CARD,)
+    for tiny in (multinet.tiny if config.encoder == "vgg" else multinet.tiny_resnet,)
+}
+
+_JOSNS = {
+    name: Architecture(
+        network=josn.JOSN,
+        config=config,
+        card=josn.CARD,
+        tiny=josn.tiny,
+        input_size=(384, 1280),
+    )
+    for name, config in josn.VARIANTS.items()
+}
+
 ARCHITECTURES: dict[str, Architecture] = {
     **_UNETS,
     **_BISENETS,
@@ -410,6 +436,8 @@ ARCHITECTURES: dict[str, Architecture] = {
     **_YOLOS,
     **_DARKNETS,
     **_SPARSEINSTS,
+    **_MULTINETS,
+    **_JOSNS,
 }
 """Name -> class, sizes, card. Nothing is built before it is asked for."""
 

@@ -333,7 +333,7 @@ class SemanticNetwork(PixelNetwork):
 
         The ids are uint8, int32 above 255 classes.
         """
-        return {"class_map": class_map_of(self._logits(images_B3HW))}
+        return {"class_map": best_classes(self._logits(images_B3HW))}
 
     def deploy_probabilities(self, images_B3HW: Tensor) -> dict[str, Tensor]:
         """uint8 RGB -> {"class_map": BHW, "probabilities": float32 BKHW}, of the same logits.
@@ -342,8 +342,8 @@ class SemanticNetwork(PixelNetwork):
         """
         logits_BKHW = self._logits(images_B3HW)
         return {
-            "class_map": class_map_of(logits_BKHW),
-            "probabilities": _softmax(logits_BKHW.float()),
+            "class_map": best_classes(logits_BKHW),
+            "probabilities": softmax_of(logits_BKHW.float()),
         }
 
     def _logits(self, images_B3HW: Tensor) -> Tensor:
@@ -351,14 +351,14 @@ class SemanticNetwork(PixelNetwork):
         return resize_logits(logits_BKhw, (images_B3HW.shape[-2], images_B3HW.shape[-1]))
 
 
-def _softmax(logits_BKHW: Tensor) -> Tensor:
+def softmax_of(logits_BKHW: Tensor) -> Tensor:
     """Over the classes, spelled out: ONNX Runtime's own over channels takes 5 times as long."""
     raised_BKHW = (logits_BKHW - logits_BKHW.amax(dim=1, keepdim=True)).exp()
     return raised_BKHW / raised_BKHW.sum(dim=1, keepdim=True)
 
 
-def class_map_of(logits_BKHW: Tensor) -> Tensor:
-    """The best class of each pixel, [B, H, W]: uint8, int32 above 255 classes."""
+def best_classes(logits_BKHW: Tensor) -> Tensor:
+    """The best class of each pixel [B, H, W]: uint8, int32 above 255 classes."""
     dtype = torch.uint8 if logits_BKHW.shape[1] <= 255 else torch.int32
     return logits_BKHW.argmax(dim=1).to(dtype)
 

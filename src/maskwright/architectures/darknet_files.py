@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -60,25 +61,25 @@ def parse_darknet(
     """
     numbers = _numbers(data)
     with torch.device("meta"):
-        one, two = (_detector(name, classes, options) for classes in (1, 2))
-    counts = [sum(_layer_counts(network)) for network in (one, two)]
+        two, three = (_detector(name, classes, options) for classes in (2, 3))
+    counts = [sum(_layer_counts(network)) for network in (two, three)]
     more = counts[1] - counts[0]
-    classes, rest = divmod(len(numbers) - counts[0], more)
-    if classes >= 0 and not rest:
+    further, rest = divmod(len(numbers) - counts[0], more)
+    if further >= -1 and not rest:
         with torch.device("meta"):
-            network = _detector(name, 1 + classes, options)
+            network = _detector(name, 2 + further, options)
         return _tensors(network, numbers, len(network.file_order()))
     ends, total = {0: 0}, 0
-    for place, count in enumerate(_layer_counts(one)):
+    for place, count in enumerate(_layer_counts(two)):
         total += count
         ends[total] = place + 1
     if len(numbers) not in ends or not ends[len(numbers)]:
         raise ModelFileError(
-            f"{path} holds {len(numbers)} numbers, expected {counts[0]} of {name} with one class, "
-            f"{more} more for each further one, or as many as end with a convolution. Choose the "
+            f"{path} holds {len(numbers)} numbers, expected {counts[0]} of {name} with two "
+            f"classes, {more} more for each further one, or as many as end with a convolution. Choose the "
             "architecture and the settings that it was trained with (a .cfg as --model has them)."
         )
-    return _tensors(one, numbers, ends[len(numbers)])
+    return _tensors(two, numbers, ends[len(numbers)])
 
 
 def _detector(name: str, classes: int, options: Mapping[str, Any] | None) -> AnchorDetector:
@@ -94,7 +95,7 @@ def _detector(name: str, classes: int, options: Mapping[str, Any] | None) -> Anc
 def _numbers(data: bytes) -> Tensor:
     major, minor, _ = struct.unpack_from("<3i", data)
     start = 20 if 10 * major + minor >= SEEN_IN_64_BITS else 16
-    return torch.frombuffer(bytearray(data[start:]), dtype=torch.float32)
+    return torch.from_numpy(np.frombuffer(data, "<f4", offset=start).astype(np.float32))
 
 
 def _layer_names(network: AnchorDetector, place: str) -> list[str]:

@@ -23,13 +23,13 @@ from torch import Tensor, nn
 from maskwright.architectures.anchor_detector import AnchorDetector, Anchors, AnchorSettings
 from maskwright.architectures.contract import (
     Card,
-    PixelNetwork,
     Published,
-    class_map_of,
+    best_classes,
     resize_logits,
 )
 from maskwright.architectures.encoders.darknet_tiny import LeakyConv, TinyCSP, TinyCSPConfig
 from maskwright.architectures.renaming import rename
+from maskwright.architectures.several_tasks import SeveralTasks, TaskSettings
 from maskwright.architectures.yolov4_tiny import (
     ANSWERS,
     ENCODER_PLACES,
@@ -41,7 +41,6 @@ from maskwright.architectures.yolov4_tiny import (
 from maskwright.layers.conv import ConvNormAct
 from maskwright.losses.cross_entropy import at_least_float32
 from maskwright.losses.targets import Targets
-from maskwright.losses.task_weights import TaskWeights
 
 ANCHORS: tuple[Anchors, ...] = (
     ((30, 224), (69, 112), (116, 212)),
@@ -51,38 +50,31 @@ ANCHORS: tuple[Anchors, ...] = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class YOEOConfig(AnchorSettings):
+class YOEOConfig(AnchorSettings, TaskSettings):
     """Sizes; the defaults are the authors'.
 
     Attributes:
         classes: K, of boxes and of the class map.
         map_classes: of the class map, where they are others; 0: K.
         width: C of the first convolution; all others follow from it.
-        box_weight, map_weight: of the two tasks' losses.
-        learnt_weights: whether these two only begin there (`losses.TaskWeights`).
     """
 
     classes: int = 3
     map_classes: int = 0
     anchors: tuple[Anchors, ...] = ANCHORS
     width: int = 32
-    box_weight: float = 1.0
-    map_weight: float = 1.0
-    learnt_weights: bool = False
 
     def __post_init__(self) -> None:
         self.require_maps(len(STRIDES))
 
 
-class YOEO(AnchorDetector, PixelNetwork):
+class YOEO(AnchorDetector, SeveralTasks):
     """An encoder, two maps of anchors, and a decoder to the input's resolution."""
 
     def __init__(self, config: YOEOConfig) -> None:
         super().__init__(config, TinyCSP(TinyCSPConfig(width=config.width)))
         self.neck = TinyNeck(config, config.width, whole=True)
         self.decoder = _Decoder(config.width, config.map_classes or config.classes)
-        weights = {"boxes": config.box_weight, "semantic": config.map_weight}
-        self.task_weights = TaskWeights(weights, config.learnt_weights)
 
     def forward(self, images_B3HW: Tensor) -> dict[str, Tensor]:
         """RGB 0..1 -> "told_BNV" of all anchors, their "cells_N5", and "logits" BKHW."""
@@ -98,19 +90,14 @@ class YOEO(AnchorDetector, PixelNetwork):
         known_BHW = targets.class_map_BHW
         if known_BHW is not None:
             logits_BKHW = resize_logits(logits_BKHW, known_BHW.shape[-2:])
-        pixels = self.pixel_loss(logits_BKHW, targets)
-        tasks = {"boxes": torch.stack(list(boxes.values())).sum(), "semantic": pixels}
-        return {
-            **boxes,
-            "pixels": pixels,
-            "total": self.task_weights(tasks, labelled_tasks(targets)),
-        }
+        pixels = {"pixels": self.pixel_loss(logits_BKHW, targets)}
+        return self.weighted({"semantic": pixels, "boxes": boxes}, targets)
 
     def deploy(self, images_B3HW: Tensor) -> dict[str, Tensor]:
         """uint8 RGB -> boxes, scores and class_ids of `slots` objects, and "class_map" BHW."""
         outputs = self(self.normalise(images_B3HW))
         size = (images_B3HW.shape[-2], images_B3HW.shape[-1])
-        return {**self.objects(outputs, size), "class_map": class_map_of(outputs["logits"])}
+        return {**self.objects(outputs, size), "class_map": best_classes(outputs["logits"])}
 
     def file_order(self) -> tuple[str, ...]:
         """As in the authors' file."""
@@ -119,16 +106,6 @@ class YOEO(AnchorDetector, PixelNetwork):
     def head_prefixes(self) -> tuple[str, ...]:
         """The last convolutions of both tasks."""
         return ("neck.coarse.1.", "neck.fine.1.", "decoder.classify.")
-
-
-def labelled_tasks(targets: Targets) -> frozenset[str]:
-    """Of "boxes" and "semantic", those that an image of the batch is labelled for."""
-    found = set()
-    if targets.objects_known_B is not None and bool(targets.objects_known_B.any()):
-        found.add("boxes")
-    if targets.class_map_BHW is not None and bool((targets.class_map_BHW != targets.void).any()):
-        found.add("semantic")
-    return frozenset(found)
 
 
 class _Decoder(nn.Module):

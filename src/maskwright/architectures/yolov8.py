@@ -42,7 +42,7 @@ from maskwright.layers.cross_stage import (
     PositionSensitiveAttention,
     ResidualPair,
 )
-from maskwright.layers.suppression import best, kept_by_class, rows_at
+from maskwright.layers.suppression import distinct_objects, rows_at
 from maskwright.losses.object_truth import object_truths
 from maskwright.losses.targets import Targets
 
@@ -183,21 +183,13 @@ class YOLOv8(Network):
         outputs = self(images)
         chances_BA, class_ids_BA = outputs["class_logits_BAK"].sigmoid().max(dim=-1)
         boxes_BA4 = clip_boxes(losses.decode(outputs), size)
-        count = min(chances_BA.shape[1], self.sizes.candidates)
-        scores_BQ, places_BQ = best(chances_BA, count)
-        boxes_BQ4, class_ids_BQ = rows_at(boxes_BA4, places_BQ), rows_at(class_ids_BA, places_BQ)
-        stays_BQ = kept_by_class(boxes_BQ4, scores_BQ, class_ids_BQ, self.sizes.overlap)
-        scores_BM, chosen_BM = best(scores_BQ * stays_BQ, self.sizes.slots)
-        boxes_BM4 = rows_at(boxes_BQ4, chosen_BM)
-        answer = {
-            "boxes": boxes_BM4,
-            "scores": scores_BM,
-            "class_ids": rows_at(class_ids_BQ, chosen_BM).to(torch.int32),
-        }
-        if self.sizes.prototypes:
-            own_BMP = rows_at(outputs["coefficients_BAP"], rows_at(places_BQ, chosen_BM))
-            answer["masks"] = self._masks(outputs["prototypes_BPhw"], own_BMP, boxes_BM4, size)
-        return answer
+        limits = self.sizes.candidates, self.sizes.overlap, self.sizes.slots
+        found = distinct_objects(boxes_BA4, chances_BA, class_ids_BA, *limits)
+        if not self.sizes.prototypes:
+            return found.to_dict()
+        own_BMP = rows_at(outputs["coefficients_BAP"], found.places_BM)
+        masks = self._masks(outputs["prototypes_BPhw"], own_BMP, found.boxes_BM4, size)
+        return {**found.to_dict(), "masks": masks}
 
     def _masks(
         self, prototypes_BPhw: Tensor, own_BMP: Tensor, boxes_BM4: Tensor, size: Sequence[int]

@@ -56,7 +56,14 @@ SMALL_OBJECTS = (
 )
 """The same of those that find objects."""
 
-_GROUPS = {"small": SMALL, "small-objects": SMALL_OBJECTS}
+SMALL_JOINT = (
+    "multinet-vgg-small",
+    "multinet-vgg-small-pair",
+    "josn-small",
+)
+"""The same of those that answer several tasks at once, of which a set must have all."""
+
+_GROUPS = {"small": SMALL, "small-objects": SMALL_OBJECTS, "small-joint": SMALL_JOINT}
 
 _RECIPE: dict[str, Any] = {
     "lr": 1e-3,
@@ -71,7 +78,7 @@ rare classes weigh more, or a thin one would be left out within minutes."""
 
 
 def find_candidates(names: Sequence[str]) -> tuple[str, ...]:
-    """Names -> keys of `ARCHITECTURES`, each once; "small" and "small-objects" stand for many.
+    """Names -> keys of `ARCHITECTURES`, each once; "small" and its like stand for many.
 
     Raises:
         ConfigError: none, or an unknown one.
@@ -84,7 +91,7 @@ def find_candidates(names: Sequence[str]) -> tuple[str, ...]:
     if not found:
         raise ConfigError(
             f"expected models to compare, got none; name some of {', '.join(ARCHITECTURES)}, or "
-            '"small" (or "small-objects") for a small variant of every family.'
+            '"small" (or "small-objects", "small-joint") for a small variant of every family.'
         )
     return tuple(found)
 

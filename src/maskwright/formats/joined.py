@@ -45,7 +45,7 @@ def join(sets: Sequence[Dataset]) -> Dataset:
         raise ConfigError(
             f"expected sets of images of one kind, got {' and '.join(sorted(kinds))}."
         )
-    classes = _union([one.classes for one in sets])
+    classes = union_of([one.classes for one in sets])
     trained = any("train" in one.splits for one in sets)
     splits: dict[str, list[Sample]] = {}
     notes = [note for one in sets for note in one.notes]
@@ -94,7 +94,7 @@ class _Recast:
         return recast(self.sample.read_truth(), self.ids, self.classes)
 
 
-def _union(each: Sequence[Classes]) -> Classes:
+def union_of(each: Sequence[Classes]) -> Classes:
     """Names in the order in which they come; the first colour of each, a thing where any says so.
 
     A class called "background" is the first, as in every set that has it.

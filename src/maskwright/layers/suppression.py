@@ -1,9 +1,11 @@
 """Non-maximum suppression as one operation of a fixed shape, in torch and in exported graphs.
 
-Legend: B images, N candidates, K slots.
+Legend: B images, N candidates, K or M slots.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -53,6 +55,56 @@ def kept_by_class(
     span = boxes_BN4.amax(dim=(1, 2), keepdim=True) - lowest + 1
     apart_BN4 = boxes_BN4 - lowest + class_ids_BN.unsqueeze(-1).to(boxes_BN4.dtype) * span
     return kept(apart_BN4, scores_BN, threshold)
+
+
+class Found(NamedTuple):
+    """Objects in slots.
+
+    Attributes:
+        boxes_BM4: xyxy.
+        scores_BM: falling; 0: an empty slot.
+        class_ids_BM: int32.
+        places_BM: int64, which candidate each is.
+    """
+
+    boxes_BM4: Tensor
+    scores_BM: Tensor
+    class_ids_BM: Tensor
+    places_BM: Tensor
+
+    def to_dict(self) -> dict[str, Tensor]:
+        """As networks answer boxes."""
+        return {"boxes": self.boxes_BM4, "scores": self.scores_BM, "class_ids": self.class_ids_BM}
+
+
+def distinct_objects(
+    boxes_BN4: Tensor,
+    scores_BN: Tensor,
+    class_ids_BN: Tensor,
+    candidates: int,
+    overlap: float,
+    slots: int,
+) -> Found:
+    """The best candidates, of which those of one class that overlap are one object.
+
+    Args:
+        boxes_BN4: xyxy; their coordinates are finite.
+        scores_BN: 0..1.
+        class_ids_BN: integers from 0.
+        candidates: most that meet.
+        overlap: IoU above which the lower score of a class goes.
+        slots: M.
+    """
+    scores_BQ, places_BQ = best(scores_BN, min(scores_BN.shape[1], candidates))
+    boxes_BQ4, class_ids_BQ = rows_at(boxes_BN4, places_BQ), rows_at(class_ids_BN, places_BQ)
+    stays_BQ = kept_by_class(boxes_BQ4, scores_BQ, class_ids_BQ, overlap)
+    scores_BM, chosen_BM = best(scores_BQ * stays_BQ, slots)
+    return Found(
+        boxes_BM4=rows_at(boxes_BQ4, chosen_BM),
+        scores_BM=scores_BM,
+        class_ids_BM=rows_at(class_ids_BQ, chosen_BM).to(torch.int32),
+        places_BM=rows_at(places_BQ, chosen_BM),
+    )
 
 
 def best(scores_BN: Tensor, count: int) -> tuple[Tensor, Tensor]:

@@ -77,7 +77,7 @@ def from_caffe(weights: Mapping[str, Tensor], stages: str, bgr: bool = True) -> 
         renamed[name] = tensor
     first = f"{stages}.0.0.conv.weight"
     if bgr and first in renamed:
-        renamed[first] = _for_rgb(renamed[first])
+        renamed[first] = for_rgb(renamed[first])
     return renamed
 
 
@@ -90,7 +90,8 @@ def rgb_images(images_B3HW: Tensor) -> Tensor:
     return images_B3HW / _units(images_B3HW)
 
 
-def _for_rgb(weight_C3kk: Tensor) -> Tensor:
+def for_rgb(weight_C3kk: Tensor) -> Tensor:
+    """Weights of a convolution for BGR 0..255 -> for RGB in units of IMAGENET_STD."""
     weight_C3kk = weight_C3kk.flip(1)
     return weight_C3kk * _units(weight_C3kk)
 
