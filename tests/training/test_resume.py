@@ -12,6 +12,7 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from shapes import Listener, config, make_dataset, quick, rows, script_headlines, tensors
@@ -29,7 +30,7 @@ from maskwright.training import (
     resume,
     train,
 )
-from maskwright.training.state import load_state
+from maskwright.training.state import Counters, RunState, load_state, save_state
 
 STEPS = 17
 # drop path draws from torch's generator in every step; AdamW, averages, channels last
@@ -189,6 +190,18 @@ def test_the_time_before_counts(dataset, tmp_path):
     result = resume(dataset, folder)
     assert 1000 < result.seconds < 1500
     assert 1000 < float(rows(folder)[-1]["seconds"]) < 1500
+
+
+def test_a_state_holds_scores_of_a_detector_that_found_nothing(tmp_path):
+    numbers = {
+        "best.objects.iou.boxes": torch.from_numpy(np.zeros(0)),
+        "network.weight": torch.arange(6.0).view(2, 3).T,
+    }
+    save_state(tmp_path / "state", RunState(counters=Counters(), tensors=numbers))
+    again = load_state(tmp_path / "state").tensors
+    assert {*again} == {*numbers}
+    assert all(torch.equal(again[name], tensor) for name, tensor in numbers.items())
+    assert again["network.weight"].stride() == (1, 3)
 
 
 def test_a_finished_run_is_left_as_it_is(unbroken, dataset):
