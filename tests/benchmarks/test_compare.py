@@ -22,6 +22,7 @@ from maskwright.architectures.encoders.imagenet import PACKAGES
 from maskwright.benchmarks import ComparisonRow, answers, compare_models, pareto, pareto_names
 from maskwright.benchmarks.candidates import (
     SMALL,
+    SMALL_BOXES,
     SMALL_JOINT,
     SMALL_OBJECTS,
     find_candidates,
@@ -235,11 +236,16 @@ def _script(path: Path, line: str) -> str:
 
 
 def test_small_names_a_variant_of_each_family_that_exists():
-    every = {"small": SMALL, "small-objects": SMALL_OBJECTS, "small-joint": SMALL_JOINT}
+    every = {
+        "small": SMALL,
+        "small-objects": SMALL_OBJECTS,
+        "small-boxes": SMALL_BOXES,
+        "small-joint": SMALL_JOINT,
+    }
     for group, names in every.items():
         assert find_candidates([group]) == names
         assert set(names) <= set(ARCHITECTURES)
-    group_of = {("semantic",): SMALL, ("instances",): SMALL_OBJECTS, ("boxes",): SMALL_OBJECTS}
+    group_of = {("semantic",): SMALL, ("instances",): SMALL_OBJECTS, ("boxes",): SMALL_BOXES}
     papers = {
         (entry.card.title, group_of.get(entry.card.tasks, SMALL_JOINT))
         for entry in ARCHITECTURES.values()

@@ -76,8 +76,9 @@ def parse_darknet(
     if len(numbers) not in ends or not ends[len(numbers)]:
         raise ModelFileError(
             f"{path} holds {len(numbers)} numbers, expected {counts[0]} of {name} with two "
-            f"classes, {more} more for each further one, or as many as end with a convolution. Choose the "
-            "architecture and the settings that it was trained with (a .cfg as --model has them)."
+            f"classes, {more} more for each further one, or as many as end with a convolution. "
+            "Choose the architecture and the settings that it was trained with (a .cfg as --model "
+            "has them)."
         )
     return _tensors(two, numbers, ends[len(numbers)])
 

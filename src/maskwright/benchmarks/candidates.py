@@ -54,16 +54,25 @@ SMALL_OBJECTS = (
     "yolov8n-seg",
     "yolo11n-seg",
 )
-"""The same of those that find objects."""
+"""The same of those that find objects' masks."""
+
+SMALL_BOXES = ("yolov8n", "yolo11n", "yolov4-tiny", "tiny-yolov2", "yolo-lite")
+"""The same of those that find objects' boxes."""
 
 SMALL_JOINT = (
     "multinet-vgg-small",
     "multinet-vgg-small-pair",
     "josn-small",
+    "yoeo",
 )
 """The same of those that answer several tasks at once, of which a set must have all."""
 
-_GROUPS = {"small": SMALL, "small-objects": SMALL_OBJECTS, "small-joint": SMALL_JOINT}
+_GROUPS = {
+    "small": SMALL,
+    "small-objects": SMALL_OBJECTS,
+    "small-boxes": SMALL_BOXES,
+    "small-joint": SMALL_JOINT,
+}
 
 _RECIPE: dict[str, Any] = {
     "lr": 1e-3,
