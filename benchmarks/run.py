@@ -39,6 +39,7 @@ MEASUREMENTS = {
     "startup": "how long a command takes before it does anything",
     "synthesis": "generated images a second",
     "tiling": "what tiles cost on a large image, in time and memory",
+    "tracking": "identities over the frames of our own scenes, beside supervision's ByteTrack",
     "ultralytics-scores": "AP by its two protocols, beside the tools' own answers",
 }
 """Name -> what is measured; the module's name is the same with "_" for "-"."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from maskwright.export.by_name import export
     from maskwright.formats import read, write
     from maskwright.jobs.merge_panoptic import merge_panoptic
+    from maskwright.jobs.tracking import Tracker
     from maskwright.runtimes import Predictor, Tiled, load, stream
     from maskwright.training.by_name import train
     from maskwright.training.callbacks import Callback
@@ -40,6 +41,7 @@ __all__ = [
     "Sample",
     "Segmentation",
     "Tiled",
+    "Tracker",
     "compare",
     "convert",
     "evaluate",
@@ -57,6 +59,7 @@ _WHERE = {
     "MaskwrightError": "maskwright.core.errors",
     "Predictor": "maskwright.runtimes",
     "Tiled": "maskwright.runtimes",
+    "Tracker": "maskwright.jobs.tracking",
     "compare": "maskwright.api",
     "convert": "maskwright.api",
     "evaluate": "maskwright.api",

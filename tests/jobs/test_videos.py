@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import signal
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -255,3 +256,31 @@ def test_what_can_not_be_meant(tmp_path, clip):
     with pytest.raises(DataError, match="does not exist"):
         predict_video(predictor(), tmp_path / "none.mp4", tmp_path / "o")
     assert not (tmp_path / "o").exists()
+
+
+STEPS = itertools.count()
+
+
+def moving(input_B3HW):
+    """Two objects that move, told in turns in either order."""
+    number = next(STEPS)
+    left, right = BOX, np.roll(BOX, 20, axis=1)
+    masks = [np.roll(left, -number, axis=1), np.roll(right, number % 3, axis=1)]
+    order = [0, 1] if number % 2 else [1, 0]
+    boxes = [[10 - number, 5, 30 - number, 20], [30 + number % 3, 5, 50 + number % 3, 20]]
+    return {
+        "boxes": np.array([[boxes[k] for k in order]], np.float32),
+        "scores": np.array([[0.8, 0.7]], np.float32),
+        "class_ids": np.array([[2, 2]]),
+        "masks": np.stack([masks[k] for k in order])[None],
+    }
+
+
+def test_objects_keep_their_numbers_in_the_lines(tmp_path, clip):
+    watched = Predictor(replace(CARD, tasks=("instances",)), moving, {})
+    done = predict_video(watched, clip, tmp_path / "o", limit=8, video=False)
+    lefts = set()
+    for line in lines_of(done.lines):
+        assert sorted(one["track"] for one in line["objects"]) == [1, 2]
+        lefts.add(min(line["objects"], key=lambda one: one["box"][0])["track"])
+    assert len(lefts) == 1

@@ -224,6 +224,7 @@ def _draw_labels(
     for index in sorted(range(len(instances)), key=importance, reverse=True):
         instance = instances[index]
         name = classes.names[instance.class_id] + (" (crowd)" if instance.crowd else "")
+        name += "" if instance.track_id is None else f" #{instance.track_id}"
         text = _label_text(name, instance.score)
         place = _free_place(
             _pixels_of(instance, picture.shape), chip_size(text, scale), taken, (height, width)

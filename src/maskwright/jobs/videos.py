@@ -8,7 +8,7 @@ import re
 import time
 import warnings
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from maskwright.core.plain import plain_objects
 from maskwright.formats.class_ids import write_classes
 from maskwright.jobs.inspect import Progress
 from maskwright.jobs.reel import Reel
+from maskwright.jobs.tracking import Tracker
 from maskwright.runtimes.capture import camera_number
 from maskwright.runtimes.predictor import Predictor
 from maskwright.runtimes.stream import TIMEOUT, Stream, StreamResult, check_settings, open_source
@@ -68,6 +69,7 @@ def predict_video(
     every: int = 1,
     limit: int | None = None,
     video: bool = True,
+    tracker: Tracker | None = None,
     opacity: float = 0.5,
     timeout: float = TIMEOUT,
     progress: Progress | None = None,
@@ -83,7 +85,8 @@ def predict_video(
     from the start), "age" (seconds from the frame's arrival to its answer), "dropped" and "damaged"
     (so far), "size" [height, width]; and of what the network answers "shares" (class -> share of
     the pixels; the rest is void), "objects" (each "class", "box" as x1, y1, x2, y2 in pixels,
-    "score", "mask" as COCO's compressed run lengths), "labels" (class -> score).
+    "score", "track" (the identity, the same in all frames), "mask" as COCO's compressed run
+    lengths), "labels" (class -> score).
 
     Args:
         predictor: what `runtimes.load` returned, or `Tiled` of it.
@@ -93,6 +96,8 @@ def predict_video(
         every: answer each so-manieth frame only.
         limit: end after so many answers.
         video: whether to write the annotated one.
+        tracker: gives objects the identities that stand under "track" and choose their shades; a
+            new one for each source. None: `Tracker()`.
         opacity: of its tint, 0..1.
         timeout: seconds without a frame after which a camera or an address has stopped.
         progress: called after each frame, with a total of 0 where it isn't known.
@@ -119,7 +124,9 @@ def predict_video(
         lines.open("w", encoding="utf-8") as table,
     ):
         run = _Run(results, hold)
-        for result in run.answers(limit):
+        tracker = tracker or Tracker()
+        for seen in run.answers(limit):
+            result = replace(seen, found=tracker.update(seen.found))
             table.write(json.dumps(frame_line(result), ensure_ascii=False) + "\n")
             if reel is not None:
                 reel.add(_picture(result, opacity), _place(result, results, reel.rate, every))
