@@ -7,17 +7,17 @@ import struct
 import numpy as np
 import pytest
 import torch
+from box_truths import box_truth
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchvision.ops import box_iou
 
 from maskwright.architectures import build, yolov4_tiny
 from maskwright.architectures.anchor_losses import anchor_losses, assign_anchors
-from maskwright.architectures.darknet_files import parse_darknet, read_cfg
+from maskwright.architectures.darknet_files import read_cfg
 from maskwright.architectures.encoders import EncoderSettings, create_encoder
 from maskwright.core.errors import ConfigError, ModelFileError
 from maskwright.layers.anchor_cells import anchor_cells, decode_cells
-from maskwright.losses import ObjectTruth
 from maskwright.training import read_initial_weights
 
 ANCHORS = ((10, 14), (30, 20), (60, 80))
@@ -25,17 +25,6 @@ ANCHORS = ((10, 14), (30, 20), (60, 80))
 
 def cells(height: int = 3, width: int = 4, stride: int = 32) -> torch.Tensor:
     return anchor_cells((height, width), stride, ANCHORS, torch.zeros(()).view(1))
-
-
-def truth(boxes: list[list[float]], crowds: list[list[float]] | None = None) -> ObjectTruth:
-    return ObjectTruth(
-        known=True,
-        boxes_N4=torch.tensor(boxes).reshape(-1, 4),
-        class_ids_N=torch.arange(len(boxes)) % 3,
-        masks_NHW=None,
-        has_mask_N=torch.zeros(len(boxes), dtype=torch.bool),
-        crowds_M4=torch.tensor(crowds or []).reshape(-1, 4),
-    )
 
 
 def test_a_box_is_told_from_its_cell_and_anchor():
@@ -89,7 +78,7 @@ def test_losses_are_those_of_the_equations(exclusive):
     torch.manual_seed(0)
     told_NV = torch.randn(36, 8, dtype=torch.float64)
     cells_N5 = cells().double()
-    own = truth([[10, 10, 40, 60], [70.0, 30, 90, 44]], crowds=[[96.0, 64, 128, 96]])
+    own = box_truth([[10, 10, 40, 60], [70, 30, 90, 44]], [0, 1], crowds=[[96, 64, 128, 96]])
     found = anchor_losses(told_NV[None], cells_N5, [own], 1.0, exclusive)
     objects = assign_anchors(cells_N5, own.boxes_N4.double()).tolist()
     boxes = decode_cells(told_NV[:, :4], cells_N5)
@@ -120,7 +109,7 @@ def test_losses_are_those_of_the_equations(exclusive):
 
 
 def test_the_truth_itself_costs_nothing():
-    own = truth([[10.0, 10, 40, 60]])
+    own = box_truth([[10, 10, 40, 60]], [0])
     cells_N5 = cells()
     told_NV = torch.full((36, 8), -30.0)
     told_NV[:, :2] = 0
@@ -150,7 +139,7 @@ def test_features_of_the_encoders(name, size):
 def darknet_bytes(network, order, header=(0, 2, 5), seen=64) -> bytes:
     """As Darknet writes: of each convolution its norm or biases, then its weights."""
     state = network.state_dict()
-    parts = [struct.pack("<3i", *header), struct.pack("<q" if header[1] >= 2 else "<i", seen)]
+    parts = [struct.pack("<3i", *header), struct.pack("<i" if header[:2] < (0, 2) else "<q", seen)]
     for place in order:
         if f"{place}.norm.weight" in state:
             names = [f"{place}.norm.{n}" for n in ("bias", "weight", "running_mean", "running_var")]
@@ -182,10 +171,7 @@ def test_darknet_weights_load(tmp_path, header, classes):
         if "running" in name:
             buffer.copy_(torch.rand_like(buffer) + 0.5)
     path = tmp_path / "x.weights"
-    path.write_bytes(darknet_bytes(network, ORDER, header=(*header[:2], header[2])))
-    if header[0] == 1:  # version 1.0 has a long count, too
-        data = darknet_bytes(network, ORDER, header=(0, 2, 0))
-        path.write_bytes(struct.pack("<3i", *header) + data[12:])
+    path.write_bytes(darknet_bytes(network, ORDER, header))
     found = read_initial_weights(path, "yolov4-tiny", {"width": 8})
     state = network.state_dict()
     counters = {name for name in state if name.endswith("num_batches_tracked")}
@@ -217,13 +203,17 @@ def test_chains_load(tmp_path):
 
 
 def test_other_numbers_are_told(tmp_path):
-    network = build("yolov4-tiny", classes=4, width=8)
-    data = darknet_bytes(network, ORDER)
-    with pytest.raises(ModelFileError, match=r"holds \d+ numbers, expected \d+ of yolov4-tiny"):
-        parse_darknet("x.weights", data + b"\0" * 4, "yolov4-tiny", {"width": 8})
-    with pytest.raises(ModelFileError, match="holds"):
-        parse_darknet("x.weights", data[:20], "yolov4-tiny", {"width": 8})
+    data = darknet_bytes(build("yolov4-tiny", classes=4, width=8), ORDER)
     path = tmp_path / "x.weights"
+    for wrong, message in (
+        (data + b"\0" * 4, r"holds \d+ numbers, expected \d+ of yolov4-tiny"),
+        (data[:20], "holds 0 numbers"),
+        (data[:-1], "ends within a number"),
+        (data[:-4] + struct.pack("<f", np.nan), "not finite"),
+    ):
+        path.write_bytes(wrong)
+        with pytest.raises(ModelFileError, match=message):
+            read_initial_weights(path, "yolov4-tiny", {"width": 8})
     path.write_bytes(data)
     with pytest.raises(ModelFileError, match="one of Darknet's detectors"):
         read_initial_weights(path, "unet")

@@ -7,40 +7,26 @@ from dataclasses import replace
 
 import pytest
 import torch
+from box_truths import box_truth
 
 from maskwright.architectures import josn
 from maskwright.architectures import josn_losses as losses
 from maskwright.core.errors import ConfigError
-from maskwright.losses import ObjectTruth, Targets
+from maskwright.layers.anchor_cells import decode_cells
+from maskwright.losses import Targets
 
 STRIDE = josn.STRIDE
 PRIORS = ((16.0, 16.0), (40.0, 24.0), (20.0, 60.0))
 
 
-def truth(boxes, ids, crowds=()) -> ObjectTruth:
-    return ObjectTruth(
-        known=True,
-        boxes_N4=torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
-        class_ids_N=torch.tensor(ids, dtype=torch.int64),
-        masks_NHW=None,
-        has_mask_N=torch.zeros(len(ids), dtype=torch.bool),
-        crowds_M4=torch.tensor(crowds, dtype=torch.float32).reshape(-1, 4),
-    )
-
-
-OBJECTS = truth(
+OBJECTS = box_truth(
     [[10, 8, 50, 30], [30, 4, 52, 60], [64, 30, 95, 63]], [0, 2, 1], crowds=[[0, 60, 60, 96]]
 )
 
 
 def priors(rows=3, columns=4) -> torch.Tensor:
     return torch.tensor(
-        [
-            [x * STRIDE, y * STRIDE, *prior]
-            for y in range(rows)
-            for x in range(columns)
-            for prior in PRIORS
-        ]
+        [[x, y, STRIDE, *prior] for y in range(rows) for x in range(columns) for prior in PRIORS]
     )
 
 
@@ -52,7 +38,7 @@ def outputs(seed=0, batch=1) -> dict[str, torch.Tensor]:
         "offsets_BN4": 0.5 * torch.randn((batch, count, 4), generator=generator),
         "objectness_BN": torch.randn((batch, count), generator=generator),
         "class_logits_BNK": torch.randn((batch, count, 3), generator=generator),
-        "priors_N4": priors(),
+        "cells_N5": priors(),
     }
 
 
@@ -62,9 +48,9 @@ def sigmoid(x: float) -> float:
 
 def box_of(offsets, prior) -> tuple[float, float, float, float]:
     """Figure 3 of YOLO9000."""
-    x = prior[0] + STRIDE * sigmoid(offsets[0])
-    y = prior[1] + STRIDE * sigmoid(offsets[1])
-    width, height = prior[2] * math.exp(offsets[2]), prior[3] * math.exp(offsets[3])
+    x = STRIDE * (prior[0] + sigmoid(offsets[0]))
+    y = STRIDE * (prior[1] + sigmoid(offsets[1]))
+    width, height = prior[3] * math.exp(offsets[2]), prior[4] * math.exp(offsets[3])
     return x - width / 2, y - height / 2, x + width / 2, y + height / 2
 
 
@@ -99,18 +85,18 @@ def learnt_by_loops(objects) -> dict[int, int]:
 
 def test_boxes_are_decoded():
     said = outputs()
-    decoded_N4 = losses.decode(said["offsets_BN4"], said["priors_N4"], STRIDE)[0]
+    decoded_N4 = decode_cells(said["offsets_BN4"], said["cells_N5"])[0]
     wanted = [box_of(*one) for one in zip(said["offsets_BN4"][0].tolist(), priors().tolist())]
     torch.testing.assert_close(decoded_N4, torch.tensor(wanted))
 
 
 def test_what_is_encoded_is_decoded():
-    given = losses.assign(OBJECTS.boxes_N4, priors(), STRIDE)
+    given = losses.assign(OBJECTS.boxes_N4, priors())
     own_Q4 = priors()[given.priors_Q]
     wanted_Q4 = OBJECTS.boxes_N4[given.objects_Q]
-    told_Q4 = losses.encode(wanted_Q4, own_Q4, STRIDE)
+    told_Q4 = losses.encode(wanted_Q4, own_Q4)
     offsets_Q4 = torch.cat([told_Q4[:, :2].logit(), told_Q4[:, 2:]], dim=1)
-    torch.testing.assert_close(losses.decode(offsets_Q4, own_Q4, STRIDE), wanted_Q4)
+    torch.testing.assert_close(decode_cells(offsets_Q4, own_Q4), wanted_Q4)
 
 
 CROWDED = [[33.0, 33, 60, 60 + n] for n in range(1, 3)] + [[40.0, 33, 62, 60], [36.0, 36, 50, 50]]
@@ -119,25 +105,25 @@ CROWDED = [[33.0, 33, 60, 60 + n] for n in range(1, 3)] + [[40.0, 33, 62, 60], [
 
 @pytest.mark.parametrize("objects", [OBJECTS.boxes_N4.tolist(), CROWDED, []])
 def test_an_object_is_learnt_by_the_prior_of_its_shape(objects):
-    given = losses.assign(torch.tensor(objects).reshape(-1, 4), priors(), STRIDE)
+    given = losses.assign(torch.tensor(objects).reshape(-1, 4), priors())
     found = dict(zip(given.priors_Q.tolist(), given.objects_Q.tolist()))
     assert found == learnt_by_loops(objects)
     assert len(found) == min(len(objects), len(PRIORS))
 
 
 def test_a_middle_on_the_far_edge_is_in_the_last_cell():
-    given = losses.assign(torch.tensor([[120.0, 90, 136, 102]]), priors(), STRIDE)
+    given = losses.assign(torch.tensor([[120.0, 90, 136, 102]]), priors())
     assert given.priors_Q.tolist() == [11 * len(PRIORS)]
 
 
 def test_losses_of_boxes():
     said = outputs(batch=2)
     near = [40.0, 66, 60, 90]
-    told_14 = losses.encode(torch.tensor([near]), priors()[28:29], STRIDE)
+    told_14 = losses.encode(torch.tensor([near]), priors()[28:29])
     # the cell's second prior answers it as well, though the first one learns it
     said["offsets_BN4"][0, 28] = torch.cat([told_14[0, :2].logit(), told_14[0, 2:]])
-    objects = truth([*OBJECTS.boxes_N4.tolist(), near], [0, 2, 1, 1], [[100.0, 0, 128, 20]])
-    terms = losses.box_losses(said, [objects, replace(OBJECTS, known=False)], STRIDE)
+    objects = box_truth([*OBJECTS.boxes_N4.tolist(), near], [0, 2, 1, 1], [[100.0, 0, 128, 20]])
+    terms = losses.box_losses(said, [objects, replace(OBJECTS, known=False)])
     learnt = learnt_by_loops(objects.boxes_N4.tolist())
     boxes = objectness = classes = 0.0
     ignored = 0
@@ -148,9 +134,9 @@ def test_losses_of_boxes():
         if place in learnt:
             true = objects.boxes_N4[learnt[place]].tolist()
             middle = (true[0] + true[2]) / 2, (true[1] + true[3]) / 2
-            wanted = [(middle[0] - prior[0]) / STRIDE, (middle[1] - prior[1]) / STRIDE,
-                      math.log((true[2] - true[0]) / prior[2]),
-                      math.log((true[3] - true[1]) / prior[3])]  # fmt: skip
+            wanted = [middle[0] / STRIDE - prior[0], middle[1] / STRIDE - prior[1],
+                      math.log((true[2] - true[0]) / prior[3]),
+                      math.log((true[3] - true[1]) / prior[4])]  # fmt: skip
             told = [sigmoid(offsets[0]), sigmoid(offsets[1]), *offsets[2:]]
             boxes += 5 * sum((a - b) ** 2 for a, b in zip(told, wanted))
             objectness += (chance - iou(own, true)) ** 2
@@ -192,7 +178,7 @@ def test_odd_sizes_are_answered_whole(size):
     assert answer["class_map"].shape == (1, *size)
     assert torch.equal(answer["probabilities"].argmax(dim=1), answer["class_map"].long())
     cells = math.ceil(size[0] / STRIDE) * math.ceil(size[1] / STRIDE)
-    assert outputs_of["priors_N4"].shape == (3 * cells, 4)
+    assert outputs_of["cells_N5"].shape == (3 * cells, 5)
     assert outputs_of["class_logits_BNK"].shape == (1, 3 * cells, 3)
 
 
@@ -203,7 +189,7 @@ def test_priors_stand_in_the_order_of_the_boxes():
         network.detect.boxes.weight.zero_()
         network.detect.boxes.bias.zero_()[14] = 9.0
         found = network(torch.randn(1, 3, 96, 128))
-    torch.testing.assert_close(found["priors_N4"], priors())
+    torch.testing.assert_close(found["cells_N5"], priors())
     sure_N = found["objectness_BN"][0] > 1
     assert sure_N.nonzero().flatten().tolist() == list(range(2, 36, 3))
 

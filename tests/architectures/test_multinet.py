@@ -8,28 +8,19 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
+from box_truths import box_truth
 
 from maskwright.architectures import multinet, multinet_parts
 from maskwright.architectures import multinet_losses as losses
 from maskwright.architectures.encoders.same_resnet import SameResNet
 from maskwright.core.errors import ConfigError
-from maskwright.losses import ObjectTruth, Targets, cross_entropy
+from maskwright.losses import ObjectTruth, Targets
+from maskwright.losses.choice import pixel_loss
 
 STRIDE = 32
 
 
-def truth(boxes, ids, crowds=()) -> ObjectTruth:
-    return ObjectTruth(
-        known=True,
-        boxes_N4=torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
-        class_ids_N=torch.tensor(ids, dtype=torch.int64),
-        masks_NHW=None,
-        has_mask_N=torch.zeros(len(ids), dtype=torch.bool),
-        crowds_M4=torch.tensor(crowds, dtype=torch.float32).reshape(-1, 4),
-    )
-
-
-OBJECTS = truth(
+OBJECTS = box_truth(
     [[10, 8, 50, 60], [30, 4, 90, 40], [64, 30, 95, 63]], [0, 2, 1], crowds=[[100, 70, 120, 90]]
 )
 
@@ -133,14 +124,20 @@ def test_labels_share_the_truth():
 
 
 def test_pixels_of_untold_classes_are_void():
+    """Also where the loss weighs every class, told or not."""
     logits_BKHW = torch.randn(1, 2, 4, 4, generator=torch.Generator().manual_seed(0))
     class_map_BHW = torch.arange(16).view(1, 4, 4) % 4
     told_BHW = class_map_BHW.where(class_map_BHW < 2, 255)
-    told = losses.told_pixels(Targets(class_map_BHW=class_map_BHW), 2)
-    found = cross_entropy(logits_BKHW, told)
-    wanted = cross_entropy(logits_BKHW, Targets(class_map_BHW=told_BHW))
-    assert found == wanted
-    assert found > 0
+    network = multinet.tiny(4)
+    for loss, weights_K in (("ce", None), ("weighted-ce", torch.tensor([1.0, 3.0, 2.0, 5.0]))):
+        network.pixel_loss = pixel_loss(loss, weights_K)
+        found = network.pixel_term(logits_BKHW, Targets(class_map_BHW=class_map_BHW))["pixels"]
+        alone = pixel_loss(loss, None if weights_K is None else weights_K[:2])
+        wanted = alone(logits_BKHW, Targets(class_map_BHW=told_BHW))
+        torch.testing.assert_close(found, wanted)
+        assert found > 0
+    with pytest.raises(ConfigError, match="expected class maps of the 4 classes at most, got 5"):
+        network.pixel_term(torch.zeros(1, 5, 4, 4), Targets(class_map_BHW=class_map_BHW))
 
 
 @pytest.mark.parametrize("part", ["class_map_BHW", "labels_BC", "boxes"])

@@ -39,8 +39,3 @@ def test_a_task_without_labels_learns_no_weight():
     total.backward()
     assert weights.uncertainties["b"].grad == 0
     assert weights.uncertainties["a"].grad != 0
-
-
-def test_learnt_weights_are_not_decayed():
-    weights = TaskWeights({"a": 1.0}, learnt=True)
-    assert set(weights.no_weight_decay()) == {name for name, _ in weights.named_parameters()}

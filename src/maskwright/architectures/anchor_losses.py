@@ -78,7 +78,7 @@ def _image_sums(
     each_Q = complete_box_iou_loss(boxes_N4[found], wanted_Q4)
     with torch.no_grad():
         wanted_N = boxes_N4.new_zeros(len(boxes_N4))
-        wanted_N[found] = _overlaps(boxes_N4[found], wanted_Q4)
+        wanted_N[found] = box_iou(boxes_N4[found], wanted_Q4).diagonal()
         known_N = (objects_N >= 0) | ~_undecided(boxes_N4, truth)
     objectness_N = F.binary_cross_entropy_with_logits(told_NV[:, 4], wanted_N, reduction="none")
     class_ids_Q = truth.class_ids_N[objects_N[found]]
@@ -105,9 +105,8 @@ def assign_anchors(cells_N5: Tensor, boxes_G4: Tensor) -> Tensor:
         cells_N5: of `layers.anchor_cells`.
         boxes_G4: xyxy.
     """
-    objects_N = torch.full((len(cells_N5),), -1, dtype=torch.int64, device=cells_N5.device)
     if not len(boxes_G4):
-        return objects_N
+        return torch.full((len(cells_N5),), -1, dtype=torch.int64, device=cells_N5.device)
     boxes_G4 = boxes_G4.to(cells_N5.dtype)
     middle_G2, sides_G2 = (boxes_G4[:, :2] + boxes_G4[:, 2:]) / 2, boxes_G4[:, 2:] - boxes_G4[:, :2]
     cell_GN2 = (middle_G2[:, None] / cells_N5[None, :, 2:3]).floor()
@@ -120,16 +119,7 @@ def assign_anchors(cells_N5: Tensor, boxes_G4: Tensor) -> Tensor:
     best_GN = overlap_GN == overlap_GN.amax(dim=1, keepdim=True)
     wants_GN = torch.where(holds_GN & (alike_GN | best_GN), overlap_GN, -1.0)
     highest_N, object_N = wants_GN.max(dim=0)
-    return torch.where(highest_N >= 0, object_N, objects_N)
-
-
-def _overlaps(boxes_Q4: Tensor, wanted_Q4: Tensor) -> Tensor:
-    """IoU of each pair."""
-    low = torch.maximum(boxes_Q4[:, :2], wanted_Q4[:, :2])
-    high = torch.minimum(boxes_Q4[:, 2:], wanted_Q4[:, 2:])
-    common_Q = (high - low).clamp_min(0).prod(dim=1)
-    areas = ((one[:, 2:] - one[:, :2]).prod(dim=1) for one in (boxes_Q4, wanted_Q4))
-    return common_Q / (sum(areas) - common_Q).clamp_min(1e-9)
+    return torch.where(highest_N >= 0, object_N, -1)
 
 
 def _undecided(boxes_N4: Tensor, truth: ObjectTruth) -> Tensor:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from maskwright.architectures.anchor_detector import AnchorDetector
 from maskwright.architectures.modifications import rebuild
+from maskwright.architectures.weights import read_model_file
 from maskwright.core.errors import ConfigError, ModelFileError
 
 Section = tuple[str, dict[str, str]]
@@ -34,16 +35,21 @@ STRIDED = 5
 """Halvings of a chain."""
 
 
-def is_darknet(data: bytes) -> bool:
-    """Whether bytes begin as a `.weights` file does; it has no sign of its own."""
-    if len(data) < 20 or len(data) % 4:
+def is_darknet(path: Path | str) -> bool:
+    """Whether a file begins as a `.weights` file does; that has no sign of its own."""
+    try:
+        with Path(path).open("rb") as file:
+            head = file.read(20)
+    except OSError:  # told by whoever reads it
         return False
-    major, minor, revision = struct.unpack_from("<3i", data)
+    if len(head) < 20:
+        return False
+    major, minor, revision = struct.unpack_from("<3i", head)
     return major in (0, 1) and 0 <= minor < 10 and 0 <= revision < 100
 
 
-def parse_darknet(
-    path: Path | str, data: bytes, name: str, options: Mapping[str, Any] | None = None
+def read_darknet(
+    path: Path | str, name: str, options: Mapping[str, Any] | None = None
 ) -> dict[str, Tensor]:
     """The tensors of a `.weights` file under our names.
 
@@ -51,15 +57,14 @@ def parse_darknet(
     as those of an encoder do.
 
     Args:
-        path: for messages.
-        data: of the file.
+        path: of a file that `is_darknet`.
         name: of an architecture that is a detector of Darknet's.
         options: its settings that differ from its own, without classes.
 
     Raises:
         ModelFileError: other numbers than the network has.
     """
-    numbers = _numbers(data)
+    numbers = _numbers(path, read_model_file(path))
     with torch.device("meta"):
         two, three = (_detector(name, classes, options) for classes in (2, 3))
     counts = [sum(_layer_counts(network)) for network in (two, three)]
@@ -93,9 +98,14 @@ def _detector(name: str, classes: int, options: Mapping[str, Any] | None) -> Anc
     return network
 
 
-def _numbers(data: bytes) -> Tensor:
+def _numbers(path: Path | str, data: bytes) -> Tensor:
     major, minor, _ = struct.unpack_from("<3i", data)
     start = 20 if 10 * major + minor >= SEEN_IN_64_BITS else 16
+    if (len(data) - start) % 4:
+        raise ModelFileError(
+            f"{path} ends within a number ({len(data)} bytes): it is truncated; copy it again from "
+            "its source."
+        )
     return torch.from_numpy(np.frombuffer(data, "<f4", offset=start).astype(np.float32))
 
 

@@ -26,12 +26,12 @@ from maskwright.architectures.contract import (
     Card,
     Published,
     best_classes,
-    softmax_of,
 )
 from maskwright.architectures.encoders.resnet import ResNet, ResNetConfig
 from maskwright.architectures.several_tasks import SeveralTasks, TaskSettings
 from maskwright.architectures.sizes import require_lengths, require_positive
 from maskwright.core.errors import ConfigError
+from maskwright.layers.anchor_cells import anchor_cells, decode_cells
 from maskwright.layers.anchors import by_place
 from maskwright.layers.boxes import clip_boxes
 from maskwright.layers.conv import ConvNormAct
@@ -107,8 +107,7 @@ class JOSN(SeveralTasks):
 
         Returns:
             "logits" [B, K, H, W]; of each prior "offsets_BN4", "objectness_BN" and
-            "class_logits_BNK", logits; and "priors_N4": x and y of the cell's corner, width and
-            height, in pixels.
+            "class_logits_BNK", logits; and "cells_N5", the cell and the prior of each.
         """
         fine_BChw8, middle_BChw16, coarse_BChw32 = self.encoder(images_B3HW)[2:]
         size = (images_B3HW.shape[-2], images_B3HW.shape[-1])
@@ -120,21 +119,12 @@ class JOSN(SeveralTasks):
     def losses(self, outputs: Mapping[str, Tensor], targets: Targets) -> dict[str, Tensor]:
         """Pixels, boxes, objectness, classes of the objects; "total" their sum."""
         truths = object_truths(targets, outputs["offsets_BN4"])
-        pixels = {"pixels": self.pixel_loss(at_least_float32(outputs["logits"]), targets)}
-        boxes = losses.box_losses(outputs, truths, STRIDE)
+        pixels = self.pixel_term(outputs["logits"], targets)
+        boxes = losses.box_losses(outputs, truths)
         return self.weighted({"semantic": pixels, "boxes": boxes}, targets)
 
-    def deploy(self, images_B3HW: Tensor) -> dict[str, Tensor]:
-        """uint8 RGB -> class_map; boxes, scores, class_ids of `slots` objects."""
-        return self._answer(images_B3HW)[0]
-
-    def deploy_probabilities(self, images_B3HW: Tensor) -> dict[str, Tensor]:
-        """`deploy` with "probabilities", float32 BKHW."""
-        answer, logits_BKHW = self._answer(images_B3HW)
-        return {**answer, "probabilities": softmax_of(logits_BKHW.float())}
-
-    def _answer(self, images_B3HW: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-        """What `deploy` gives, and the logits of the pixels."""
+    def answer(self, images_B3HW: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """uint8 RGB -> class_map; boxes, scores, class_ids of `slots` objects; and logits."""
         size = (images_B3HW.shape[-2], images_B3HW.shape[-1])
         outputs = self(self.normalise(images_B3HW))
         objects = self._objects(outputs, size)
@@ -145,7 +135,7 @@ class JOSN(SeveralTasks):
         chances_BNK = at_least_float32(outputs["class_logits_BNK"]).softmax(dim=-1)
         own_BN, class_ids_BN = chances_BNK.max(dim=-1)
         chances_BN = own_BN * at_least_float32(outputs["objectness_BN"]).sigmoid()
-        boxes_BN4 = losses.decode(outputs["offsets_BN4"], outputs["priors_N4"], STRIDE)
+        boxes_BN4 = decode_cells(at_least_float32(outputs["offsets_BN4"]), outputs["cells_N5"])
         boxes_BN4 = clip_boxes(boxes_BN4, size)
         limits = self.sizes.candidates, self.sizes.overlap, self.sizes.slots
         return distinct_objects(boxes_BN4, chances_BN, class_ids_BN, *limits).to_dict()
@@ -190,23 +180,14 @@ class _Boxes(nn.Module):
             "offsets_BN4": told_BN5[..., :4],
             "objectness_BN": told_BN5[..., 4],
             "class_logits_BNK": by_place(self.classes(seen_BChw32), kinds),
-            "priors_N4": self._places(coarse_BChw32),
+            "cells_N5": anchor_cells(
+                (height, width),
+                STRIDE,
+                self.priors,
+                # half precision can't count so far
+                at_least_float32(coarse_BChw32[:1, :1, :1, :1]).detach(),
+            ),
         }
-
-    def _places(self, coarse_BChw32: Tensor) -> Tensor:
-        """Corners of the cells and their priors, in the order of `by_place`, [N, 4]."""
-        height, width = coarse_BChw32.shape[-2:]
-        # half precision can't count so far
-        like = at_least_float32(coarse_BChw32[:1, :1, :1, :1]).detach()
-        rows_h, columns_w = (
-            torch.arange(count, dtype=like.dtype, device=like.device) * STRIDE
-            for count in (height, width)
-        )
-        y_hw, x_hw = torch.meshgrid(rows_h, columns_w, indexing="ij")
-        corners_hw12 = torch.stack([x_hw, y_hw], dim=-1).unsqueeze(2)
-        shape = (height, width, len(self.priors), 2)
-        priors_P2 = like.new_tensor(self.priors)
-        return torch.cat([corners_hw12.expand(shape), priors_P2.expand(shape)], dim=-1).view(-1, 4)
 
 
 VARIANTS = {

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.ops import box_iou
 
-from maskwright.layers.box_offsets import LARGEST_LOG
+from maskwright.layers.anchor_cells import decode_cells
 from maskwright.layers.boxes import share_inside
 from maskwright.losses.cross_entropy import at_least_float32
 from maskwright.losses.object_truth import ObjectTruth
@@ -48,55 +48,33 @@ class Assignment(NamedTuple):
     objects_Q: Tensor
 
 
-def decode(offsets_BN4: Tensor, priors_N4: Tensor, stride: int) -> Tensor:
-    """Figure 3 of YOLO9000: sigmoids place the middle in its cell, exponentials scale the prior.
-
-    Args:
-        offsets_BN4: [..., N, 4] of x, y, width, height.
-        priors_N4: x and y of the cell's corner, width and height of the prior, in pixels.
-        stride: side of a cell.
-
-    Returns:
-        xyxy [..., N, 4].
-    """
-    offsets_BN4 = at_least_float32(offsets_BN4)
-    middles = priors_N4[:, :2] + offsets_BN4[..., :2].sigmoid() * stride
-    halves = priors_N4[:, 2:] * offsets_BN4[..., 2:].clamp_max(LARGEST_LOG).exp() / 2
-    return torch.cat([middles - halves, middles + halves], dim=-1)
-
-
-def box_losses(
-    outputs: Mapping[str, Tensor], truths: Sequence[ObjectTruth], stride: int
-) -> dict[str, Tensor]:
+def box_losses(outputs: Mapping[str, Tensor], truths: Sequence[ObjectTruth]) -> dict[str, Tensor]:
     """Weighted terms, by the number of objects that are learnt.
 
     Args:
         outputs: of `JOSN.forward`.
         truths: of each image.
-        stride: side of a cell.
     """
     used = {name: at_least_float32(outputs[name]) for name in USED}
     sums_4 = (torch.stack([tensor.sum() for tensor in used.values()]).sum() * 0).expand(4)
-    priors_N4 = outputs["priors_N4"].to(used["offsets_BN4"].dtype)
+    cells_N5 = outputs["cells_N5"].to(used["offsets_BN4"].dtype)
     for image, truth in enumerate(truths):
         if truth.known:
             own = {name: tensor[image] for name, tensor in used.items()}
-            sums_4 = sums_4 + _image_sums(own, priors_N4, truth, stride)
+            sums_4 = sums_4 + _image_sums(own, cells_N5, truth)
     (sums_4,) = sum_over_processes(sums_4)
     boxes, objectness, classes, number = sums_4.unbind()
     terms = {"boxes": BOX_WEIGHT * boxes, "objectness": objectness, "classes": classes}
     return {name: one / number.clamp_min(1) for name, one in terms.items()}
 
 
-def _image_sums(
-    own: Mapping[str, Tensor], priors_N4: Tensor, truth: ObjectTruth, stride: int
-) -> Tensor:
+def _image_sums(own: Mapping[str, Tensor], cells_N5: Tensor, truth: ObjectTruth) -> Tensor:
     """Sums over one image, [4]: boxes, objectness, classes; objects."""
     offsets_N4, chance_N = own["offsets_BN4"], own["objectness_BN"].sigmoid()
     objects_O4 = truth.boxes_N4.to(offsets_N4.dtype)
-    priors_Q, objects_Q = assign(objects_O4, priors_N4, stride)
+    priors_Q, objects_Q = assign(objects_O4, cells_N5)
     with torch.no_grad():
-        boxes_N4 = decode(offsets_N4, priors_N4, stride)
+        boxes_N4 = decode_cells(offsets_N4, cells_N5)
         wanted_N = torch.zeros_like(chance_N)
         iou_NO = box_iou(boxes_N4, objects_O4)
         near_N = (iou_NO > NEAR).any(dim=1)
@@ -106,7 +84,7 @@ def _image_sums(
         wanted_N[priors_Q], weight_N[priors_Q] = iou_NO[priors_Q, objects_Q], 1.0
     objectness = ((chance_N - wanted_N) ** 2 * weight_N).sum()
     told_Q4 = torch.cat([offsets_N4[priors_Q, :2].sigmoid(), offsets_N4[priors_Q, 2:]], dim=1)
-    true_Q4 = encode(objects_O4[objects_Q], priors_N4[priors_Q], stride)
+    true_Q4 = encode(objects_O4[objects_Q], cells_N5[priors_Q])
     boxes = ((told_Q4 - true_Q4) ** 2).sum()
     classes = F.cross_entropy(
         own["class_logits_BNK"][priors_Q], truth.class_ids_N[objects_Q], reduction="sum"
@@ -114,33 +92,33 @@ def _image_sums(
     return torch.stack([boxes, objectness, classes, boxes.new_tensor(float(len(priors_Q)))])
 
 
-def encode(objects_Q4: Tensor, priors_Q4: Tensor, stride: int) -> Tensor:
+def encode(objects_Q4: Tensor, cells_Q5: Tensor) -> Tensor:
     """What the priors are to tell, [Q, 4]: places in their cells, 0..1, and logarithms of sides."""
     middles_Q2 = (objects_Q4[:, :2] + objects_Q4[:, 2:]) / 2
-    sides_Q2 = (objects_Q4[:, 2:] - objects_Q4[:, :2]) / priors_Q4[:, 2:]
-    return torch.cat([(middles_Q2 - priors_Q4[:, :2]) / stride, sides_Q2.log()], dim=1)
+    sides_Q2 = (objects_Q4[:, 2:] - objects_Q4[:, :2]) / cells_Q5[:, 3:]
+    return torch.cat([middles_Q2 / cells_Q5[:, 2:3] - cells_Q5[:, :2], sides_Q2.log()], dim=1)
 
 
 @torch.no_grad()
-def assign(objects_O4: Tensor, priors_N4: Tensor, stride: int) -> Assignment:
+def assign(objects_O4: Tensor, cells_N5: Tensor) -> Assignment:
     """Each object is learnt by the prior of its middle's cell whose shape is nearest to its own.
 
     A prior learns one object: large ones choose first, and one that finds all taken isn't learnt.
 
     Args:
         objects_O4: xyxy of some area.
-        priors_N4: x and y of the cell's corner, width and height of the prior, in pixels.
-        stride: side of a cell.
+        cells_N5: of `layers.anchor_cells`.
     """
-    corners_N2 = priors_N4[:, :2]
+    stride, priors_N2 = cells_N5[0, 2], cells_N5[:, 3:]
+    corners_N2 = cells_N5[:, :2] * stride
     # a middle on the frame's far edge belongs to the last cell
     last_2 = corners_N2.amax(dim=0) + stride / 2
     middles_O12 = (
         ((objects_O4[:, :2] + objects_O4[:, 2:]) / 2).clamp_min(0).minimum(last_2)[:, None]
     )
     sides_O12 = (objects_O4[:, 2:] - objects_O4[:, :2])[:, None]
-    common_ON = torch.minimum(sides_O12, priors_N4[:, 2:]).prod(dim=-1)
-    areas_ON = sides_O12.prod(dim=-1) + priors_N4[:, 2:].prod(dim=-1)
+    common_ON = torch.minimum(sides_O12, priors_N2).prod(dim=-1)
+    areas_ON = sides_O12.prod(dim=-1) + priors_N2.prod(dim=-1)
     inside_ON = ((middles_O12 >= corners_N2) & (middles_O12 < corners_N2 + stride)).all(dim=-1)
     shape_ON = (common_ON / (areas_ON - common_ON)).where(inside_ON, -1.0)
     ranked = shape_ON.sort(dim=1, descending=True)
@@ -152,5 +130,5 @@ def assign(objects_O4: Tensor, priors_N4: Tensor, stride: int) -> Assignment:
         free = next((one for one in places[number] if one not in taken), None)
         if free is not None:
             taken[free] = number
-    rows = torch.tensor(list(taken.items()), dtype=torch.int64, device=priors_N4.device)
+    rows = torch.tensor(list(taken.items()), dtype=torch.int64, device=cells_N5.device)
     return Assignment(*rows.view(-1, 2).unbind(dim=1))

@@ -30,7 +30,6 @@ from maskwright.architectures.contract import (
     Card,
     Published,
     best_classes,
-    softmax_of,
 )
 from maskwright.architectures.encoders.vgg import (
     SMALL_DEPTHS,
@@ -174,29 +173,16 @@ class MultiNet(SeveralTasks):
         """Pixels, both looks at the objects, labels; "total" their sum (section 3.4)."""
         truths = object_truths(targets, outputs["boxes_BG4"])
         unseen = self.sizes.classes - (outputs["confidences_BGN"].shape[-1] - 1)
-        logits_BKHW = at_least_float32(outputs["logits"])
-        told = losses.told_pixels(targets, logits_BKHW.shape[1])
         terms = {
-            "semantic": {"pixels": self.pixel_loss(logits_BKHW, told)},
+            "semantic": self.pixel_term(outputs["logits"], targets),
             "boxes": losses.cell_losses(outputs, truths, STRIDE, unseen),
         }
         if "labels_BK" in outputs:
             terms["labels"] = {"labels": losses.label_loss(outputs["labels_BK"], targets)}
         return self.weighted(terms, targets)
 
-    def deploy(self, images_B3HW: Tensor) -> dict[str, Tensor]:
-        """uint8 RGB -> class_map; boxes, scores, class_ids of `slots` objects; labels."""
-        return self._answer(images_B3HW)[0]
-
-    def deploy_probabilities(self, images_B3HW: Tensor) -> dict[str, Tensor]:
-        """`deploy` with "probabilities", float32 BKHW."""
-        answer, logits_BKHW = self._answer(images_B3HW)
-        untold = self.sizes.classes - logits_BKHW.shape[1]
-        chances_BKHW = F.pad(softmax_of(logits_BKHW.float()), (0, 0, 0, 0, 0, untold))
-        return {**answer, "probabilities": chances_BKHW}
-
-    def _answer(self, images_B3HW: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-        """What `deploy` gives, and the logits of the pixels."""
+    def answer(self, images_B3HW: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """uint8 RGB -> class_map; boxes, scores, class_ids of `slots` objects; labels; logits."""
         size = (images_B3HW.shape[-2], images_B3HW.shape[-1])
         outputs = self(self.normalise(images_B3HW))
         answer = {

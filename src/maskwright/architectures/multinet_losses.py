@@ -10,7 +10,6 @@ xyxy in its pixels.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -38,14 +37,6 @@ def decode(boxes_BG4: Tensor, centres_G2: Tensor) -> Tensor:
     middles = centres_G2 + boxes_BG4[..., :2]
     halves = boxes_BG4[..., 2:].clamp_min(0) / 2
     return torch.cat([middles - halves, middles + halves], dim=-1)
-
-
-def told_pixels(targets: Targets, classes: int) -> Targets:
-    """The targets with void in the place of classes that the network doesn't tell of pixels."""
-    known_BHW = targets.class_map_BHW
-    if known_BHW is None:
-        return targets
-    return replace(targets, class_map_BHW=known_BHW.masked_fill(known_BHW >= classes, targets.void))
 
 
 def label_loss(logits_BK: Tensor, targets: Targets) -> Tensor:

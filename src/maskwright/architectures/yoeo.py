@@ -25,7 +25,6 @@ from maskwright.architectures.contract import (
     Card,
     Published,
     best_classes,
-    resize_logits,
 )
 from maskwright.architectures.encoders.darknet_tiny import LeakyConv, TinyCSP, TinyCSPConfig
 from maskwright.architectures.renaming import rename
@@ -39,7 +38,6 @@ from maskwright.architectures.yolov4_tiny import (
     section_rules,
 )
 from maskwright.layers.conv import ConvNormAct
-from maskwright.losses.cross_entropy import at_least_float32
 from maskwright.losses.targets import Targets
 
 ANCHORS: tuple[Anchors, ...] = (
@@ -85,19 +83,17 @@ class YOEO(AnchorDetector, SeveralTasks):
 
     def losses(self, outputs: Mapping[str, Tensor], targets: Targets) -> dict[str, Tensor]:
         """Of the boxes, of the class map ("pixels"), and "total", both weighted."""
+        pixels = self.pixel_term(outputs["logits"], targets)
         boxes = self.box_losses(outputs, targets)
-        logits_BKHW = at_least_float32(outputs["logits"])
-        known_BHW = targets.class_map_BHW
-        if known_BHW is not None:
-            logits_BKHW = resize_logits(logits_BKHW, known_BHW.shape[-2:])
-        pixels = {"pixels": self.pixel_loss(logits_BKHW, targets)}
         return self.weighted({"semantic": pixels, "boxes": boxes}, targets)
 
-    def deploy(self, images_B3HW: Tensor) -> dict[str, Tensor]:
-        """uint8 RGB -> boxes, scores and class_ids of `slots` objects, and "class_map" BHW."""
+    deploy = SeveralTasks.deploy
+
+    def answer(self, images_B3HW: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """uint8 RGB -> boxes, scores and class_ids of `slots` objects, "class_map"; and logits."""
         outputs = self(self.normalise(images_B3HW))
-        size = (images_B3HW.shape[-2], images_B3HW.shape[-1])
-        return {**self.objects(outputs, size), "class_map": best_classes(outputs["logits"])}
+        objects = self.objects(outputs, (images_B3HW.shape[-2], images_B3HW.shape[-1]))
+        return {**objects, "class_map": best_classes(outputs["logits"])}, outputs["logits"]
 
     def file_order(self) -> tuple[str, ...]:
         """As in the authors' file."""

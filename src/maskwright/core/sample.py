@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -108,11 +107,6 @@ class Dataset:
     about: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     ids: bool = False
     left_out: Mapping[str, int] = field(default_factory=dict)
-
-    @property
-    def name(self) -> str:
-        """Of its folder or file, or of all where several are read as one."""
-        return " + ".join(Path(part).name for part in str(self.root).split(os.pathsep))
 
     def split(self, *wanted: str) -> tuple[Sample, ...]:
         """The samples of the first split that exists among `wanted`.

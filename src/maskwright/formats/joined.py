@@ -117,7 +117,6 @@ def union_of(each: Sequence[Classes]) -> Classes:
 def _prefixes(sets: Sequence[Dataset]) -> list[str]:
     """A name for each set, no two alike."""
     names = [one.root.stem or "set" for one in sets]
-    return [
-        name if names.count(name) == 1 else f"{name}-{place + 1}"
-        for place, name in enumerate(names)
-    ]
+    if len(set(names)) == len(names):
+        return names
+    return [f"{place}-{name}" for place, name in enumerate(names, 1)]

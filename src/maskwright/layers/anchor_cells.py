@@ -15,8 +15,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-LARGEST_GROWTH = 10.0
-"""Of the logarithm of a side by its anchor's: e^10 is beyond any image, and finite."""
+from maskwright.layers.box_offsets import LARGEST_LOG
 
 
 def anchor_cells(
@@ -52,5 +51,5 @@ def decode_cells(told_BN4: Tensor, cells_N5: Tensor, sensitivity: float = 1.0) -
     """
     inside_BN2 = told_BN4[..., :2].sigmoid() * sensitivity - (sensitivity - 1) / 2
     middles_BN2 = (inside_BN2 + cells_N5[:, :2]) * cells_N5[:, 2:3]
-    halves_BN2 = told_BN4[..., 2:].clamp(max=LARGEST_GROWTH).exp() * cells_N5[:, 3:] / 2
+    halves_BN2 = told_BN4[..., 2:].clamp(max=LARGEST_LOG).exp() * cells_N5[:, 3:] / 2
     return torch.cat([middles_BN2 - halves_BN2, middles_BN2 + halves_BN2], dim=-1)

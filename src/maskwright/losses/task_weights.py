@@ -49,11 +49,3 @@ class TaskWeights(nn.Module):
             told = 1.0 if name in labelled else 0.0
             terms.append((-uncertainty).exp() * loss + told * uncertainty)
         return torch.stack(terms).sum()
-
-    def no_weight_decay(self) -> tuple[str, ...]:
-        """The uncertainties: zero is not where they belong."""
-        return (
-            ()
-            if self.uncertainties is None
-            else tuple(f"uncertainties.{name}" for name in self.uncertainties)
-        )

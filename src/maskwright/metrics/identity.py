@@ -16,6 +16,7 @@ import numpy as np
 
 from maskwright.core.assignment import best_pairs
 from maskwright.core.parts import Instance
+from maskwright.metrics.matching import box_overlaps
 
 MIN_IOU = 0.5
 """Overlap from which an object is found."""
@@ -119,17 +120,18 @@ def _number(one: Instance) -> int:
 
 def _overlaps(truth: Sequence[Instance], found: Sequence[Instance]) -> np.ndarray:
     """IoU of objects of one class, [N, M]: of masks where both have them, else of boxes."""
-    overlap_NM = np.zeros((len(truth), len(found)))
-    for row, one in enumerate(truth):
-        for column, other in enumerate(found):
-            box, seen = np.array(one.box_xyxy, float), np.array(other.box_xyxy, float)
-            sides = np.minimum(box[2:], seen[2:]) - np.maximum(box[:2], seen[:2])
-            if one.class_id != other.class_id or sides.min() <= 0:
-                continue
-            if one.mask is not None and other.mask is not None:
-                overlap_NM[row, column] = one.mask.iou(other.mask)
-                continue
-            common = float(sides.prod())
-            areas = float((box[2:] - box[:2]).prod() + (seen[2:] - seen[:2]).prod())
-            overlap_NM[row, column] = common / (areas - common)
+    boxes_N4, boxes_M4 = (
+        np.array([one.box_xyxy for one in own], float).reshape(-1, 4) for own in (truth, found)
+    )
+    for boxes in (boxes_N4, boxes_M4):
+        boxes[:, 2:] -= boxes[:, :2]
+    rows, columns = np.indices((len(truth), len(found))).reshape(2, -1)
+    iou_P, _ = box_overlaps(boxes_M4[columns], boxes_N4[rows])
+    overlap_NM = iou_P.reshape(len(truth), len(found))
+    for row, column in np.argwhere(overlap_NM > 0):
+        one, other = truth[row], found[column]
+        if one.class_id != other.class_id:
+            overlap_NM[row, column] = 0.0
+        elif one.mask is not None and other.mask is not None:
+            overlap_NM[row, column] = one.mask.iou(other.mask)
     return overlap_NM

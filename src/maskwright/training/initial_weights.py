@@ -13,11 +13,9 @@ from torch import Tensor
 from maskwright.architectures import architecture, read_card, rebuild
 from maskwright.architectures.channels import adapt_weight, for_channels
 from maskwright.architectures.contract import Checkpoint, Network
-from maskwright.architectures.darknet_files import is_darknet, parse_darknet
+from maskwright.architectures.darknet_files import is_darknet, read_darknet
 from maskwright.architectures.weights import (
-    is_safetensors,
     load_weights,
-    read_model_file,
     read_weights,
     usable,
 )
@@ -110,9 +108,8 @@ def read_initial_weights(
         ConfigError: an unknown architecture.
     """
     entry = architecture(name)
-    data = read_model_file(path)
-    if not is_safetensors(data) and is_darknet(data):
-        tensors = usable(path, parse_darknet(path, data, name, options))
+    if is_darknet(path):
+        tensors = usable(path, read_darknet(path, name, options))
         return InitialWeights(tensors, str(path), _published(path, name))
     tensors = read_weights(path)
     checkpoint, modifications = _own_card(path, name) or (_published(path, name), ())

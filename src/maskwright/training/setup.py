@@ -23,6 +23,7 @@ from maskwright.data.cache import Cache
 from maskwright.data.fingerprint import prints
 from maskwright.data.loader import Draws
 from maskwright.data.sampling import class_weights, draw_order, repeat_factors
+from maskwright.formats import roots_of
 from maskwright.jobs.scores import Scores
 from maskwright.jobs.training_check import check_for_training
 from maskwright.losses.choice import pixel_loss
@@ -165,7 +166,7 @@ class Setup:
         measured = {}
         if scores is not None:
             measured["validation"] = {
-                "data": self.dataset.name,
+                "data": _name_of(self.dataset),
                 "images": scores.images,
                 "headline": scores.headline().name,
                 **scores.row(),
@@ -183,7 +184,7 @@ class Setup:
                 fill=self.dataset.pixels.grey,
             ),
             measured=measured,
-            training={"step": step, "seed": self.config.seed, "data": self.dataset.name},
+            training={"step": step, "seed": self.config.seed, "data": _name_of(self.dataset)},
             licence=self.licence,
         )
         return describe(card, self.network)
@@ -219,6 +220,11 @@ class Setup:
             budget = machine.available_memory() // 3 // self.processes.local
         needs = self.network.needs
         return Cache(samples, len(self.dataset.classes), budget, needs=needs)
+
+
+def _name_of(dataset: Dataset) -> str:
+    """Of its folder or file, or of all where several are read as one."""
+    return " + ".join(root.name for root in roots_of(dataset.root))
 
 
 def _border_of(config: TrainConfig, fit: Fit, tasks: tuple[Task, ...]) -> Border:
